@@ -1,0 +1,52 @@
+# The first target creates .venv by itself, the next ones are quick. Without a GPU on Linux set
+# TORCH_INDEX to PyTorch's CPU wheel index, else torch brings 2 GB of CUDA.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+N      ?= 100
+SEED   ?= 0
+OUT    ?= generated/seed-$(SEED)
+# More threads than free cores makes small batches several times slower.
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help generate test notebooks book lint bench results clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+generate: $(STAMP) ## N=100 new crystals with SEED=0 into OUT=generated/seed-0
+	$(BIN)/symmbfn generate --n $(N) --seed $(SEED) --out $(OUT)
+
+test: $(STAMP) ## every test, then every chapter against its stored output
+	$(BIN)/python -m pytest -q tests
+	if ls notebooks/*.ipynb >/dev/null 2>&1; then $(BIN)/python -m pytest -q --nbval notebooks/; fi
+
+notebooks: $(STAMP) ## run the chapters again and store their output
+	$(BIN)/python -m symmbfn.chapters
+
+book: $(STAMP) ## the chapters as a web site in _build/html, warnings are errors
+	rm -rf _build
+	$(BIN)/jupyter-book build -n -W --keep-going .
+
+lint: $(STAMP) ## style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP) ## timings: scripts/bench_*.py
+	for script in scripts/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
+
+results: $(STAMP) ## the figures behind results/: scripts/results_*.py (needs SYMMBFN_DATA)
+	for script in scripts/results_*.py; do $(BIN)/python "$$script" || exit 1; done
+
+clean: ## remove the environment and what was built
+	rm -rf $(VENV) _build build dist
+
+$(STAMP): constraints.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[book,metrics,test]"
+	touch $@

@@ -1,0 +1,58 @@
+"""SymmBFN: new crystals from a symmetry-aware Bayesian flow network.
+
+The names below are imported on first use, so that `import symmbfn` costs milliseconds and a
+missing optional library is met only by the code that needs it.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from symmbfn.crystals.asymmetric_unit import AsymmetricUnit as AsymmetricUnit
+    from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch as AsymmetricUnitBatch
+    from symmbfn.crystals.reconstruction import Crystal as Crystal
+    from symmbfn.crystals.reconstruction import reconstruct as reconstruct
+    from symmbfn.crystals.structure import asymmetric_unit as asymmetric_unit
+    from symmbfn.crystals.structure import parse_cif as parse_cif
+    from symmbfn.crystals.symmetry import space_group_numbers as space_group_numbers
+    from symmbfn.datasets.cache import EncodedDataset as EncodedDataset
+    from symmbfn.datasets.cache import encode_dataset as encode_dataset
+    from symmbfn.datasets.registry import load_dataset as load_dataset
+    from symmbfn.model import ModelConfig as ModelConfig
+    from symmbfn.model import SymmBFN as SymmBFN
+    from symmbfn.sampling import generate as generate
+
+_HOMES = {
+    "AsymmetricUnit": "crystals.asymmetric_unit",
+    "AsymmetricUnitBatch": "crystals.asymmetric_unit",
+    "Crystal": "crystals.reconstruction",
+    "EncodedDataset": "datasets.cache",
+    "ModelConfig": "model",
+    "SymmBFN": "model",
+    "asymmetric_unit": "crystals.structure",
+    "encode_dataset": "datasets.cache",
+    "generate": "sampling",
+    "load_dataset": "datasets.registry",
+    "parse_cif": "crystals.structure",
+    "reconstruct": "crystals.reconstruction",
+    "space_group_numbers": "crystals.symmetry",
+}
+__all__ = ["__version__", *_HOMES]
+
+try:
+    __version__ = version("symmbfn")
+except PackageNotFoundError:  # a source tree on the path, never installed
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'symmbfn' has no attribute {name!r}")
+    value = getattr(import_module(f"symmbfn.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,33 @@
+"""Shape checks switched on for the whole package, and the folder with real data."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook("symmbfn", "beartype.beartype")
+
+DATA_FILES = (
+    "mp_20_train",
+    "mp_20_val",
+    "mp_20_test_open",
+    "mp_20_mini_train512",
+    "mpts_52_val",
+    "mpts_52_test_open",
+    "perov_5_train",
+    "perov_5_val",
+    "perov_5_test_open",
+)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder SYMMBFN_DATA: skip when it is unset, fail when it is set but incomplete."""
+    if not os.environ.get("SYMMBFN_DATA"):
+        pytest.skip("SYMMBFN_DATA is unset: no folder with real data")
+    folder = Path(os.environ["SYMMBFN_DATA"])
+    missing = [name for name in DATA_FILES if not (folder / f"{name}.csv.gz").is_file()]
+    if missing:
+        pytest.fail(f"SYMMBFN_DATA={folder} lacks {', '.join(missing)} (.csv.gz)")
+    return folder
