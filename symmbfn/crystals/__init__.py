@@ -1,0 +1,1 @@
+"""Crystallography: symmetry tables, lattices, asymmetric units and back; no network."""

@@ -1,0 +1,193 @@
+"""The 230 space groups as frozen tables.
+
+Everything is in the default setting of the International Tables: unique axis b and cell
+choice 1, hexagonal axes for rhombohedral groups, origin choice 2. The file beside this
+module is written by scripts/make_symmetry_tables.py; nothing here needs another library.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from symmbfn._shapes import Bool, Float, Int
+
+MAX_POSITIONS = 27
+N_AXES = 15
+N_AXIS_CLASSES = 13
+AXIS_CLASSES = ("1", "-1", "2", "m", "3", "4", "-4", "2/m", "-3", "6", "-6", "4/m", "6/m")
+CRYSTAL_FAMILIES = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "hexagonal", "cubic")
+CENTRINGS = "PIFABCR"
+
+_SYSTEM_RANGES = {
+    "triclinic": (1, 2),
+    "monoclinic": (3, 15),
+    "orthorhombic": (16, 74),
+    "tetragonal": (75, 142),
+    "trigonal": (143, 167),
+    "hexagonal": (168, 194),
+    "cubic": (195, 230),
+}
+_FORMER_SYMBOLS = {"Abm2": 39, "Aba2": 41, "Cmca": 64, "Cmma": 67, "Ccca": 68}
+
+
+@dataclass(frozen=True)
+class SymmetryTables:
+    """Operations, Wyckoff positions and normalisers of all space groups, as flat arrays.
+
+    Row G - 1 belongs to space group number G. `*_start` arrays hold offsets: the rows of
+    entry i are `start[i]:start[i + 1]`. A column vector u of fractional coordinates maps
+    to R u + t.
+
+    `encoding` holds, per Wyckoff position, one of `AXIS_CLASSES` for each of 15 directions.
+    The first row of each orbit is an idempotent map onto the locus of the position: its
+    representative. `normaliser_*` lists one member of each coset of the Euclidean
+    normaliser, the identity first; its translation along `polar_axes` is free and stored
+    as 0. `lattice_fixed` holds the value of each lattice coefficient that is not free.
+
+    Source: method sections 1.5, 2.1-2.2, 3.1.
+    """
+
+    operation_start: Int[np.ndarray, "231"]
+    operation_rotations: Int[np.ndarray, "operations 3 3"]
+    operation_translations: Float[np.ndarray, "operations 3"]
+    position_start: Int[np.ndarray, "231"]
+    letter: np.ndarray
+    multiplicity: Int[np.ndarray, "positions"]
+    degrees_of_freedom: Int[np.ndarray, "positions"]
+    encoding: Int[np.ndarray, "positions 15"]
+    orbit_start: Int[np.ndarray, "positions_plus_1"]
+    orbit_rotations: Float[np.ndarray, "orbits 3 3"]
+    orbit_translations: Float[np.ndarray, "orbits 3"]
+    normaliser_start: Int[np.ndarray, "231"]
+    normaliser_rotations: Int[np.ndarray, "cosets 3 3"]
+    normaliser_translations: Float[np.ndarray, "cosets 3"]
+    polar_axes: Bool[np.ndarray, "230 3"]
+    lattice_free: Bool[np.ndarray, "230 6"]
+    lattice_fixed: Float[np.ndarray, "230 6"]
+    crystal_family: Int[np.ndarray, "230"]
+    centring: Int[np.ndarray, "230"]
+    hermann_mauguin: np.ndarray
+    hall_number: Int[np.ndarray, "230"]
+
+
+@cache
+def symmetry_tables() -> SymmetryTables:
+    """Load the tables, once. The arrays are shared: do not write into them."""
+    with (files("symmbfn.crystals") / "symmetry_tables.npz").open("rb") as file:
+        stored = dict(np.load(file, allow_pickle=False))
+    for name in ("operation_translations", "orbit_translations", "normaliser_translations"):
+        stored[name] = stored[name] / 24
+    stored["orbit_rotations"] = stored["orbit_rotations"] / 2
+    for name in ("operation_start", "position_start", "orbit_start", "normaliser_start"):
+        stored[name] = stored[name].astype(np.int32)
+    stored["multiplicity"] = stored["multiplicity"].astype(np.int16)
+    for array in stored.values():
+        array.flags.writeable = False
+    return SymmetryTables(**stored)
+
+
+def check_space_group_number(number: int) -> int:
+    """Return the number as int, or raise ValueError outside 1..230."""
+    if not 1 <= number <= 230:
+        raise ValueError(f"space group number must be 1 to 230, got {number}")
+    return int(number)
+
+
+def positions_of(space_group_number: int) -> slice:
+    """Return the table rows of the Wyckoff positions of a group, general position first."""
+    start = symmetry_tables().position_start
+    number = check_space_group_number(space_group_number)
+    return slice(int(start[number - 1]), int(start[number]))
+
+
+def operations_of(
+    space_group_number: int,
+) -> tuple[Int[np.ndarray, "n 3 3"], Float[np.ndarray, "n 3"]]:
+    """Return the general-position operations of a group, centring translations included.
+
+    Returns:
+        Rotations, shape (n, 3, 3), and translations in [0, 1), shape (n, 3).
+    """
+    tables = symmetry_tables()
+    number = check_space_group_number(space_group_number)
+    rows = slice(int(tables.operation_start[number - 1]), int(tables.operation_start[number]))
+    return tables.operation_rotations[rows], tables.operation_translations[rows]
+
+
+def orbit_of(
+    space_group_number: int, wyckoff_position: int
+) -> tuple[Float[np.ndarray, "m 3 3"], Float[np.ndarray, "m 3"]]:
+    """Return the affine maps that send a representative to every member of its orbit.
+
+    Args:
+        space_group_number: 1 to 230.
+        wyckoff_position: index within the group, 0 is the general position.
+
+    Raises:
+        ValueError: the group has no such position.
+    """
+    tables = symmetry_tables()
+    positions = positions_of(space_group_number)
+    if not 0 <= wyckoff_position < positions.stop - positions.start:
+        raise ValueError(
+            f"space group {space_group_number} has no Wyckoff position {wyckoff_position}"
+        )
+    row = positions.start + int(wyckoff_position)
+    rows = slice(int(tables.orbit_start[row]), int(tables.orbit_start[row + 1]))
+    return tables.orbit_rotations[rows], tables.orbit_translations[rows]
+
+
+def space_group_numbers(query: str | int | Sequence[str | int]) -> tuple[int, ...]:
+    """Read space groups from numbers, Hermann-Mauguin symbols or crystal-system names.
+
+    Args:
+        query: `225`, `"225"`, `"Fm-3m"`, `"cubic"`, a comma-separated mixture, or a
+            sequence of these. "trigonal" is 143-167 and "hexagonal" 168-194.
+
+    Returns:
+        Sorted numbers without repeats.
+
+    Raises:
+        ValueError: a part names no space group.
+    """
+    if isinstance(query, str):
+        parts: list[str | int] = [part for part in query.split(",") if part.strip()]
+    elif isinstance(query, Sequence):
+        parts = list(query)
+    else:
+        parts = [query]
+    if not parts:
+        raise ValueError(f"no space group in {query!r}")
+    numbers = {number for part in parts for number in _read_one(part)}
+    return tuple(sorted(numbers))
+
+
+def _read_one(part: str | int) -> Sequence[int]:
+    text = str(part).strip()
+    if text.lstrip("+-").isdigit():
+        return (check_space_group_number(int(text)),)
+    if text.lower() in _SYSTEM_RANGES:
+        first, last = _SYSTEM_RANGES[text.lower()]
+        return range(first, last + 1)
+    number = _numbers_by_symbol().get(_plain(text))
+    if number is None:
+        raise ValueError(
+            f"{text!r} is no space group: give a number 1-230, a symbol such as Fm-3m, "
+            f"or one of {', '.join(_SYSTEM_RANGES)}"
+        )
+    return (number,)
+
+
+@cache
+def _numbers_by_symbol() -> dict[str, int]:
+    symbols = {
+        _plain(str(symbol)): row + 1 for row, symbol in enumerate(symmetry_tables().hermann_mauguin)
+    }
+    return {_plain(symbol): number for symbol, number in _FORMER_SYMBOLS.items()} | symbols
+
+
+def _plain(symbol: str) -> str:
+    return symbol.replace(" ", "").replace("_", "").lower()
