@@ -1,0 +1,362 @@
+"""Encoded datasets: flat tensors of asymmetric units, one safetensors and one JSON file on disk."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from symmbfn._files import whole_file, write_whole
+from symmbfn._shapes import Float, Int, Tensor
+from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
+
+if TYPE_CHECKING:
+    import pandas
+
+FORMAT = 1
+FORMS = ("canonical", "raw")
+REPRESENTATIVES = ("locus", "centre")
+FAILURES = "failures.csv"
+FAILURE_COLUMNS = ("dataset", "row", "material_id", "reason")
+_TENSORS = {
+    "space_group_number": torch.int16,
+    "site_start": torch.int32,
+    "lattice_k": torch.float64,
+    "atomic_numbers": torch.int16,
+    "wyckoff_positions": torch.int8,
+    "fractional_coords": torch.float32,
+    "properties": torch.float32,
+}
+
+
+class TooManyFailuresError(RuntimeError):
+    """More rows could not be encoded than the caller allows; what could be is on the disk."""
+
+
+@dataclass(frozen=True)
+class EncodedDataset:
+    """The asymmetric units of a dataset, the sites of all crystals one after the other.
+
+    Args:
+        space_group_number: 1 to 230, shape (n,), int16.
+        site_start: sites of crystal i are rows [site_start[i], site_start[i + 1]), int32.
+        lattice_k: lattice coefficients, shape (n, 6), float64.
+        atomic_numbers: shape (s,), int16.
+        wyckoff_positions: index within the group, 0 is the general position, shape (s,), int8.
+        fractional_coords: representatives in the chart [-0.06, 0.94), shape (s, 3), float32.
+        properties: one column per name, NaN where not known, shape (n, p), float32.
+        property_names: names of the columns.
+        identifiers: names of the crystals.
+        settings: dataset, split, form, representative, symprec.
+        digest: SHA-256 over the rows, the symmetry tables and the settings.
+        failures: (row, identifier, reason) of every row that is not here.
+        process_ms: mean processor time per structure in milliseconds.
+    """
+
+    space_group_number: Int[Tensor, "n"]
+    site_start: Int[Tensor, "n_plus_1"]
+    lattice_k: Float[Tensor, "n 6"]
+    atomic_numbers: Int[Tensor, "s"]
+    wyckoff_positions: Int[Tensor, "s"]
+    fractional_coords: Float[Tensor, "s 3"]
+    properties: Float[Tensor, "n p"]
+    property_names: tuple[str, ...] = ()
+    identifiers: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    digest: str = ""
+    failures: tuple[tuple[int, str, str], ...] = ()
+    process_ms: float = float("nan")
+
+    def __len__(self) -> int:
+        return self.space_group_number.shape[0]
+
+    @property
+    def n_sites(self) -> Int[Tensor, "n"]:
+        """Number of sites of each crystal, shape (n,), int64."""
+        return self.site_start.long().diff()
+
+    def batch(
+        self, indices: Int[Tensor, "B"], dtype: torch.dtype = torch.float32
+    ) -> AsymmetricUnitBatch:
+        """Gather crystals, padded to the largest of them.
+
+        Args:
+            indices: positions in this dataset, shape (B,).
+            dtype: of lattice and coordinates.
+        """
+        n_sites = self.n_sites[indices]
+        column = torch.arange(int(n_sites.max()))
+        is_site = column < n_sites[:, None]
+        rows = torch.where(is_site, self.site_start[indices].long()[:, None] + column, 0)
+        return AsymmetricUnitBatch(
+            space_group_number=self.space_group_number[indices].long(),
+            lattice_k=self.lattice_k[indices].to(dtype),
+            atomic_numbers=self.atomic_numbers[rows].long() * is_site,
+            wyckoff_positions=self.wyckoff_positions[rows].long() * is_site,
+            fractional_coords=self.fractional_coords[rows].to(dtype) * is_site[..., None],
+            is_site=is_site,
+        )
+
+    def unit(self, index: int) -> AsymmetricUnit:
+        """Return one crystal as it was encoded, coordinates to single precision."""
+        sites = slice(int(self.site_start[index]), int(self.site_start[index + 1]))
+        return AsymmetricUnit(
+            space_group_number=int(self.space_group_number[index]),
+            lattice_k=self.lattice_k[index].numpy(),
+            atomic_numbers=self.atomic_numbers[sites].long().numpy(),
+            wyckoff_positions=self.wyckoff_positions[sites].long().numpy(),
+            fractional_coords=self.fractional_coords[sites].double().numpy(),
+            identifier=self.identifiers[index] if self.identifiers else "",
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write `path` (.safetensors) and beside it the same name with .json.
+
+        Returns:
+            The path of the tensors.
+        """
+        from safetensors.torch import save_file
+
+        path = Path(path).with_suffix(".safetensors")
+        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
+        with whole_file(path) as part:
+            save_file(tensors, part, metadata={"digest": self.digest, "format": str(FORMAT)})
+        facts = {
+            "format": FORMAT,
+            "digest": self.digest,
+            "settings": self.settings,
+            "n_crystals": len(self),
+            "process_ms": None if self.process_ms != self.process_ms else self.process_ms,
+            "versions": {name: version(name) for name in ("symmbfn", "pymatgen", "spglib")},
+            "property_names": self.property_names,
+            "failures": self.failures,
+            "identifiers": self.identifiers,
+        }
+        write_whole(path.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "EncodedDataset":
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: a file is missing, damaged, of another format, or not the other's twin.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(path).with_suffix(".safetensors")
+        try:
+            facts = json.loads(path.with_suffix(".json").read_text())
+            with safe_open(path, framework="pt") as file:
+                header = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in _TENSORS}
+        except (OSError, SafetensorError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is no encoded dataset: {error}") from None
+        if facts.get("format") != FORMAT:
+            raise ValueError(
+                f"{path} has format {facts.get('format')}, this version reads {FORMAT}"
+            )
+        if header.get("digest") != facts["digest"]:
+            raise ValueError(f"{path} and its .json do not belong together")
+        return cls(
+            **tensors,
+            property_names=tuple(facts["property_names"]),
+            identifiers=tuple(facts["identifiers"]),
+            settings=facts["settings"],
+            digest=facts["digest"],
+            failures=tuple((row, name, reason) for row, name, reason in facts["failures"]),
+            process_ms=float("nan") if facts["process_ms"] is None else facts["process_ms"],
+        )
+
+
+def encode_dataset(
+    name_or_path: str | Path,
+    *,
+    split: str | None = None,
+    form: str = "canonical",
+    representative: str = "locus",
+    symprec: float | None = None,
+    workers: int | None = None,
+    cache_dir: str | Path | None = None,
+    max_failures: int | None = None,
+    time_limit: float = 60.0,
+) -> EncodedDataset:
+    """Encode every crystal of a dataset on all cores, or read what was encoded before.
+
+    The tensors go to `<cache_dir>/<name>-<split>-<digest>.safetensors`; rows that could not be
+    encoded go to `failures.csv` beside it, with the reason, and are left out.
+
+    Args:
+        name_or_path: see `load_dataset`.
+        split: a split of a named dataset.
+        form: "canonical" takes one of the equivalent origins and axes by rule, "raw" the one
+            that came.
+        representative: "locus" takes the site on the first listed locus, "centre" the site
+            nearest to the middle of the cell.
+        symprec: symmetry tolerance in angstrom; None takes the dataset's own.
+        workers: processes; None takes one per core.
+        cache_dir: None takes `cache_folder()/encoded`.
+        max_failures: None allows any number.
+        time_limit: seconds of wall time for one structure.
+
+    Raises:
+        ValueError: an argument out of range, or not one row could be encoded.
+        TooManyFailuresError: more than `max_failures`; raised when all files are written.
+    """
+    from symmbfn.datasets.registry import (
+        cache_folder,
+        dataset_label,
+        dataset_symprec,
+        load_dataset,
+        property_columns,
+    )
+
+    symprec = dataset_symprec(name_or_path) if symprec is None else symprec
+    workers = _n_cores() if workers is None else workers
+    _check(form in FORMS, f"form must be one of {', '.join(FORMS)}, got {form!r}")
+    _check(
+        representative in REPRESENTATIVES,
+        f"representative must be one of {', '.join(REPRESENTATIVES)}, got {representative!r}",
+    )
+    _check(symprec > 0, f"symprec must be positive, got {symprec}")
+    _check(workers >= 1, f"workers must be at least 1, got {workers}")
+    _check(time_limit > 0, f"time_limit must be positive, got {time_limit}")
+
+    table = load_dataset(name_or_path, split)
+    settings = {
+        "dataset": dataset_label(name_or_path),
+        "split": split or "all",
+        "form": form,
+        "representative": representative,
+        "symprec": symprec,
+    }
+    names = property_columns(table)
+    digest = _digest(table, names, settings)
+    folder = Path(cache_dir) if cache_dir is not None else cache_folder() / "encoded"
+    stem = f"{settings['dataset']}-{settings['split']}-{digest[:8]}"
+    path = folder / f"{stem}.safetensors"
+    if path.is_file() and path.with_suffix(".json").is_file():
+        encoded = EncodedDataset.load(path)
+    else:
+        encoded = _encode(table, names, settings, digest, workers=workers, time_limit=time_limit)
+        if len(encoded):
+            encoded.save(path)
+    _write_failures(folder / FAILURES, stem, encoded.failures)
+    if not len(encoded):
+        raise ValueError(f"not one of {len(table)} rows could be encoded: see {folder / FAILURES}")
+    if max_failures is not None and len(encoded.failures) > max_failures:
+        raise TooManyFailuresError(
+            f"{len(encoded.failures)} of {len(table)} rows could not be encoded, "
+            f"more than {max_failures}: see {folder / FAILURES}"
+        )
+    return encoded
+
+
+def _encode(
+    table: "pandas.DataFrame",
+    names: list[str],
+    settings: dict[str, Any],
+    digest: str,
+    *,
+    workers: int,
+    time_limit: float,
+) -> EncodedDataset:
+    from tqdm import tqdm
+
+    from symmbfn.datasets.encoding import encode_cif
+    from symmbfn.datasets.workers import run_killable
+
+    options = {key: settings[key] for key in ("symprec", "form", "representative")}
+    outcomes = list(
+        tqdm(
+            run_killable(
+                partial(encode_cif, **options),
+                table["cif"].tolist(),
+                workers=workers,
+                time_limit=time_limit,
+            ),
+            total=len(table),
+            unit="crystal",
+            desc=f"{settings['dataset']} {settings['split']}",
+            disable=None,
+        )
+    )
+    outcomes.sort(key=lambda outcome: outcome.index)
+    identifiers = table["material_id"].tolist()
+    done = [outcome for outcome in outcomes if not outcome.reason]
+    units = [outcome.value for outcome in done]
+    rows = [outcome.index for outcome in done]
+    times = torch.tensor([outcome.process_ms for outcome in done])
+    return EncodedDataset(
+        **_flat(units),
+        properties=torch.tensor(table[names].to_numpy(dtype="float32")[rows]),
+        property_names=tuple(names),
+        identifiers=tuple(identifiers[row] for row in rows),
+        settings=settings,
+        digest=digest,
+        failures=tuple((o.index, identifiers[o.index], o.reason) for o in outcomes if o.reason),
+        process_ms=float(times.mean()),
+    )
+
+
+def _flat(units: list[AsymmetricUnit]) -> dict[str, Tensor]:
+    """Put the sites of all units one after the other."""
+
+    def joined(name: str, shape: tuple[int, ...]) -> Tensor:
+        arrays = [torch.as_tensor(getattr(unit, name)) for unit in units]
+        return (torch.cat(arrays) if arrays else torch.empty(shape)).to(_TENSORS[name])
+
+    sizes = torch.tensor([0, *(len(unit) for unit in units)])
+    lattices = [torch.as_tensor(unit.lattice_k) for unit in units]
+    return {
+        "space_group_number": torch.tensor(
+            [unit.space_group_number for unit in units], dtype=torch.int16
+        ),
+        "site_start": sizes.cumsum(0).to(torch.int32),
+        "lattice_k": torch.stack(lattices).double() if lattices else torch.empty((0, 6)).double(),
+        "atomic_numbers": joined("atomic_numbers", (0,)),
+        "wyckoff_positions": joined("wyckoff_positions", (0,)),
+        "fractional_coords": joined("fractional_coords", (0, 3)),
+    }
+
+
+def _digest(table: "pandas.DataFrame", names: list[str], settings: dict[str, Any]) -> str:
+    """SHA-256 over everything that decides what the tensors hold."""
+    digest = hashlib.sha256(f"format {FORMAT}".encode())
+    digest.update(json.dumps([settings, names], sort_keys=True).encode())
+    digest.update((files("symmbfn.crystals") / "symmetry_tables.npz").read_bytes())
+    for identifier, text in zip(table["material_id"], table["cif"], strict=True):
+        digest.update(f"{len(identifier)} {identifier} {len(text)} {text}".encode())
+    digest.update(table[names].to_numpy(dtype="float32").tobytes())
+    return digest.hexdigest()
+
+
+def _write_failures(path: Path, stem: str, failures: tuple[tuple[int, str, str], ...]) -> None:
+    """Put one dataset's failures into the folder's list, in place of what it had there."""
+    kept = []
+    if path.is_file():
+        with path.open(newline="") as file:
+            kept = [row for row in csv.reader(file)][1:]
+    rows = [row for row in kept if row[:1] != [stem]]
+    rows += [[stem, str(row), identifier, reason] for row, identifier, reason in failures]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([FAILURE_COLUMNS, *rows])
+    write_whole(path, text.getvalue())
+
+
+def _n_cores() -> int:
+    """Cores this process may use, fewer than the machine's under a batch system."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check(is_met: bool, message: str) -> None:
+    if not is_met:
+        raise ValueError(message)

@@ -1,0 +1,20 @@
+"""One CIF to one asymmetric unit, importable by worker processes."""
+
+from symmbfn.crystals.asymmetric_unit import AsymmetricUnit
+from symmbfn.crystals.structure import asymmetric_unit, parse_cif
+
+
+def encode_cif(text: str, *, symprec: float, form: str, representative: str) -> AsymmetricUnit:
+    """Read a CIF and find its asymmetric unit.
+
+    Args:
+        text: the content of a CIF.
+        symprec: symmetry tolerance in angstrom.
+        form: "canonical" or "raw".
+        representative: "locus" or "centre".
+
+    Raises:
+        ValueError: with the reason why this is no crystal for us.
+    """
+    structure = parse_cif(text)
+    return asymmetric_unit(structure, symprec=symprec, form=form, representative=representative)

@@ -1,0 +1,174 @@
+"""Worker processes that may hang, crash or run out of memory without taking the run along.
+
+Readers of foreign files can loop for ever or take the interpreter down, so each item has a
+time limit after which its process is killed, and a process has a memory limit.
+"""
+
+import multiprocessing
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+START_LIMIT = 300.0  # seconds a process may take to import its libraries on a busy machine
+MEMORY_LIMIT = 4 << 30  # bytes
+LOST = "worker_lost"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one item: a value, or the reason why there is none.
+
+    Args:
+        index: the item's number.
+        value: what the function returned; None after a failure.
+        reason: empty, or one line.
+        process_ms: processor time of the item in milliseconds; NaN where its process died.
+    """
+
+    index: int
+    value: Any
+    reason: str
+    process_ms: float
+
+
+def run_killable(
+    function: Callable[[Any], Any], items: Sequence[Any], *, workers: int, time_limit: float
+) -> Iterator[Outcome]:
+    """Apply a function to every item in worker processes and yield outcomes as they come.
+
+    An item whose process dies is tried once more; one that exceeds its time is not.
+
+    Args:
+        function: importable by name in a new process, or a partial of such a function.
+        items: what it is called with, one at a time.
+        workers: number of processes.
+        time_limit: seconds of wall time for one item.
+    """
+    todo = deque(range(len(items)))
+    died_before: set[int] = set()
+    pool = [_Worker(function) for _ in range(min(workers, len(items)))]
+    try:
+        while todo or any(worker.index is not None for worker in pool):
+            for worker in pool:
+                if todo and worker.is_ready and worker.index is None:
+                    worker.give(todo[0], items[todo[0]], time_limit)
+                    todo.popleft()
+            wait([worker.connection for worker in pool], timeout=_until_first_deadline(pool))
+            for place, worker in enumerate(pool):
+                outcome = worker.look()
+                if worker.is_dead:
+                    worker.stop()
+                    pool[place] = _Worker(function)
+                if outcome is None:
+                    continue
+                if outcome.reason.startswith(LOST) and outcome.index not in died_before:
+                    died_before.add(outcome.index)
+                    todo.append(outcome.index)
+                else:
+                    yield outcome
+    finally:
+        for worker in pool:
+            worker.stop()
+
+
+class _Worker:
+    """One process, its pipe, and the item it works on."""
+
+    def __init__(self, function: Callable[[Any], Any]):
+        context = _context()
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.index: int | None = None
+        self.is_ready = self.is_dead = False
+        self.time_limit = START_LIMIT
+        self.deadline = time.monotonic() + START_LIMIT
+
+    def give(self, index: int, item: Any, time_limit: float) -> None:
+        self.index, self.time_limit = index, time_limit
+        self.deadline = time.monotonic() + time_limit
+        with suppress(OSError):  # it died between two items: look() finds the closed pipe
+            self.connection.send(item)
+
+    def look(self) -> Outcome | None:
+        """The outcome of the current item, if it is there, overdue or lost."""
+        try:
+            if self.connection.poll():
+                message = self.connection.recv()
+                if not self.is_ready:
+                    self.is_ready, self.deadline = True, float("inf")
+                    return None
+                index, self.index, self.deadline = self.index, None, float("inf")
+                assert index is not None
+                return Outcome(index, *message)
+        except (EOFError, OSError):
+            self.process.join(1)
+            return self._gone(f"{LOST}: exit code {self.process.exitcode}")
+        if time.monotonic() > self.deadline:
+            return self._gone(f"timeout: more than {self.time_limit:g} s")
+        return None
+
+    def _gone(self, reason: str) -> Outcome | None:
+        if not self.is_ready:  # the next one would fare no better
+            raise RuntimeError(f"a worker process could not start ({reason})")
+        self.is_dead = True
+        return None if self.index is None else Outcome(self.index, None, reason, float("nan"))
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def _until_first_deadline(pool: list[_Worker]) -> float | None:
+    first = min(worker.deadline for worker in pool)
+    return None if first == float("inf") else max(0.0, first - time.monotonic()) + 0.01
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Processes that inherit no threads; forked from a small server where there is one."""
+    can_fork = "forkserver" in multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context("forkserver" if can_fork else "spawn")
+
+
+def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    _limit_memory()
+    connection.send("ready")
+    while True:
+        try:
+            item = connection.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        start = time.process_time()
+        try:
+            value, reason = function(item), ""
+        except KeyboardInterrupt:
+            return
+        except Exception as error:
+            value, reason = None, _one_line(error)
+        connection.send((value, reason, 1e3 * (time.process_time() - start)))
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    limit = MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

@@ -1,0 +1,193 @@
+"""Datasets by name, file and folder; downloads against a server on this machine."""
+
+import gzip
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from symmbfn.datasets import registry
+
+CSV = b"material_id,pretty_formula,band_gap,cif\nmp-1,NaN,,data_x\nmp-2,NaCl,5.5,data_y\n"
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Answers with what the test queued, the last answer for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: list[tuple[int, bytes, int]] = []
+        self.paths: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.paths.append(self.path)
+        status, content, announced = self.server.answers[0]
+        if len(self.server.answers) > 1:
+            self.server.answers.pop(0)
+        self.send_response(status)
+        self.send_header("Content-Length", str(announced))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing on the console."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(registry, "FIRST_PAUSE", 0.01)
+    monkeypatch.delenv("SYMMBFN_OFFLINE", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_blob_id_is_gits() -> None:
+    # `printf 'hello\n' | git hash-object --stdin`
+    assert registry.git_blob_id(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+
+
+def test_download_tries_again_after_errors_and_truncation(server: Server, tmp_path: Path) -> None:
+    whole = (200, CSV, len(CSV))
+    server.answers = [(503, b"", 0), (200, CSV[:20], len(CSV)), whole]
+    target = tmp_path / "new" / "train.csv"
+    registry.download(f"{server.url}/a", target, registry.git_blob_id(CSV))
+    assert target.read_bytes() == CSV
+    assert len(server.paths) == 3
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_download_that_never_completes_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    server.answers = [(200, CSV[:20], len(CSV))]
+    with pytest.raises(ConnectionError, match="20 of"):
+        registry.download(f"{server.url}/a", tmp_path / "a.csv", registry.git_blob_id(CSV))
+    assert len(server.paths) == registry.ATTEMPTS
+    assert not list(tmp_path.iterdir())
+
+
+def test_download_refuses_other_content(server: Server, tmp_path: Path) -> None:
+    server.answers = [(200, CSV, len(CSV))]
+    with pytest.raises(ValueError, match=registry.git_blob_id(CSV)):
+        registry.download(f"{server.url}/a", tmp_path / "a.csv", "0" * 40)
+    assert not list(tmp_path.iterdir())
+
+
+def test_download_does_not_insist_on_what_is_not_there(server: Server, tmp_path: Path) -> None:
+    server.answers = [(404, b"", 0)]
+    with pytest.raises(ConnectionError, match="HTTP 404"):
+        registry.download(f"{server.url}/a", tmp_path / "a.csv", "0" * 40)
+    assert len(server.paths) == 1
+
+
+def test_named_dataset_is_downloaded_once_and_then_works_offline(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SYMMBFN_DATA", raising=False)
+    monkeypatch.setenv("SYMMBFN_CACHE", str(tmp_path))
+    monkeypatch.setattr(registry, "RAW_FILES", server.url)
+    repository, path, _ = registry.DATASETS["mp_20"].official["val"]
+    monkeypatch.setitem(
+        registry.DATASETS["mp_20"].official, "val", (repository, path, registry.git_blob_id(CSV))
+    )
+    server.answers = [(200, CSV, len(CSV))]
+    first = registry.load_dataset("mp_20", "val")
+    assert server.paths == [f"/{repository}/HEAD/{path}"]
+    monkeypatch.setenv("SYMMBFN_OFFLINE", "1")
+    assert registry.load_dataset("mp_20", "val").equals(first)
+    assert len(server.paths) == 1
+    with pytest.raises(ConnectionError, match="SYMMBFN_OFFLINE"):
+        registry.load_dataset("mp_20", "train")
+
+
+def test_sodium_nitride_is_no_missing_value(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv.gz"
+    path.write_bytes(gzip.compress(CSV))
+    table = registry.load_dataset(path)
+    assert table["pretty_formula"].tolist() == ["NaN", "NaCl"]
+    assert registry.property_columns(table) == ["band_gap"]
+    assert table["band_gap"].isna().tolist() == [True, False]
+    assert registry.dataset_label(path) == "mine"
+
+
+def test_official_name_of_the_hull_distance_is_made_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("material_id,energy_above_hull,cif\n1,0.5,data_x\n")
+    assert registry.property_columns(registry.load_dataset(path)) == ["e_above_hull"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "no readable CSV"),
+        (b"material_id,structure\n1,2\n", "no column cif"),
+        (b"\x1f\x8b\x08\x00broken", "no readable CSV"),
+        (b'a,b\n1,2,3,4\n"', "no readable CSV"),
+    ],
+)
+def test_a_file_that_is_no_dataset_is_refused(content: bytes, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=reason):
+        registry.load_dataset(path)
+
+
+def test_folder_of_cifs_keeps_undecodable_files_as_rows(tmp_path: Path) -> None:
+    (tmp_path / "b.cif").write_bytes(b"data_b \xff\xfe")
+    (tmp_path / "a.cif").write_text("data_a")
+    (tmp_path / "notes.txt").write_text("no crystal")
+    table = registry.load_dataset(tmp_path)
+    assert table["material_id"].tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="no .cif file"):
+        (tmp_path / "empty").mkdir()
+        registry.load_dataset(tmp_path / "empty")
+
+
+def test_prototypes_need_no_network_and_are_288(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYMMBFN_OFFLINE", "1")
+    table = registry.load_dataset("prototypes")
+    assert len(table) == 288 and table["material_id"].is_unique
+    halite = table[table["mineral"].str.contains("Halite")]["cif"].iloc[0]
+    assert "Na4 Cl4" in halite or "NaCl" in halite
+
+
+def test_unknown_names_and_splits_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYMMBFN_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match="mp_21"):
+        registry.load_dataset("mp_21")
+    with pytest.raises(ValueError, match="'tset'"):
+        registry.load_dataset("mp_20", "tset")
+    with pytest.raises(ValueError, match="None"):
+        registry.load_dataset("mp_20")
+    with pytest.raises(ValueError, match="'train'"):
+        registry.load_dataset("prototypes", "train")
+    with pytest.raises(ValueError, match="mp_20_mini_train512"):
+        registry.load_dataset("mp_20_mini")
+
+
+def test_rows_of_the_data_folder(data_folder: Path) -> None:
+    assert registry.dataset_splits("mp_20") == ("train", "val", "test_open")
+    table = registry.load_dataset("mp_20", "val")
+    assert len(table) == 8948
+    assert registry.property_columns(table) == [
+        "formation_energy_per_atom",
+        "band_gap",
+        "e_above_hull",
+    ]
+    # known for 8,499 rows, says the folder's README
+    assert table["band_gap"].notna().sum() == 8499
