@@ -13,13 +13,19 @@ SNAP_GRID = 24
 SNAP_TOLERANCE = 1e-4
 
 
-def to_chart(fractional_coords: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
+def to_chart(
+    fractional_coords: Float[np.ndarray, "*batch 3"], tolerance: float = SNAP_TOLERANCE
+) -> Float[np.ndarray, "*batch 3"]:
     """Map coordinates into the chart [-0.06, 0.94), special values m/24 exactly.
+
+    Args:
+        fractional_coords: any real numbers, shape (..., 3).
+        tolerance: how far from m/24 a coordinate may lie to be set there.
 
     Source: method 1.3, "Coordinate chart".
     """
     grid_point = np.rint(fractional_coords * SNAP_GRID) / SNAP_GRID
-    is_near = np.abs(fractional_coords - grid_point) < SNAP_TOLERANCE
+    is_near = np.abs(fractional_coords - grid_point) < tolerance
     snapped = np.where(is_near, grid_point, fractional_coords)
     shifted = snapped - np.floor(snapped - (CHART_END - 1))
     # subtracting a whole number leaves a rounding error on the grid points

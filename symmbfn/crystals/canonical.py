@@ -1,0 +1,291 @@
+"""One description per crystal: which atom stands for an orbit, and which setting is used.
+
+A space group leaves its Euclidean normaliser open: the origin of Pnma may sit in eight
+places, and along a polar axis anywhere. The canonical form picks one of these settings by
+a rule that looks at the crystal alone, so that the same crystal always reads the same.
+Settings that differ by a mirror are tried too where the normaliser holds one, so mirror
+twins share their canonical form.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+from symmbfn._shapes import Bool, Float, Int
+from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, to_chart
+from symmbfn.crystals.symmetry import operations_of, orbit_of, positions_of, symmetry_tables
+
+Representative = Literal["locus", "centre"]
+
+EXACT = 1e-9
+TIE = 1e-4
+# a fixed vector without symmetry decides between orbit members equally far from the centre
+CENTRE = np.array([0.5 + 1.0e-4, 0.5 + 1.7e-4, 0.5 + 2.3e-4])
+# likewise the beacon that settings are compared by lies on no symmetry element
+BEACON = np.array([0.2713, 0.1837, 0.3971])
+BEACON_CONCENTRATION = 2.0
+BEACON_TIE = 0.01
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What the alternative settings of one group do to its Wyckoff positions.
+
+    `image[c, w]` is the position that coset c sends position w to; the affine map
+    `image_rotations[c, w]`, `image_translations[c, w]` sends the locus of w onto the locus
+    of its image. `siblings[w]` maps a locus onto itself, to the other orbit members on it.
+    `polar_shifts` are the polar parts of the operations' translations.
+    """
+
+    projections: Float[np.ndarray, "W 3 3"]
+    origins: Float[np.ndarray, "W 3"]
+    image: Int[np.ndarray, "C W"]
+    image_rotations: Float[np.ndarray, "C W 3 3"]
+    image_translations: Float[np.ndarray, "C W 3"]
+    siblings: tuple[tuple[np.ndarray, np.ndarray], ...]
+    polar_shifts: Float[np.ndarray, "K 3"]
+
+
+def project_onto_locus(
+    space_group_number: int,
+    wyckoff_position: int,
+    fractional_coords: Float[np.ndarray, "*n 3"],
+) -> tuple[Float[np.ndarray, "*n 3"], Float[np.ndarray, "*n"]]:
+    """Project points along the idempotent map u -> R u + t of a Wyckoff position.
+
+    The map has integer R with R R = R and R t = 0, so a point lies on the locus, up to whole
+    cells n, exactly when (I - R) x - t is the integer vector n.
+
+    Returns:
+        Points on the locus, shape (..., 3), in no particular cell, and how far each was off
+        in its worst fractional coordinate.
+    """
+    rotations, translations = orbit_of(space_group_number, wyckoff_position)
+    rotation, translation = rotations[0], translations[0]
+    offset = fractional_coords @ (np.eye(3) - rotation).T - translation
+    cells = np.rint(offset)
+    projected = (fractional_coords - cells) @ rotation.T + translation
+    return projected, np.abs(offset - cells).max(axis=-1)
+
+
+def move_onto_locus(
+    space_group_number: int, wyckoff_position: int, fractional_coords: Float[np.ndarray, "3"]
+) -> tuple[Float[np.ndarray, "3"], float]:
+    """Replace a site by the symmetry-equivalent point on the representative locus.
+
+    Returns:
+        The point nearest the locus among the images of the site, projected onto it, and how
+        far it was off in its worst fractional coordinate.
+    """
+    rotations, translations = operations_of(space_group_number)
+    images = rotations @ fractional_coords + translations
+    projected, residual = project_onto_locus(space_group_number, wyckoff_position, images)
+    best = int(residual.argmin())
+    return projected[best], float(residual[best])
+
+
+def representative_of(
+    space_group_number: int,
+    wyckoff_position: int,
+    fractional_coords: Float[np.ndarray, "3"],
+    rule: Representative = "locus",
+) -> Float[np.ndarray, "3"]:
+    """Choose the orbit member that stands for a site.
+
+    Args:
+        space_group_number: 1 to 230.
+        wyckoff_position: index within the group.
+        fractional_coords: a point on the representative locus.
+        rule: "locus" keeps to members on the representative locus, and takes the one nearest
+            the cell's centre, ties to the lexicographically smallest; "centre" takes the
+            member nearest the centre wherever it lies.
+
+    Returns:
+        Coordinates in the chart [-0.06, 0.94), exactly on the locus of that member.
+
+    Source: method 1.3.
+    """
+    snapped, _ = project_onto_locus(
+        space_group_number, wyckoff_position, to_chart(fractional_coords)
+    )
+    if rule == "centre":
+        rotations, translations = orbit_of(space_group_number, wyckoff_position)
+        members = _wrap(rotations @ snapped + translations)
+        distance = np.linalg.norm(members - CENTRE, axis=-1)
+        return to_chart(members[distance.argmin()], tolerance=EXACT)
+    rotations, translations = _settings(space_group_number).siblings[wyckoff_position]
+    members = _wrap(rotations @ snapped + translations)
+    distance = np.linalg.norm(members - 0.5, axis=-1)
+    keys = np.column_stack([distance, members])
+    alive = np.ones(len(members), dtype=bool)
+    for column in keys.T:
+        alive &= column <= column[alive].min() + TIE
+    return to_chart(members[alive.argmax()], tolerance=EXACT)
+
+
+def canonical_form(
+    unit: AsymmetricUnit, representative: Representative = "locus"
+) -> AsymmetricUnit:
+    """Rewrite a crystal in the one setting of its space group that the crystal itself picks.
+
+    Settings are the cosets of the Euclidean normaliser; along polar axes also every shift
+    that puts an atom of the first orbit at zero, where "first" means lowest atomic number,
+    then earliest letter. The setting with the smallest sorted list of (atomic number,
+    letter) wins. Ties go, orbit class by orbit class, to the setting whose atoms crowd most
+    around a fixed beacon point; unlike a comparison of sorted coordinates this is
+    continuous, so noise in the coordinates does not change the choice.
+
+    Source: method 1.5; the beacon is ours.
+    """
+    number = unit.space_group_number
+    settings = _settings(number)
+    positions = np.asarray(unit.wyckoff_positions)
+    located = np.array(
+        [
+            move_onto_locus(number, int(position), coords)[0]
+            for position, coords in zip(positions, unit.fractional_coords, strict=True)
+        ]
+    )
+    images = settings.image[:, positions]
+    # letters count backwards from the last table row, which is a
+    codes = np.asarray(unit.atomic_numbers) * 32 + (settings.image.shape[1] - 1 - images)
+    sorted_codes = np.sort(codes, axis=1)
+    smallest = min(map(tuple, sorted_codes))
+    cosets = np.flatnonzero((sorted_codes == smallest).all(axis=1))
+
+    coords = np.einsum("cdij,dj->cdi", settings.image_rotations[cosets][:, positions], located)
+    coords += settings.image_translations[cosets][:, positions]
+    cosets, coords = _shift_polar(number, codes, cosets, coords)
+    chosen = _nearest_to_beacon(number, codes[cosets], images[cosets], coords)
+    return arranged(
+        replace(unit, wyckoff_positions=images[cosets[chosen]], fractional_coords=coords[chosen]),
+        representative,
+    )
+
+
+def arranged(unit: AsymmetricUnit, representative: Representative = "locus") -> AsymmetricUnit:
+    """Apply the rule for representatives and sort sites: letter a first, then element, x."""
+    number = unit.space_group_number
+    coords = np.array(
+        [
+            representative_of(number, int(position), x, representative)
+            for position, x in zip(unit.wyckoff_positions, unit.fractional_coords, strict=True)
+        ]
+    )
+    order = np.lexsort((*coords.T[::-1], unit.atomic_numbers, -unit.wyckoff_positions))
+    return replace(
+        unit,
+        atomic_numbers=np.asarray(unit.atomic_numbers)[order],
+        wyckoff_positions=np.asarray(unit.wyckoff_positions)[order],
+        fractional_coords=coords[order],
+    )
+
+
+def _shift_polar(
+    number: int,
+    codes: Int[np.ndarray, "cosets D"],
+    cosets: Int[np.ndarray, "C"],
+    coords: Float[np.ndarray, "C D 3"],
+) -> tuple[Int[np.ndarray, "candidates"], Float[np.ndarray, "candidates D 3"]]:
+    """Put each atom of the first orbit class at zero along the polar axes, in turn."""
+    polar = symmetry_tables().polar_axes[number - 1]
+    if not polar.any():
+        return cosets, coords
+    is_anchor = codes[cosets] == codes[cosets].min()
+    row, site = is_anchor.nonzero()
+    shifts = _settings(number).polar_shifts[:, None] - np.where(polar, coords[row, site], 0)
+    candidates = coords[row] + shifts[:, :, None]
+    return np.tile(cosets[row], len(shifts)), candidates.reshape(-1, *coords.shape[1:])
+
+
+def _nearest_to_beacon(
+    number: int,
+    codes: Int[np.ndarray, "C D"],
+    images: Int[np.ndarray, "C D"],
+    coords: Float[np.ndarray, "C D 3"],
+) -> int:
+    """Return the candidate whose atoms crowd most around the beacon, class by class.
+
+    An orbit with members x_m scores mean_m exp(sum_j kappa (cos 2 pi (x_mj - p_j) - 1)), a
+    class the sum over its orbits.
+    """
+    alive = np.arange(len(codes))
+    for code in np.unique(codes[0]):
+        if len(alive) == 1:
+            break
+        row, site = (codes[alive] == code).nonzero()
+        rotations, translations = orbit_of(number, int(images[alive[row[0]], site[0]]))
+        members = np.einsum("mij,nj->nmi", rotations, coords[alive[row], site]) + translations
+        cosines = np.cos(2 * np.pi * (members - BEACON)).sum(axis=-1)
+        score = np.exp(BEACON_CONCENTRATION * (cosines - 3)).mean(axis=-1)
+        score = score.reshape(len(alive), -1).sum(axis=-1)
+        alive = alive[score >= score.max() * (1 - BEACON_TIE)]
+    return int(alive[0])
+
+
+def _wrap(coords: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    """Map coordinates to [0, 1), with 1 - 1e-16 counted as 0."""
+    wrapped = coords - np.floor(coords + EXACT)
+    return np.maximum(wrapped, 0.0)
+
+
+@cache
+def _settings(number: int) -> _Settings:
+    tables = symmetry_tables()
+    rows = positions_of(number)
+    first = tables.orbit_start[rows]
+    projections, origins = tables.orbit_rotations[first], tables.orbit_translations[first]
+    generic = projections @ np.array([0.13719, 0.27183, 0.41421]) + origins
+    rank = list(zip(tables.multiplicity[rows], tables.degrees_of_freedom[rows], strict=True))
+
+    operations = operations_of(number)
+    cosets = slice(*tables.normaliser_start[number - 1 : number + 1])
+    normaliser = (tables.normaliser_rotations[cosets], tables.normaliser_translations[cosets])
+    n_cosets, n_positions = len(normaliser[0]), len(generic)
+    image = np.zeros((n_cosets, n_positions), dtype=np.int64)
+    image_rotations = np.zeros((n_cosets, n_positions, 3, 3))
+    image_translations = np.zeros((n_cosets, n_positions, 3))
+    for c, (w, t) in enumerate(zip(*normaliser, strict=True)):
+        for position, point in enumerate(generic):
+            points = operations[0] @ (w @ point + t) + operations[1]
+            for target in range(n_positions):
+                if rank[target] != rank[position]:
+                    continue
+                cells, hits = _hits(projections[target], origins[target], points)
+                if hits.any():
+                    break
+            op = int(hits.argmax())
+            image[c, position] = target
+            image_rotations[c, position] = operations[0][op] @ w
+            image_translations[c, position] = operations[0][op] @ t + operations[1][op] - cells[op]
+
+    siblings = []
+    for position, point in enumerate(generic):
+        rotations, translations = orbit_of(number, position)
+        cells, hits = _hits(
+            projections[position], origins[position], rotations @ point + translations
+        )
+        siblings.append((rotations[hits], (translations - cells)[hits]))
+    polar_shifts = np.where(tables.polar_axes[number - 1], operations[1], 0)
+    return _Settings(
+        projections=projections,
+        origins=origins,
+        image=image,
+        image_rotations=image_rotations,
+        image_translations=image_translations,
+        siblings=tuple(siblings),
+        polar_shifts=np.unique(polar_shifts, axis=0),
+    )
+
+
+def _hits(
+    projection: Float[np.ndarray, "3 3"],
+    origin: Float[np.ndarray, "3"],
+    points: Float[np.ndarray, "n 3"],
+) -> tuple[Float[np.ndarray, "n 3"], Bool[np.ndarray, "n"]]:
+    """Return by which cell each point is off a locus, and which are on it otherwise."""
+    offset = points @ (np.eye(3) - projection).T - origin
+    cells = np.rint(offset)
+    return cells, np.abs(offset - cells).max(axis=-1) < EXACT

@@ -1,0 +1,192 @@
+"""Wyckoff positions as affine loci: the nearest point, its distance and its orbit.
+
+Operation m of a position maps its free parameters u to R_m u + t_m; the image of all u,
+repeated by every lattice translation, is one of its loci. Here the free parameters are the
+representative itself, the point on the first locus, because the first map is idempotent.
+Everything is a gather from the tables and a product of 3 x 3 matrices, for many sites at once.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+
+import numpy as np
+import torch
+
+from symmbfn._shapes import Float, Int, Tensor
+from symmbfn.crystals.symmetry import symmetry_tables
+
+NEIGHBOUR_SHIFTS = torch.tensor(list(product((-1.0, 0.0, 1.0), repeat=3)), dtype=torch.float64)
+# distances closer than this, in square angstrom or square lattice units, count as a tie
+TIE_DECIMALS = 8
+
+
+@dataclass(frozen=True)
+class Loci:
+    """The Wyckoff tables as tensors on one device, float64 and int64.
+
+    A *row* is a Wyckoff position (1,731 of them), an *operation* a row of the orbits
+    (14,433). `bases` holds in its first columns a basis of the directions of each locus,
+    the other columns are 0; `spare` is 1 on the diagonal for those columns. `complements`
+    takes the part of a displacement that leaves the locus, in the fractional metric.
+    """
+
+    position_start: Int[Tensor, "231"]
+    degrees_of_freedom: Int[Tensor, "positions"]
+    multiplicity: Int[Tensor, "positions"]
+    orbit_start: Int[Tensor, "positions_plus_1"]
+    rotations: Float[Tensor, "operations 3 3"]
+    translations: Float[Tensor, "operations 3"]
+    row_of_operation: Int[Tensor, "operations"]
+    bases: Float[Tensor, "operations 3 3"]
+    spare: Float[Tensor, "positions 3 3"]
+    complements: Float[Tensor, "operations 3 3"]
+    shifts: Float[Tensor, "27 3"]
+
+
+@cache
+def loci(device: torch.device) -> Loci:
+    """Put the tables on a device, once."""
+    tables = symmetry_tables()
+    row_of_operation = np.repeat(np.arange(len(tables.letter)), np.diff(tables.orbit_start))
+    first = tables.orbit_rotations[tables.orbit_start[:-1]]
+    # R_m R_0 = R_m: a basis of the first locus, rotated, is a basis of every other
+    bases = tables.orbit_rotations @ _column_bases(first)[row_of_operation]
+    spare = np.eye(3) * (np.arange(3) >= tables.degrees_of_freedom[:, None, None])
+    coefficients = np.linalg.pinv(bases)
+
+    def put(array: np.ndarray, dtype: torch.dtype) -> Tensor:
+        return torch.tensor(array, dtype=dtype, device=device)
+
+    return Loci(
+        position_start=put(tables.position_start, torch.int64),
+        degrees_of_freedom=put(tables.degrees_of_freedom, torch.int64),
+        multiplicity=put(tables.multiplicity, torch.int64),
+        orbit_start=put(tables.orbit_start, torch.int64),
+        rotations=put(tables.orbit_rotations, torch.float64),
+        translations=put(tables.orbit_translations, torch.float64),
+        row_of_operation=put(row_of_operation, torch.int64),
+        bases=put(bases, torch.float64),
+        spare=put(spare, torch.float64),
+        complements=put(np.eye(3) - bases @ coefficients, torch.float64),
+        shifts=NEIGHBOUR_SHIFTS.to(device),
+    )
+
+
+def project(
+    coords: Float[Tensor, "S 3"], operation: Int[Tensor, "S"], lattice: Float[Tensor, "S 3 3"]
+) -> tuple[Float[Tensor, "S 3"], Float[Tensor, "S 3"]]:
+    """Return the nearest point of a locus, as the representative of its orbit.
+
+    Args:
+        coords: fractional coordinates, shape (S, 3), float64.
+        operation: operation whose locus is meant, shape (S,).
+        lattice: rows a, b, c, shape (S, 3, 3), angstrom: "nearest" is in space.
+
+    Returns:
+        The point of the first locus that the operation sends next to `coords`, and what
+        separates `coords` from the locus, both fractional, shape (S, 3).
+
+    Source: method 7.3, Cartesian metric, with A^+ written as a weighted least square.
+    """
+    tables = loci(coords.device)
+    row = tables.row_of_operation[operation]
+    basis = tables.bases[operation]
+    basis_in_metric = basis.mT @ (lattice @ lattice.mT)
+    coefficients = inverse_3x3(basis_in_metric @ basis + tables.spare[row]) @ basis_in_metric
+    complement = torch.eye(3, dtype=coords.dtype, device=coords.device) - basis @ coefficients
+
+    offset = coords - tables.translations[operation]
+    offset = offset - offset.round()
+    to_space = lattice.mT @ complement
+    misses = to_space @ offset.unsqueeze(-1) - to_space @ tables.shifts.mT
+    nearest = misses.square().sum(-2).round(decimals=TIE_DECIMALS).argmin(-1)
+    offset = (offset - tables.shifts[nearest]).unsqueeze(-1)
+
+    first = tables.orbit_start[row]
+    representative = tables.bases[first] @ (coefficients @ offset)
+    return (
+        representative.squeeze(-1) + tables.translations[first],
+        (complement @ offset).squeeze(-1),
+    )
+
+
+def squared_distance(
+    coords: Float[Tensor, "S 3"], operation: Int[Tensor, "S"]
+) -> Float[Tensor, "S"]:
+    """Return the squared fractional distance to a locus, modulo lattice translations.
+
+    Source: method 7.3, fractional metric.
+    """
+    tables = loci(coords.device)
+    offset = coords - tables.translations[operation]
+    offset = offset - offset.round()
+    complement = tables.complements[operation]
+    misses = complement @ offset.unsqueeze(-1) - complement @ tables.shifts.mT
+    return misses.square().sum(-2).amin(-1).round(decimals=TIE_DECIMALS)
+
+
+def expand_orbits(
+    representatives: Float[Tensor, "S 3"], row: Int[Tensor, "S"]
+) -> tuple[Float[Tensor, "A 3"], Int[Tensor, "A"]]:
+    """Return every atom of every orbit: {R_m u + t_m mod 1}.
+
+    Args:
+        representatives: a point on the first locus of each position, shape (S, 3).
+        row: Wyckoff position as a row of the tables, shape (S,).
+
+    Returns:
+        Fractional coordinates in [0, 1), shape (A, 3), orbit after orbit with the
+        representative first, and the site of each atom, shape (A,).
+
+    Source: method 7.3.
+    """
+    tables = loci(representatives.device)
+    site, operation = ranges(tables.orbit_start[row], tables.multiplicity[row])
+    atoms = (tables.rotations[operation] @ representatives[site].unsqueeze(-1)).squeeze(-1)
+    return wrap(atoms + tables.translations[operation]), site
+
+
+def wrap(coords: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """Map to [0, 1); what rounding leaves just below 1 is 0."""
+    wrapped = coords - coords.floor()
+    return torch.where(wrapped > 1 - 1e-12, 0.0, wrapped)
+
+
+def ranges(
+    start: Int[Tensor, "S"], length: Int[Tensor, "S"]
+) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
+    """Concatenate start[i], ..., start[i] + length[i] - 1 over i.
+
+    Returns:
+        The i of each entry and the entry, both of shape (sum of lengths,).
+    """
+    owner = torch.arange(len(start), device=start.device).repeat_interleave(length)
+    before = length.cumsum(0) - length
+    return owner, torch.arange(len(owner), device=start.device) + (start - before)[owner]
+
+
+def inverse_3x3(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """Invert by cofactors: for thousands of small matrices far quicker than a factorisation."""
+    a, b, c = matrix.unbind(-2)
+    cofactors = torch.stack(
+        [torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-1
+    )
+    determinant = (a * cofactors[..., 0]).sum(-1)
+    return cofactors / determinant[..., None, None]
+
+
+def _column_bases(projectors: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 3 3"]:
+    """Return independent columns of each matrix, moved to the left; the rest is 0."""
+    bases = np.zeros_like(projectors)
+    for basis, projector in zip(bases, projectors, strict=True):
+        rank = 0
+        for column in projector.T:
+            basis[:, rank] = column
+            if np.linalg.matrix_rank(basis) > rank:
+                rank += 1
+                if rank == 3:
+                    break
+            else:
+                basis[:, rank] = 0
+    return bases
