@@ -12,7 +12,7 @@ import numpy as np
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit
 from symmbfn.crystals.elements import ATOMIC_MASS, MENDELEEV_NUMBER, SYMBOLS
-from symmbfn.crystals.symmetry import CENTRINGS, operations_of, positions_of, symmetry_tables
+from symmbfn.crystals.symmetry import CENTRINGS, operations_of, symmetry_tables
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -304,11 +304,3 @@ def _coordinates(xyz: Float[np.ndarray, "3"]) -> str:
 def _plus_zero(value: float) -> float:
     """Print -0.0 as 0.0."""
     return value + 0.0 if abs(value) > 5e-9 else 0.0
-
-
-def letters_of(
-    space_group_number: int, wyckoff_positions: Int[np.ndarray, "D"]
-) -> tuple[str, ...]:
-    """Return the Wyckoff letters of positions given by their index within the group."""
-    letters = symmetry_tables().letter[positions_of(space_group_number)]
-    return tuple(letters[wyckoff_positions].tolist())

@@ -14,7 +14,7 @@ import torch
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnit, AsymmetricUnitBatch
-from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.crystal import Crystal, cell_parameters
 from symmbfn.crystals.decoding import decode_wyckoff
 from symmbfn.crystals.distances import PairDistances, reduce_lattice
 from symmbfn.crystals.elements import COVALENT_RADIUS, SYMBOLS
@@ -298,9 +298,7 @@ def _merge_collapsed(
         length = tables.orbit_start[last] - tables.orbit_start[first]
         owner, operation = ranges(tables.orbit_start[first], length)
         multiplicity = tables.multiplicity[sites.row[todo]]
-        is_smaller = (
-            tables.multiplicity[tables.row_of_operation[operation]] < multiplicity[owner]
-        )
+        is_smaller = tables.multiplicity[tables.row_of_operation[operation]] < multiplicity[owner]
         owner, operation = owner[is_smaller], operation[is_smaller]
         has_any = torch.zeros_like(todo, dtype=torch.bool)
         has_any[owner] = True
@@ -383,7 +381,7 @@ def _measure(
     keep = torch.ones_like(sites.crystal, dtype=torch.bool)
     overlaps: dict[int, str] = {}
     duplicates: dict[int, str] = {}
-    for part in _split(n_later):
+    for part in _split(n_later, sites.crystal):
         first, second = ranges(start[part] + 1, n_later[part])
         first = first + part.start
         other = site_of_atom[second]
@@ -411,14 +409,15 @@ def _measure(
     return _Geometry(sites, atoms, site_of_atom, minimum, contact, overlaps, duplicates)
 
 
-def _split(n_pairs: Int[Tensor, "S"]) -> list[slice]:
-    """Cut the sites into runs of bounded work."""
-    total = n_pairs.cumsum(0)
-    if len(total) == 0 or int(total[-1]) <= CHUNK_PAIRS:
-        return [slice(0, len(total))]
-    blocks = (total - 1).clamp(min=0) // CHUNK_PAIRS
-    cuts = (blocks[1:] != blocks[:-1]).nonzero().squeeze(-1) + 1
-    return [slice(i, j) for i, j in pairwise([0, *cuts.tolist(), len(total)])]
+def _split(n_pairs: Int[Tensor, "S"], crystal: Int[Tensor, "S"]) -> list[slice]:
+    """Cut the sites, between crystals, into runs of bounded work."""
+    if len(crystal) == 0:
+        return []
+    total = torch.zeros(int(crystal[-1]) + 1, dtype=n_pairs.dtype, device=n_pairs.device)
+    total = total.index_add(0, crystal, n_pairs).cumsum(0)
+    block = (total // CHUNK_PAIRS)[crystal]
+    cuts = (block[1:] != block[:-1]).nonzero().squeeze(-1) + 1
+    return [slice(i, j) for i, j in pairwise([0, *cuts.tolist(), len(crystal)])]
 
 
 def _drop_coinciding(
@@ -438,3 +437,84 @@ def _drop_coinciding(
         report.setdefault(crystal, f"sites of {one} and {two} coincide")
         weaker = other if sites.confidence[first] >= sites.confidence[other] else first
         keep[weaker] = False
+
+
+def _records(
+    batch: AsymmetricUnitBatch,
+    lattice_k: Float[Tensor, "B 6"],
+    lattice: Float[Tensor, "B 3 3"],
+    is_plausible: Bool[Tensor, "B"],
+    geometry: _Geometry,
+    failures: np.ndarray,
+    merge: bool,
+) -> list[Crystal]:
+    """Cut the flat arrays into one record per crystal and judge each."""
+    sites, n_crystals = geometry.sites, len(batch)
+    group = batch.space_group_number.tolist()
+    tables = symmetry_tables()
+    rows = sites.row.cpu().numpy()
+    letters = tables.letter[rows].tolist()
+    positions = rows - tables.position_start[sites.group.cpu().numpy() - 1]
+    numbers = sites.atomic_number.cpu().numpy()
+    coords = sites.coords.cpu().numpy()
+    coords = coords - np.floor(coords - (CHART_END - 1))
+    residual = sites.residual.cpu().numpy()
+    site_of_atom = geometry.site_of_atom.cpu().numpy()
+    atoms, atom_numbers = geometry.atoms.cpu().numpy(), numbers[site_of_atom]
+    site_start = _offsets(sites.crystal, n_crystals)
+    atom_start = _offsets(sites.crystal[geometry.site_of_atom], n_crystals)
+    k, cells = lattice_k.cpu().numpy(), lattice.cpu().numpy()
+    minimum, contact = geometry.minimum_distance.tolist(), geometry.contact_ratio.tolist()
+    plausible = is_plausible.tolist()
+
+    crystals = []
+    for row, number in enumerate(group):
+        failure = str(failures[row])
+        if not failure and not merge:
+            failure = geometry.overlaps.get(row) or geometry.duplicates.get(row, "")
+        if failure:
+            crystals.append(Crystal.failed(row, None, "reconstruction_failed", failure, number))
+            continue
+        reason = _broken_guard(
+            plausible[row], cells[row], minimum[row], geometry.overlaps.get(row, "")
+        )
+        own = slice(site_start[row], site_start[row + 1])
+        own_atoms = slice(atom_start[row], atom_start[row + 1])
+        unit = AsymmetricUnit(number, k[row], numbers[own], positions[own], coords[own])
+        crystals.append(
+            Crystal(
+                index=row,
+                seed=None,
+                status="invalid_geometry" if reason else "ok",
+                reason=reason,
+                space_group_number=number,
+                lattice_matrix=cells[row],
+                atomic_numbers=atom_numbers[own_atoms],
+                fractional_coords=atoms[own_atoms],
+                orbit=site_of_atom[own_atoms] - site_start[row],
+                letters=tuple(letters[own]),
+                unit=unit,
+                residual=residual[own],
+                minimum_distance=minimum[row],
+                contact_ratio=contact[row],
+            )
+        )
+    return crystals
+
+
+def _offsets(crystal: Int[Tensor, "X"], n_crystals: int) -> list[int]:
+    return [0, *torch.bincount(crystal, minlength=n_crystals).cumsum(0).tolist()]
+
+
+def _broken_guard(
+    is_plausible: bool, cell: np.ndarray, minimum_distance: float, overlap: str
+) -> str:
+    """Return why a structure is no valid geometry, or nothing. Source: method 3.3, 7.4, 8.7."""
+    if not is_plausible:
+        parameters = " ".join(f"{value:.4g}" for value in cell_parameters(cell))
+        return f"implausible cell {parameters}"
+    if overlap:
+        return overlap
+    if not minimum_distance > MINIMUM_DISTANCE:
+        return f"atoms {minimum_distance:.3f} angstrom apart"
+    return ""
