@@ -96,12 +96,13 @@ class EncodedDataset:
         column = torch.arange(int(n_sites.max()))
         is_site = column < n_sites[:, None]
         rows = torch.where(is_site, self.site_start[indices].long()[:, None] + column, 0)
+        coords = self.fractional_coords[rows].to(dtype)
         return AsymmetricUnitBatch(
             space_group_number=self.space_group_number[indices].long(),
             lattice_k=self.lattice_k[indices].to(dtype),
             atomic_numbers=self.atomic_numbers[rows].long() * is_site,
             wyckoff_positions=self.wyckoff_positions[rows].long() * is_site,
-            fractional_coords=self.fractional_coords[rows].to(dtype) * is_site[..., None],
+            fractional_coords=torch.where(is_site[..., None], coords, 0.0),
             is_site=is_site,
         )
 
