@@ -25,8 +25,7 @@ TIE = 1e-4
 CENTRE = np.array([0.5 + 1.0e-4, 0.5 + 1.7e-4, 0.5 + 2.3e-4])
 # likewise the beacon that settings are compared by lies on no symmetry element
 BEACON = np.array([0.2713, 0.1837, 0.3971])
-BEACON_CONCENTRATION = 2.0
-BEACON_TIE = 0.01
+BEACON_CONCENTRATION = 1.0
 
 
 @dataclass(frozen=True)
@@ -133,9 +132,9 @@ def canonical_form(
     Settings are the cosets of the Euclidean normaliser; along polar axes also every shift
     that puts an atom of the first orbit at zero, where "first" means lowest atomic number,
     then earliest letter. The setting with the smallest sorted list of (atomic number,
-    letter) wins. Ties go, orbit class by orbit class, to the setting whose atoms crowd most
-    around a fixed beacon point; unlike a comparison of sorted coordinates this is
-    continuous, so noise in the coordinates does not change the choice.
+    letter) wins. Ties go to the setting whose atoms crowd most around a fixed beacon point;
+    unlike a comparison of sorted coordinates this is continuous and needs no tolerance, so
+    noise in the coordinates hardly ever changes the choice.
 
     Source: method 1.5; the beacon is ours.
     """
@@ -206,23 +205,22 @@ def _nearest_to_beacon(
     images: Int[np.ndarray, "C D"],
     coords: Float[np.ndarray, "C D 3"],
 ) -> int:
-    """Return the candidate whose atoms crowd most around the beacon, class by class.
+    """Return the candidate whose atoms crowd most around the beacon.
 
-    An orbit with members x_m scores mean_m exp(sum_j kappa (cos 2 pi (x_mj - p_j) - 1)), a
-    class the sum over its orbits.
+    An orbit with members x_m scores mean_m exp(sum_j kappa (cos 2 pi (x_mj - p_j) - 1)); the
+    class of rank r, in the order of (atomic number, letter), counts with weight 1 / (1 + r).
     """
-    alive = np.arange(len(codes))
-    for code in np.unique(codes[0]):
-        if len(alive) == 1:
-            break
-        row, site = (codes[alive] == code).nonzero()
-        rotations, translations = orbit_of(number, int(images[alive[row[0]], site[0]]))
-        members = np.einsum("mij,nj->nmi", rotations, coords[alive[row], site]) + translations
+    if len(codes) == 1:
+        return 0
+    total = np.zeros(len(codes))
+    for rank, code in enumerate(np.unique(codes[0])):
+        row, site = (codes == code).nonzero()
+        rotations, translations = orbit_of(number, int(images[row[0], site[0]]))
+        members = np.einsum("mij,nj->nmi", rotations, coords[row, site]) + translations
         cosines = np.cos(2 * np.pi * (members - BEACON)).sum(axis=-1)
         score = np.exp(BEACON_CONCENTRATION * (cosines - 3)).mean(axis=-1)
-        score = score.reshape(len(alive), -1).sum(axis=-1)
-        alive = alive[score >= score.max() * (1 - BEACON_TIE)]
-    return int(alive[0])
+        total += score.reshape(len(codes), -1).sum(axis=-1) / (1 + rank)
+    return int(total.argmax())
 
 
 def _wrap(coords: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
