@@ -190,13 +190,15 @@ def _without_nan(
     cleaned: list[Tensor | None] = []
     for values in (wyckoff_log_probs, axis_log_probs):
         if values is not None:
-            # -inf is a probability of 0
-            is_bad = values.isnan() | values.isposinf()
-            is_bad_crystal = (is_bad.flatten(2).any(-1) & is_site).any(-1)
+            # -inf is a probability of 0; NaN and +inf survive a sum
+            total = values.flatten(2).sum(-1)
+            is_bad = (total.isnan() | total.isposinf()) & is_site
+            is_bad_crystal = is_bad.any(-1)
             reasons = np.where(
                 is_bad_crystal.cpu().numpy(), "Wyckoff probabilities are not finite", reasons
             )
-            values = torch.where(is_bad, 0.0, values)
+            if is_bad_crystal.any():
+                values = values.masked_fill(is_bad[(...,) + (None,) * (values.ndim - 2)], 0.0)
         cleaned.append(values)
     reasons = np.where(is_site.any(-1).cpu().numpy(), reasons, "no sites")
     safe_k = torch.tensor(SAFE_K, dtype=torch.float64, device=batch.device)

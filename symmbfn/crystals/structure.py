@@ -18,9 +18,10 @@ from symmbfn.crystals.canonical import (
     arranged,
     canonical_form,
     move_onto_locus,
+    project_onto_locus,
 )
 from symmbfn.crystals.lattice import lattice_constraints, metric_to_k
-from symmbfn.crystals.symmetry import positions_of, symmetry_tables
+from symmbfn.crystals.symmetry import operations_of, positions_of, symmetry_tables
 
 __all__ = ["asymmetric_unit", "canonical_form", "check_structure", "parse_cif"]
 
@@ -30,7 +31,7 @@ MINIMUM_LENGTH = 0.5  # angstrom, of a cell edge
 MINIMUM_VOLUME_PER_ATOM = 1.0  # cubic angstrom
 MINIMUM_DISTANCE = 0.5  # angstrom, between two atoms
 ANGLE_TOLERANCE = 5.0  # degrees
-LOCUS_TOLERANCE = 0.02  # fractional, between a symmetrised site and its locus
+LOCUS_TOLERANCE = 0.6  # angstrom, between a site and the images that should coincide with it
 
 _CELL_TAGS = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 
@@ -116,10 +117,13 @@ def asymmetric_unit(
         [site.specie.Z for site in structure],
     )
     dataset = _symmetry_dataset(cell, symprec)
-    positions, coords, atomic_numbers = _orbits(dataset)
+    number = int(dataset.number)
+    metric = _symmetrised_metric(dataset, structure.lattice.matrix)
+    atomic_numbers, positions, coords = _symmetrised_orbits(dataset, cell, metric)
+    free, fixed = lattice_constraints(torch.tensor(number))
     unit = AsymmetricUnit(
-        space_group_number=int(dataset.number),
-        lattice_k=_lattice_k(np.asarray(dataset.std_lattice), int(dataset.number)),
+        space_group_number=number,
+        lattice_k=torch.where(free, metric_to_k(torch.from_numpy(metric)), fixed).numpy(),
         atomic_numbers=atomic_numbers,
         wyckoff_positions=positions,
         fractional_coords=coords,
@@ -175,42 +179,65 @@ def _spglib_dataset(cell: tuple, symprec: float, hall_number: int):
     return dataset
 
 
-def _orbits(
-    dataset,
-) -> tuple[Int[np.ndarray, "D"], Float[np.ndarray, "D 3"], Int[np.ndarray, "D"]]:
-    """Take one site of each orbit of the standardised cell, moved onto its locus."""
-    input_of_primitive = np.zeros(max(dataset.mapping_to_primitive) + 1, dtype=np.int64)
-    input_of_primitive[dataset.mapping_to_primitive] = np.arange(len(dataset.wyckoffs))
-    input_atom = input_of_primitive[dataset.std_mapping_to_primitive]
-    orbit = np.asarray(dataset.crystallographic_orbits)[input_atom]
-    _, first, size = np.unique(orbit, return_index=True, return_counts=True)
-    sites = [
-        _identify(dataset.number, dataset.wyckoffs[input_atom[atom]], int(n), position)
-        for atom, n, position in zip(first, size, dataset.std_positions[first], strict=True)
-    ]
-    positions, coords = zip(*sites, strict=True)
-    atomic_numbers = np.asarray(dataset.std_types)[first].astype(np.int64)
-    return np.array(positions), np.array(coords), atomic_numbers
+def _symmetrised_metric(
+    dataset, lattice_matrix: Float[np.ndarray, "3 3"]
+) -> Float[np.ndarray, "3 3"]:
+    """Return the metric of the standard cell, averaged over the point group."""
+    standard = np.linalg.inv(dataset.transformation_matrix).T @ lattice_matrix
+    rotations = operations_of(int(dataset.number))[0].astype(np.float64)
+    return (rotations.mT @ (standard @ standard.T) @ rotations).mean(axis=0)
 
 
-def _identify(
-    number: int, letter: str, orbit_size: int, coords: Float[np.ndarray, "3"]
+def _symmetrised_orbits(
+    dataset, cell: tuple, metric: Float[np.ndarray, "3 3"]
+) -> tuple[Int[np.ndarray, "D"], Int[np.ndarray, "D"], Float[np.ndarray, "D 3"]]:
+    """Take one site of each orbit in the standard setting, averaged over the whole orbit.
+
+    The search finds the origin from single operations, so it is off by as much as the
+    tolerance; images of all atoms under all operations average to the symmetric crystal
+    nearest to the input whichever atom comes first.
+    """
+    atoms = cell[1] @ dataset.transformation_matrix.T + dataset.origin_shift
+    cells_per_standard = len(dataset.std_types) / len(atoms)
+    sites = []
+    for orbit in np.unique(dataset.crystallographic_orbits):
+        members = np.flatnonzero(dataset.crystallographic_orbits == orbit)
+        position, coords = _symmetrised_site(
+            int(dataset.number),
+            dataset.wyckoffs[members[0]],
+            round(len(members) * cells_per_standard),
+            atoms[members],
+            metric,
+        )
+        sites.append((int(cell[2][members[0]]), position, coords))
+    atomic_numbers, positions, points = zip(*sites, strict=True)
+    return np.array(atomic_numbers), np.array(positions), np.array(points)
+
+
+def _symmetrised_site(
+    number: int,
+    letter: str,
+    multiplicity: int,
+    atoms: Float[np.ndarray, "k 3"],
+    metric: Float[np.ndarray, "3 3"],
 ) -> tuple[int, Float[np.ndarray, "3"]]:
-    """Find the Wyckoff position of a site, trying the reported letter first."""
+    """Find the Wyckoff position of an orbit, and its average site on the locus."""
     tables, rows = symmetry_tables(), positions_of(number)
-    candidates = np.flatnonzero(tables.multiplicity[rows] == orbit_size)
-    candidates = sorted(candidates, key=lambda row: tables.letter[rows][row] != letter)
-    residual = np.inf
-    for position in candidates:
-        point, residual = move_onto_locus(number, int(position), coords)
-        if residual < LOCUS_TOLERANCE:
-            return int(position), point
+    rotations, translations = operations_of(number)
+    images = (rotations[:, None] @ atoms[None, :, :, None])[..., 0] + translations[:, None]
+    images = images.reshape(-1, 3)
+    n_coinciding = len(images) // multiplicity
+    # the reported letter comes first; others are for settings in which letters are permuted
+    candidates = np.flatnonzero(tables.multiplicity[rows] == multiplicity)
+    for position in sorted(candidates, key=lambda w: tables.letter[rows][w] != letter):
+        start, _ = move_onto_locus(number, int(position), atoms[0])
+        steps = images - start
+        steps -= np.rint(steps)
+        distances = np.sqrt(np.einsum("ni,ij,nj->n", steps, metric, steps))
+        nearest = np.argsort(distances)[:n_coinciding]
+        if distances[nearest[-1]] < LOCUS_TOLERANCE:
+            average = start + steps[nearest].mean(axis=0)
+            return int(position), project_onto_locus(number, int(position), average)[0]
     raise ValueError(
-        f"an orbit of {orbit_size} atoms fits no Wyckoff position of space group {number}"
+        f"an orbit of {multiplicity} atoms fits no Wyckoff position of space group {number}"
     )
-
-
-def _lattice_k(lattice_matrix: Float[np.ndarray, "3 3"], number: int) -> Float[np.ndarray, "6"]:
-    matrix = torch.from_numpy(np.ascontiguousarray(lattice_matrix, dtype=np.float64))
-    free, fixed = lattice_constraints(torch.tensor(number))
-    return torch.where(free, metric_to_k(matrix @ matrix.mT), fixed).numpy()
