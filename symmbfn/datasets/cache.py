@@ -21,6 +21,7 @@ from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
 if TYPE_CHECKING:
     import pandas
 
+# part of the digest: raise it when files or encoder give something else for the same input
 FORMAT = 1
 FORMS = ("canonical", "raw")
 REPRESENTATIVES = ("locus", "centre")

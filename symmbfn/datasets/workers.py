@@ -5,6 +5,7 @@ time limit after which its process is killed, and a process has a memory limit.
 """
 
 import multiprocessing
+import os
 import time
 import warnings
 from collections import deque
@@ -141,7 +142,9 @@ def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
     import torch
 
     torch.set_num_threads(1)
+    # libraries complain on the console about single crystals; what matters is in the outcome
     warnings.simplefilter("ignore")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     _limit_memory()
     connection.send("ready")
     while True:

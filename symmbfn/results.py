@@ -1,0 +1,158 @@
+"""Claims: every figure that the project states, with what it takes to make it again.
+
+`results/<topic>.json` holds them. Scripts write through `record`, chapters and README read
+through `claim`; a number that is in no file is not stated.
+"""
+
+import json
+import platform
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from symmbfn._files import write_whole
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RESULTS = REPOSITORY / "results"
+PACKAGES = ("symmbfn", "torch", "numpy", "pymatgen", "spglib")
+NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One figure.
+
+    Args:
+        name: dotted, such as "encode.mp_20.failures"; unique over all topics.
+        value: a number, or text.
+        command: makes it again.
+        unit: empty for plain numbers.
+        n: how many crystals, requests or repeats it rests on.
+        seed: of the random numbers, or all the seeds it averages over.
+        interval: lowest and highest value at 95 % confidence.
+        aim: what was to be reached, in words.
+        met: whether it was; None without an aim.
+        note: what a reader must know beside the number.
+        versions: beyond the packages' own; for figures of a model "weights/<name>" and the
+            SHA-256 of its weights.
+        device: None takes the processor; name the accelerator where one was used.
+    """
+
+    name: str
+    value: float | int | str
+    command: str
+    unit: str = ""
+    n: int | None = None
+    seed: int | list[int] | None = None
+    interval: tuple[float, float] | None = None
+    aim: str | None = None
+    met: bool | None = None
+    note: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    device: str | None = None
+
+
+def record(topic: str, claims: Iterable[Claim], folder: Path = RESULTS) -> Path:
+    """Write claims into `<folder>/<topic>.json`, each in place of its namesake.
+
+    Args:
+        topic: name of the file.
+        claims: what was measured now; date, commit, device and versions are filled in.
+        folder: the repository's `results/`.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: a name that is not dotted lower case, or a value that is not finite.
+    """
+    here = {
+        "commit": _commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": _versions(),
+    }
+    path = folder / f"{topic}.json"
+    stored = {entry["name"]: entry for entry in _entries(path)} if path.is_file() else {}
+    for claim_ in claims:
+        stored[claim_.name] = _entry(claim_, here)
+    ordered = [stored[name] for name in sorted(stored)]
+    write_whole(path, json.dumps({"claims": ordered}, indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def claim(name: str, folder: Path = RESULTS) -> dict[str, Any]:
+    """Return the claim of this name.
+
+    Raises:
+        ValueError: no file in the folder has it.
+    """
+    found = claims(name, folder)
+    if not found:
+        raise ValueError(f"no claim {name!r} in {folder.name}/*.json")
+    return found[0]
+
+
+def claims(pattern: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """Return the claims whose name matches a shell pattern such as "generate.default.*"."""
+    entries = (entry for path in sorted(folder.glob("*.json")) for entry in _entries(path))
+    return [entry for entry in entries if fnmatchcase(entry["name"], pattern)]
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    content = json.loads(path.read_text())
+    return content.get("claims", []) if isinstance(content, dict) else []
+
+
+def _entry(claim_: Claim, here: dict[str, Any]) -> dict[str, Any]:
+    if not NAME.fullmatch(claim_.name):
+        raise ValueError(f"claim name {claim_.name!r} is not dotted lower case")
+    numbers = [claim_.value, *(claim_.interval or ())]
+    if any(isinstance(x, float) and not abs(x) < float("inf") for x in numbers):
+        raise ValueError(f"claim {claim_.name} is not finite: {numbers}")
+    entry = asdict(claim_) | {"commit": here["commit"], "date": here["date"]}
+    entry["versions"] = here["versions"] | claim_.versions
+    entry["device"] = claim_.device or _processor()
+    return entry
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # a machine that only trains may lack pymatgen
+            continue
+    return found
+
+
+def _processor() -> str:
+    """Name of the processor, as the operating system knows it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"CPU {platform.processor() or platform.machine()}"
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"CPU {models[0]}" if models else f"CPU {platform.machine()}"
+
+
+def _commit() -> str:
+    """Short commit id; "+changes" where the code is not what was committed."""
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--", "symmbfn", "scripts")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head}+changes" if changed else head
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
