@@ -1,0 +1,111 @@
+"""Imports point one way: a room knows the rooms to its left and none to its right."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "symmbfn"
+ROOMS = (
+    "_shapes",
+    "_files",
+    "noise",
+    "crystals",
+    "datasets",
+    "flows",
+    "networks",
+    "model",
+    "conditioning",
+    "checkpoints",
+    "training",
+    "sampling",
+    "evaluation",
+    "screening",
+    "plotting",
+    "results",
+    "chapters",
+    "cli",
+)
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+# these must load where only torch, NumPy and safetensors are: on a machine that trains
+LIGHT_ROOMS = {"_shapes", "_files", "noise", "flows", "networks", "model", "training", "sampling"}
+LIGHT_MODULES = {
+    "crystals.symmetry",
+    "crystals.lattice",
+    "crystals.asymmetric_unit",
+    "crystals.reconstruction",
+    "crystals.elements",
+    "datasets.cache",
+    "datasets.batches",
+    "checkpoints",
+}
+LIGHT_LIBRARIES = {"torch", "numpy", "safetensors", "symmbfn", "tqdm"}
+# the readable reference is torch_geometric's by definition; _shapes does without jaxtyping
+EXCEPTIONS = {"networks.cspnet_pyg": {"torch_geometric"}, "_shapes": {"jaxtyping"}}
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Full names of what a piece of code imports, wherever the import stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative imports hide the direction"
+            assert node.module
+            if node.module == "symmbfn":
+                yield from (f"symmbfn.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def imported_on_load(tree: ast.Module) -> Iterator[str]:
+    """What a module imports when it is loaded, type checking aside."""
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from imported(node)
+
+
+def room(module: str) -> str:
+    return module.split(".")[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_imports_point_left(path: Path) -> None:
+    assert room(dotted(path)) in ROOMS, f"{dotted(path)} lies in no room"
+    mine = ROOMS.index(room(dotted(path)))
+    for name in imported(ast.parse(path.read_text())):
+        if name.startswith("symmbfn."):
+            theirs = room(name.removeprefix("symmbfn."))
+            assert ROOMS.index(theirs) <= mine, f"{dotted(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_training_and_sampling_need_torch_and_numpy_only(path: Path) -> None:
+    module = dotted(path)
+    if room(module) not in LIGHT_ROOMS and module not in LIGHT_MODULES:
+        return
+    allowed = LIGHT_LIBRARIES | EXCEPTIONS.get(module, set())
+    for name in imported_on_load(ast.parse(path.read_text())):
+        library = name.split(".")[0]
+        assert library in allowed or library in sys.stdlib_module_names, f"{module}: {name}"
+
+
+def test_the_check_sees_a_wrong_direction() -> None:
+    tree = ast.parse("def f():\n    from symmbfn.cli import main\n")
+    assert list(imported(tree)) == ["symmbfn.cli"]
+
+
+def test_only_relaxation_knows_chgnet() -> None:
+    importers = {
+        dotted(path)
+        for path in MODULES
+        if any(name.split(".")[0] == "chgnet" for name in imported(ast.parse(path.read_text())))
+    }
+    assert importers <= {"evaluation.relaxation"}
