@@ -228,9 +228,13 @@ def encode_dataset(
         representative in REPRESENTATIVES,
         f"representative must be one of {', '.join(REPRESENTATIVES)}, got {representative!r}",
     )
-    _check(symprec > 0, f"symprec must be positive, got {symprec}")
+    _check(0 < symprec < float("inf"), f"symprec must be positive, got {symprec}")
     _check(workers >= 1, f"workers must be at least 1, got {workers}")
     _check(time_limit > 0, f"time_limit must be positive, got {time_limit}")
+    folder = Path(cache_dir) if cache_dir is not None else cache_folder() / "encoded"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"cannot write into {folder}")
 
     table = load_dataset(name_or_path, split)
     settings = {
@@ -242,7 +246,6 @@ def encode_dataset(
     }
     names = property_columns(table)
     digest = _digest(table, names, settings)
-    folder = Path(cache_dir) if cache_dir is not None else cache_folder() / "encoded"
     stem = f"{settings['dataset']}-{settings['split']}-{digest[:8]}"
     path = folder / f"{stem}.safetensors"
     if path.is_file() and path.with_suffix(".json").is_file():

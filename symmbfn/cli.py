@@ -1,0 +1,134 @@
+"""The command line: `symmbfn encode | info`.
+
+Each verb is one function, which imports what it needs when it is called. A bad argument is one
+line that names the value, and exit code 2.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+BAD_ARGUMENT = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is what --help is for."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_ARGUMENT, f"{self.prog}: {message}\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a verb and return the exit code: 0, 1 for a result below the bar, 2 for bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("symmbfn: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"symmbfn {options.verb}: {_one_line(error)}", file=sys.stderr)
+        return BAD_ARGUMENT
+
+
+def encode(options: argparse.Namespace) -> int:
+    """Read crystals, find their symmetry, store their asymmetric units as tensors."""
+    from symmbfn.datasets.cache import FAILURES, TooManyFailuresError, encode_dataset
+    from symmbfn.datasets.registry import cache_folder, dataset_splits
+
+    folder = options.out or cache_folder() / "encoded"
+    code = 0
+    for split in [options.split] if options.split else dataset_splits(options.dataset):
+        try:
+            encoded = encode_dataset(
+                options.dataset,
+                split=split,
+                form=options.form,
+                representative=options.representative,
+                symprec=options.symprec,
+                workers=options.workers,
+                cache_dir=folder,
+                max_failures=options.max_failures,
+                time_limit=options.time_limit,
+            )
+        except TooManyFailuresError as error:
+            print(f"symmbfn encode: {error}", file=sys.stderr)
+            code = 1
+            continue
+        failures = len(encoded.failures)
+        print(
+            f"{options.dataset} {split}: {len(encoded)} crystals, {failures} failures, "
+            f"{encoded.process_ms:.1f} ms each"
+        )
+    print(f"tensors and {FAILURES} in {folder}")
+    return code
+
+
+def info(options: argparse.Namespace) -> int:
+    """Show versions, device, shipped weights and the datasets at hand."""
+    import json
+    import platform
+    from importlib.metadata import version
+    from importlib.resources import files
+
+    import torch
+
+    from symmbfn.datasets.registry import cache_folder, dataset_names, dataset_splits
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    print(f"symmbfn {version('symmbfn')}, python {platform.python_version()}")
+    for package in ("torch", "pymatgen", "spglib"):
+        print(f"  {package} {version(package)}")
+    print(f"device: {device}, {torch.get_num_threads()} threads")
+    print(f"cache: {cache_folder()}")
+    print(f"data folder (SYMMBFN_DATA): {os.environ.get('SYMMBFN_DATA') or 'unset'}")
+    print("datasets:")
+    for name in dataset_names():
+        print(f"  {name}: {', '.join(dataset_splits(name)) or 'not at hand'}")
+    print("weights:")
+    for config in sorted(Path(str(files("symmbfn"))).glob("weights/*/config.json")):
+        digest = json.loads(config.read_text())["sha256"]
+        print(f"  {config.parent.name}: sha256 {digest[:12]}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="symmbfn", description="New crystals with a chosen space group.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_encode(verbs.add_parser("encode", help=encode.__doc__, description=encode.__doc__))
+    verbs.add_parser("info", help=info.__doc__, description=info.__doc__).set_defaults(run=info)
+    return parser
+
+
+def _add_encode(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=encode)
+    parser.add_argument(
+        "--dataset",
+        required=True,
+        help="a name shown by `symmbfn info`, a CSV with material_id and cif, a folder of CIFs",
+    )
+    parser.add_argument("--split", help="default: every split at hand")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: the user's cache")
+    parser.add_argument("--form", default="canonical", help="canonical (default) or raw")
+    parser.add_argument("--representative", default="locus", help="locus (default) or centre")
+    parser.add_argument(
+        "--symprec", type=float, metavar="ANGSTROM", help="default: the dataset's, mostly 0.1"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
+    parser.add_argument(
+        "--max-failures", type=int, metavar="N", help="exit with 1 above; default: any number"
+    )
+    parser.add_argument(
+        "--time-limit", type=float, default=60.0, metavar="SECONDS", help="per crystal; 60"
+    )
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

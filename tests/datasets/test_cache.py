@@ -1,0 +1,167 @@
+"""Encoded tensors hold what was encoded, survive the disk, and are made again when they must."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from symmbfn.datasets import cache
+from symmbfn.datasets.cache import EncodedDataset, TooManyFailuresError, encode_dataset
+from symmbfn.datasets.registry import load_dataset
+
+BAD_CIFS = {
+    "empty": "",
+    "words": "no crystal at all",
+    "truncated": "data_x\n_cell_length_a 4",
+}
+
+
+@pytest.fixture(scope="module")
+def crystals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve prototypes with a property, and three rows that are no crystals."""
+    table = load_dataset("prototypes").head(12).copy()
+    table["gap"] = np.arange(12.0)
+    table.loc[3, "gap"] = np.nan
+    for name, text in BAD_CIFS.items():
+        table.loc[len(table)] = {"material_id": name, "cif": text, "gap": 1.0}
+    path = tmp_path_factory.mktemp("data") / "mine.csv"
+    table[["material_id", "gap", "cif"]].to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("encoded")
+
+
+@pytest.fixture(scope="module")
+def encoded(crystals: Path, folder: Path) -> EncodedDataset:
+    return encode_dataset(crystals, cache_dir=folder, workers=2)
+
+
+def test_every_row_is_encoded_or_explained(
+    encoded: EncodedDataset, crystals: Path, folder: Path
+) -> None:
+    assert len(encoded) == 12
+    assert encoded.identifiers == tuple(load_dataset(crystals)["material_id"][:12])
+    with (folder / "failures.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["row"], row["material_id"]) for row in rows] == [
+        ("12", "empty"),
+        ("13", "words"),
+        ("14", "truncated"),
+    ]
+    assert all(row["reason"] and row["dataset"].startswith("mine-all-") for row in rows)
+
+
+def test_units_are_the_encoders_own(encoded: EncodedDataset, crystals: Path) -> None:
+    from symmbfn.datasets.encoding import encode_cif
+
+    texts = load_dataset(crystals)["cif"]
+    for index in (0, 5, 11):
+        unit = encode_cif(texts[index], symprec=0.1, form="canonical", representative="locus")
+        stored = encoded.unit(index)
+        assert stored.space_group_number == unit.space_group_number
+        assert np.array_equal(stored.lattice_k, unit.lattice_k)
+        assert np.array_equal(stored.atomic_numbers, unit.atomic_numbers)
+        assert np.array_equal(stored.wyckoff_positions, unit.wyckoff_positions)
+        # single precision of a number below 1
+        assert np.abs(stored.fractional_coords - unit.fractional_coords).max() < 1e-7
+
+
+def test_batch_is_the_stack_of_its_units(encoded: EncodedDataset) -> None:
+    indices = torch.tensor([7, 0, 3])
+    batch = encoded.batch(indices, dtype=torch.float64)
+    for row, unit in zip(indices.tolist(), batch.unstack(), strict=True):
+        stored = encoded.unit(row)
+        assert unit.space_group_number == stored.space_group_number
+        assert np.array_equal(unit.lattice_k, stored.lattice_k)
+        assert np.array_equal(unit.atomic_numbers, stored.atomic_numbers)
+        assert np.array_equal(unit.wyckoff_positions, stored.wyckoff_positions)
+        assert np.array_equal(unit.fractional_coords, stored.fractional_coords)
+    assert not batch.fractional_coords[~batch.is_site].any()
+    assert not batch.atomic_numbers[~batch.is_site].any()
+    assert torch.equal(batch.n_sites, encoded.n_sites[indices])
+
+
+def test_properties_keep_their_rows_and_gaps(encoded: EncodedDataset) -> None:
+    assert encoded.property_names == ("gap",)
+    expected = torch.arange(12.0)
+    expected[3] = float("nan")
+    assert torch.equal(encoded.properties[:, 0].isnan(), expected.isnan())
+    assert torch.equal(encoded.properties[:, 0].nan_to_num(), expected.nan_to_num())
+
+
+def test_disk_changes_nothing(encoded: EncodedDataset, tmp_path: Path) -> None:
+    loaded = EncodedDataset.load(encoded.save(tmp_path / "copy"))
+    for name in cache._TENSORS:
+        first, second = getattr(encoded, name), getattr(loaded, name)
+        assert first.dtype == second.dtype
+        assert torch.equal(first.nan_to_num(), second.nan_to_num())
+    for name in ("identifiers", "failures", "settings", "digest", "property_names"):
+        assert getattr(encoded, name) == getattr(loaded, name)
+
+
+def test_second_call_reads_the_first(
+    encoded: EncodedDataset, crystals: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("encoded twice")
+
+    monkeypatch.setattr(cache, "_encode", refuse)
+    again = encode_dataset(crystals, cache_dir=folder)
+    assert again.digest == encoded.digest and len(again.failures) == 3
+    with pytest.raises(AssertionError, match="encoded twice"):
+        encode_dataset(crystals, cache_dir=folder, form="raw")
+    with pytest.raises(AssertionError, match="encoded twice"):
+        encode_dataset(crystals, cache_dir=folder, symprec=0.01)
+
+
+def test_the_bar_for_failures(encoded: EncodedDataset, crystals: Path, folder: Path) -> None:
+    assert len(encode_dataset(crystals, cache_dir=folder, max_failures=3)) == 12
+    with pytest.raises(TooManyFailuresError, match="3 of 15"):
+        encode_dataset(crystals, cache_dir=folder, max_failures=2)
+
+
+def test_nothing_encodable_is_an_error_with_its_reasons_kept(tmp_path: Path) -> None:
+    source = tmp_path / "cifs"
+    source.mkdir()
+    (source / "a.cif").write_text("nothing")
+    with pytest.raises(ValueError, match="not one of 1 rows"):
+        encode_dataset(source, cache_dir=tmp_path, workers=1)
+    assert "cifs-all-" in (tmp_path / "failures.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        ({"form": "standard"}, "'standard'"),
+        ({"representative": "corner"}, "'corner'"),
+        ({"symprec": 0.0}, "0.0"),
+        ({"symprec": -1.0}, "-1.0"),
+        ({"workers": 0}, "0"),
+        ({"time_limit": 0.0}, "0.0"),
+    ],
+)
+def test_arguments_out_of_range_are_named(
+    crystals: Path, tmp_path: Path, options: dict, value: str
+) -> None:
+    with pytest.raises(ValueError, match=value):
+        encode_dataset(crystals, cache_dir=tmp_path, **options)
+
+
+def test_damaged_files_are_refused(encoded: EncodedDataset, tmp_path: Path) -> None:
+    path = encoded.save(tmp_path / "copy")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="copy"):
+        EncodedDataset.load(path)
+    path.write_bytes(whole)
+    facts = path.with_suffix(".json")
+    facts.write_text(facts.read_text().replace(encoded.digest, "0" * 64))
+    with pytest.raises(ValueError, match="belong together"):
+        EncodedDataset.load(path)
+    with pytest.raises(ValueError, match="none"):
+        EncodedDataset.load(tmp_path / "none")

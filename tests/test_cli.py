@@ -1,0 +1,81 @@
+"""Verbs do what they say; a bad argument is one line with the value, and exit code 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from symmbfn.cli import main
+from symmbfn.datasets.registry import load_dataset
+
+
+@pytest.fixture
+def crystals(tmp_path: Path) -> Path:
+    folder = tmp_path / "cifs"
+    folder.mkdir()
+    for _, row in load_dataset("prototypes").head(2).iterrows():
+        (folder / f"{row['material_id']}.cif").write_text(row["cif"])
+    (folder / "bad.cif").write_text("nothing")
+    return folder
+
+
+def test_encode_a_folder_and_set_the_bar(
+    crystals: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    command = ["encode", "--dataset", str(crystals), "--out", str(out), "--workers", "1"]
+    assert main(command) == 0
+    assert "2 crystals, 1 failures" in capsys.readouterr().out
+    assert len(list(out.glob("cifs-all-*.safetensors"))) == 1
+    assert "bad" in (out / "failures.csv").read_text()
+    assert main([*command, "--max-failures", "1"]) == 0
+    assert main([*command, "--max-failures", "0"]) == 1
+    assert "1 of 3" in capsys.readouterr().err
+
+
+def test_info_names_what_is_at_hand(capsys: pytest.CaptureFixture) -> None:
+    assert main(["info"]) == 0
+    shown = capsys.readouterr().out
+    assert "prototypes: all" in shown and "torch" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [
+        (["encode", "--dataset", "mp_21"], "'mp_21'"),
+        (["encode", "--dataset", "mp_20", "--split", "tset"], "'tset'"),
+        (["encode", "--dataset", "prototypes", "--workers", "0"], "0"),
+        (["encode", "--dataset", "prototypes", "--workers", "two"], "'two'"),
+        (["encode", "--dataset", "prototypes", "--form", "own"], "'own'"),
+        (["encode", "--dataset", "prototypes", "--symprec", "-0.1"], "-0.1"),
+        (["encode", "--dataset", "prototypes", "--symprec", "nan"], "nan"),
+        (["encode"], "--dataset"),
+        (["enc"], "'enc'"),
+        ([], "VERB"),
+    ],
+)
+def test_bad_arguments(arguments: list[str], value: str, capsys: pytest.CaptureFixture) -> None:
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    shown = capsys.readouterr().err
+    assert code == 2
+    assert value in shown and shown.count("\n") == 1
+
+
+def test_output_that_cannot_be_written_is_one_line(
+    crystals: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "out"
+    assert main(["encode", "--dataset", str(crystals), "--out", str(out)]) == 2
+    shown = capsys.readouterr().err
+    assert str(out.parent) in shown and shown.count("\n") == 1
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = "import sys; from symmbfn.cli import _parser; _parser(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
