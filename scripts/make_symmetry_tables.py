@@ -129,49 +129,100 @@ def holohedry(number: int, is_rhombohedral: bool) -> np.ndarray:
     return rotations[np.sort(first)]
 
 
-def normaliser_cosets(
-    rotations: np.ndarray, translations: np.ndarray, lattice_group: np.ndarray, polar: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """List one representative of each coset of the Euclidean normaliser, identity first.
+def normalising_translations(
+    w: np.ndarray, rotations: np.ndarray, translations: np.ndarray, polar: np.ndarray
+) -> np.ndarray:
+    """List every t of the grid such that (W, t) normalises the group.
 
-    (W, t) normalises G when (W, t)(V, v)(W, t)^-1 is in G for every (V, v) of G. Along
-    polar axes t is continuous; there it is left at zero and cosets ignore it.
+    That is: (W, t)(V, v)(W, t)^-1 is in G for every (V, v) of G. Along polar axes t is
+    continuous; there it is left at zero.
 
     Source: method 1.5.
     """
     is_centring = np.zeros((GRID,) * 3, dtype=bool)
     identity = np.eye(3, dtype=int)
     is_centring[tuple(translations[(rotations == identity).all(axis=(1, 2))].T % GRID)] = True
-    translation_of = {w.tobytes(): t for w, t in zip(rotations, translations, strict=True)}
+    translation_of = {v.tobytes(): t for v, t in zip(rotations, translations, strict=True)}
+    inverse = np.rint(np.linalg.inv(w)).astype(np.int64)
+    conjugates = w @ rotations @ inverse
+    if not all(v.tobytes() in translation_of for v in conjugates):
+        return np.zeros((0, 3), dtype=np.int64)
+    candidates = np.array(list(itertools.product(*[[0] if p else range(GRID) for p in polar])))
+    for conjugate, translation in zip(conjugates, translations, strict=True):
+        target = translation_of[conjugate.tobytes()]
+        shift = w @ translation + candidates @ (identity - conjugate).T - target
+        candidates = candidates[is_centring[tuple(shift.T % GRID)]]
+    return candidates
 
-    axes = [[0] if is_polar else range(GRID) for is_polar in polar]
-    grid = np.array(list(itertools.product(*axes)))
-    found_w, found_t = [], []
-    for w in lattice_group:
-        inverse = np.rint(np.linalg.inv(w)).astype(np.int64)
-        candidates = grid
-        for rotation, translation in zip(rotations, translations, strict=True):
-            conjugate = w @ rotation @ inverse
-            target = translation_of.get(conjugate.tobytes())
-            if target is None:
-                candidates = candidates[:0]
-                break
-            shift = w @ translation + candidates @ (identity - conjugate).T - target
-            candidates = candidates[is_centring[tuple(shift.T % GRID)]]
-        found_w += [w] * len(candidates)
-        found_t += list(candidates)
 
-    remaining = dict(zip(codes(np.array(found_w), np.array(found_t)), found_t, strict=True))
-    kept_w, kept_t = [], []
-    for w, t in zip(found_w, found_t, strict=True):
-        if codes(w, t) not in remaining:
+def normaliser_cosets(
+    rotations: np.ndarray, translations: np.ndarray, lattice_group: np.ndarray, polar: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """List one representative of each coset of the Euclidean normaliser, identity first.
+
+    Cosets ignore the translation along polar axes.
+
+    Source: method 1.5.
+    """
+    found = [
+        (w, t)
+        for w in lattice_group
+        for t in normalising_translations(w, rotations, translations, polar)
+    ]
+    remaining = {int(codes(w, t)) for w, t in found}
+    kept = []
+    for w, t in found:
+        if int(codes(w, t)) not in remaining:
             continue
-        kept_w.append(w)
-        kept_t.append(t)
-        coset_t = np.where(polar, 0, translations @ w.T + t)
-        for code in codes(w @ rotations, coset_t):
-            remaining.pop(code, None)
+        kept.append((w, t))
+        coset = codes(w @ rotations, np.where(polar, 0, translations @ w.T + t))
+        remaining -= set(coset.tolist())
+    kept_w, kept_t = zip(*kept, strict=True)
     return np.array(kept_w), np.array(kept_t)
+
+
+def special_cosets(
+    number: int,
+    rotations: np.ndarray,
+    translations: np.ndarray,
+    lattice_group: np.ndarray,
+    polar: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """List what else normalises the group where the cell happens to be more symmetric.
+
+    A monoclinic cell with beta = 90, or an orthorhombic one with a = b, has further settings
+    that keep its metric. One (W, t) per coset of the Euclidean normaliser's rotations; whether
+    W keeps the metric is left to whoever knows the cell. Higher families have none: their
+    point group singles out its axes.
+    """
+    kept_w, kept_t = [], []
+    seen = {w.tobytes() for w in lattice_group}
+    for w in unimodular_matrices(number):
+        if w.tobytes() in seen:
+            continue
+        found = normalising_translations(w, rotations, translations, polar)
+        if len(found):
+            kept_w.append(w)
+            kept_t.append(found[0])
+            seen |= {(w @ e).tobytes() for e in lattice_group}
+    return np.array(kept_w).reshape(-1, 3, 3), np.array(kept_t).reshape(-1, 3)
+
+
+def unimodular_matrices(number: int) -> np.ndarray:
+    """Return the small integer matrices that might keep the metric of a special cell."""
+    if number <= 2:
+        matrices = np.array(list(itertools.product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
+    elif number <= 15:
+        corners = np.array(list(itertools.product((-2, -1, 0, 1, 2), repeat=4)))
+        matrices = np.zeros((len(corners), 3, 3), dtype=np.int64)
+        matrices[:, [0, 0, 2, 2], [0, 2, 0, 2]] = corners
+        matrices[:, 1, 1] = 1
+    elif number <= 74:
+        matrices = holohedry(221, False)
+    else:
+        return np.zeros((0, 3, 3), dtype=np.int64)
+    determinants = np.rint(np.linalg.det(matrices))
+    return np.ascontiguousarray(matrices[np.abs(determinants) == 1], dtype=np.int64)
 
 
 def lattice_constraint(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -211,11 +262,13 @@ def tabulate() -> dict[str, np.ndarray]:
         lists["operation_rotations"].extend(rotations)
         lists["operation_translations"].extend(translations)
         polar = (rotations == np.eye(3, dtype=int)).all(axis=1).all(axis=0)
-        cosets = normaliser_cosets(
-            rotations, translations, holohedry(number, symbol[0] == "R"), polar
-        )
+        lattice_group = holohedry(number, symbol[0] == "R")
+        cosets = normaliser_cosets(rotations, translations, lattice_group, polar)
         lists["normaliser_rotations"].extend(cosets[0])
         lists["normaliser_translations"].extend(cosets[1])
+        special = special_cosets(number, rotations, translations, lattice_group, polar)
+        lists["special_rotations"].extend(special[0])
+        lists["special_translations"].extend(special[1])
         free, fixed = lattice_constraint(number)
         row = {
             "polar_axes": polar,
@@ -228,6 +281,7 @@ def tabulate() -> dict[str, np.ndarray]:
             "n_operations": len(rotations),
             "n_positions": len(positions),
             "n_cosets": len(cosets[0]),
+            "n_special": len(special[0]),
         }
         for name, value in row.items():
             rows[name].append(value)
@@ -236,6 +290,7 @@ def tabulate() -> dict[str, np.ndarray]:
     tables["operation_start"] = np.concatenate([[0], np.cumsum(tables.pop("n_operations"))])
     tables["position_start"] = np.concatenate([[0], np.cumsum(tables.pop("n_positions"))])
     tables["normaliser_start"] = np.concatenate([[0], np.cumsum(tables.pop("n_cosets"))])
+    tables["special_start"] = np.concatenate([[0], np.cumsum(tables.pop("n_special"))])
     tables["orbit_start"] = np.concatenate([[0], np.cumsum(tables["multiplicity"])])
     return tables
 
@@ -255,7 +310,10 @@ def main() -> None:
     tables = tabulate()
     np.savez_compressed(OUTPUT, **{name: narrow(values) for name, values in tables.items()})
     print(f"{len(tables['letter'])} Wyckoff positions, {len(tables['orbit_rotations'])} operations")
-    print(f"{len(tables['normaliser_rotations'])} cosets, {OUTPUT.stat().st_size} bytes")
+    print(
+        f"{len(tables['normaliser_rotations'])} cosets, {len(tables['special_rotations'])} special"
+    )
+    print(f"{OUTPUT.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 A space group leaves its Euclidean normaliser open: the origin of Pnma may sit in eight
 places, and along a polar axis anywhere. The canonical form picks one of these settings by
 a rule that looks at the crystal alone, so that the same crystal always reads the same.
+A cell that happens to be more symmetric than its group, say Pmm2 with a = b, has further
+settings with the same metric; they take part as well.
 Settings that differ by a mirror are tried too where the normaliser holds one, so mirror
 twins share their canonical form.
 """
@@ -12,20 +14,25 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
+import torch
 
 from symmbfn._shapes import Bool, Float, Int
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, to_chart
+from symmbfn.crystals.lattice import k_to_metric, metric_to_k
 from symmbfn.crystals.symmetry import operations_of, orbit_of, positions_of, symmetry_tables
 
 Representative = Literal["locus", "centre"]
 
 EXACT = 1e-9
 TIE = 1e-4
+METRIC_TOLERANCE = 2e-3  # relative change of a squared length
 # a fixed vector without symmetry decides between orbit members equally far from the centre
 CENTRE = np.array([0.5 + 1.0e-4, 0.5 + 1.7e-4, 0.5 + 2.3e-4])
 # likewise the beacon that settings are compared by lies on no symmetry element
 BEACON = np.array([0.2713, 0.1837, 0.3971])
 BEACON_CONCENTRATION = 1.0
+# a point of a locus that lies on no smaller locus
+GENERIC = np.array([0.13719, 0.27183, 0.41421])
 
 
 @dataclass(frozen=True)
@@ -34,31 +41,27 @@ class _Settings:
 
     `image[c, w]` is the position that coset c sends position w to; the affine map
     `image_rotations[c, w]`, `image_translations[c, w]` sends the locus of w onto the locus
-    of its image. `siblings[w]` maps a locus onto itself, to the other orbit members on it.
-    `polar_shifts` are the polar parts of the operations' translations.
+    of its image. `rotations[c]` is what the coset does to the axes.
     """
 
-    projections: Float[np.ndarray, "W 3 3"]
-    origins: Float[np.ndarray, "W 3"]
+    rotations: Float[np.ndarray, "C 3 3"]
     image: Int[np.ndarray, "C W"]
     image_rotations: Float[np.ndarray, "C W 3 3"]
     image_translations: Float[np.ndarray, "C W 3"]
-    siblings: tuple[tuple[np.ndarray, np.ndarray], ...]
-    polar_shifts: Float[np.ndarray, "K 3"]
 
 
 def project_onto_locus(
     space_group_number: int,
     wyckoff_position: int,
-    fractional_coords: Float[np.ndarray, "*n 3"],
-) -> tuple[Float[np.ndarray, "*n 3"], Float[np.ndarray, "*n"]]:
+    fractional_coords: Float[np.ndarray, "n 3"],
+) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n"]]:
     """Project points along the idempotent map u -> R u + t of a Wyckoff position.
 
     The map has integer R with R R = R and R t = 0, so a point lies on the locus, up to whole
     cells n, exactly when (I - R) x - t is the integer vector n.
 
     Returns:
-        Points on the locus, shape (..., 3), in no particular cell, and how far each was off
+        Points on the locus, shape (n, 3), in no particular cell, and how far each was off
         in its worst fractional coordinate.
     """
     rotations, translations = orbit_of(space_group_number, wyckoff_position)
@@ -106,15 +109,14 @@ def representative_of(
 
     Source: method 1.3.
     """
-    snapped, _ = project_onto_locus(
-        space_group_number, wyckoff_position, to_chart(fractional_coords)
-    )
+    on_grid = to_chart(fractional_coords)[None]
+    snapped = project_onto_locus(space_group_number, wyckoff_position, on_grid)[0][0]
     if rule == "centre":
         rotations, translations = orbit_of(space_group_number, wyckoff_position)
         members = _wrap(rotations @ snapped + translations)
         distance = np.linalg.norm(members - CENTRE, axis=-1)
         return to_chart(members[distance.argmin()], tolerance=EXACT)
-    rotations, translations = _settings(space_group_number).siblings[wyckoff_position]
+    rotations, translations = _siblings(space_group_number, wyckoff_position)
     members = _wrap(rotations @ snapped + translations)
     distance = np.linalg.norm(members - 0.5, axis=-1)
     keys = np.column_stack([distance, members])
@@ -139,7 +141,9 @@ def canonical_form(
     Source: method 1.5; the beacon is ours.
     """
     number = unit.space_group_number
-    settings = _settings(number)
+    metric = k_to_metric(torch.from_numpy(unit.lattice_k)).numpy()
+    special = _special_cosets(number, metric)
+    settings = _settings(number, special)
     positions = np.asarray(unit.wyckoff_positions)
     located = np.array(
         [
@@ -159,7 +163,14 @@ def canonical_form(
     cosets, coords = _shift_polar(number, codes, cosets, coords)
     chosen = _nearest_to_beacon(number, codes[cosets], images[cosets], coords)
     return arranged(
-        replace(unit, wyckoff_positions=images[cosets[chosen]], fractional_coords=coords[chosen]),
+        replace(
+            unit,
+            lattice_k=_transformed_k(unit.lattice_k, metric, settings.rotations[cosets[chosen]])
+            if special
+            else unit.lattice_k,
+            wyckoff_positions=images[cosets[chosen]],
+            fractional_coords=coords[chosen],
+        ),
         representative,
     )
 
@@ -182,6 +193,26 @@ def arranged(unit: AsymmetricUnit, representative: Representative = "locus") -> 
     )
 
 
+def _special_cosets(number: int, metric: Float[np.ndarray, "3 3"]) -> tuple[int, ...]:
+    """Return the rows of the special cosets that keep this metric."""
+    tables = symmetry_tables()
+    first, last = (int(row) for row in tables.special_start[number - 1 : number + 1])
+    rotations = tables.special_rotations[first:last].astype(np.float64)
+    lengths = np.sqrt(np.diag(metric))
+    change = np.abs(rotations.mT @ metric @ rotations - metric) / np.outer(lengths, lengths)
+    return tuple((first + np.flatnonzero(change.max(axis=(1, 2)) < METRIC_TOLERANCE)).tolist())
+
+
+def _transformed_k(
+    k: Float[np.ndarray, "6"], metric: Float[np.ndarray, "3 3"], w: Float[np.ndarray, "3 3"]
+) -> Float[np.ndarray, "6"]:
+    """Return k of the cell in which a point x of the old cell is W x."""
+    inverse = np.linalg.inv(w)
+    if np.abs(change := inverse.T @ metric @ inverse - metric).max() < EXACT:
+        return k
+    return metric_to_k(torch.from_numpy(metric + change)).numpy()
+
+
 def _shift_polar(
     number: int,
     codes: Int[np.ndarray, "cosets D"],
@@ -194,7 +225,7 @@ def _shift_polar(
         return cosets, coords
     is_anchor = codes[cosets] == codes[cosets].min()
     row, site = is_anchor.nonzero()
-    shifts = _settings(number).polar_shifts[:, None] - np.where(polar, coords[row, site], 0)
+    shifts = _polar_shifts(number)[:, None] - np.where(polar, coords[row, site], 0)
     candidates = coords[row] + shifts[:, :, None]
     return np.tile(cosets[row], len(shifts)), candidates.reshape(-1, *coords.shape[1:])
 
@@ -230,52 +261,56 @@ def _wrap(coords: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
 
 
 @cache
-def _settings(number: int) -> _Settings:
-    tables = symmetry_tables()
-    rows = positions_of(number)
-    first = tables.orbit_start[rows]
-    projections, origins = tables.orbit_rotations[first], tables.orbit_translations[first]
-    generic = projections @ np.array([0.13719, 0.27183, 0.41421]) + origins
-    rank = list(zip(tables.multiplicity[rows], tables.degrees_of_freedom[rows], strict=True))
+def _settings(number: int, special: tuple[int, ...]) -> _Settings:
+    """Work out the Euclidean cosets, and their products with the special ones given."""
+    tables, rows = symmetry_tables(), positions_of(number)
+    euclidean = slice(*tables.normaliser_start[number - 1 : number + 1])
+    w = e_w = tables.normaliser_rotations[euclidean].astype(np.float64)
+    t = e_t = tables.normaliser_translations[euclidean]
+    for row in special:
+        s_w, s_t = tables.special_rotations[row], tables.special_translations[row]
+        w = np.concatenate([w, s_w @ e_w])
+        t = np.concatenate([t, e_t @ s_w.T + s_t])
 
+    first = tables.orbit_start[rows]
+    loci = tables.orbit_rotations[first], tables.orbit_translations[first]
+    rank = list(zip(tables.multiplicity[rows], tables.degrees_of_freedom[rows], strict=True))
     operations = operations_of(number)
-    cosets = slice(*tables.normaliser_start[number - 1 : number + 1])
-    normaliser = (tables.normaliser_rotations[cosets], tables.normaliser_translations[cosets])
-    n_cosets, n_positions = len(normaliser[0]), len(generic)
+    n_cosets, n_positions = len(w), len(rank)
     image = np.zeros((n_cosets, n_positions), dtype=np.int64)
     image_rotations = np.zeros((n_cosets, n_positions, 3, 3))
     image_translations = np.zeros((n_cosets, n_positions, 3))
-    for c, (w, t) in enumerate(zip(*normaliser, strict=True)):
-        for position, point in enumerate(generic):
-            points = operations[0] @ (w @ point + t) + operations[1]
-            for target in range(n_positions):
-                if rank[target] != rank[position]:
-                    continue
-                cells, hits = _hits(projections[target], origins[target], points)
-                if hits.any():
-                    break
-            op = int(hits.argmax())
-            image[c, position] = target
-            image_rotations[c, position] = operations[0][op] @ w
-            image_translations[c, position] = operations[0][op] @ t + operations[1][op] - cells[op]
+    for c, position in np.ndindex(n_cosets, n_positions):
+        moved = w[c] @ (loci[0][position] @ GENERIC + loci[1][position]) + t[c]
+        points = operations[0] @ moved + operations[1]
+        for target in range(n_positions):
+            if rank[target] != rank[position]:
+                continue
+            cells, hits = _hits(loci[0][target], loci[1][target], points)
+            if hits.any():
+                break
+        op = int(hits.argmax())
+        rotation, translation = operations[0][op], operations[1][op]
+        image[c, position] = target
+        image_rotations[c, position] = rotation @ w[c]
+        image_translations[c, position] = rotation @ t[c] + translation - cells[op]
+    return _Settings(w, image, image_rotations, image_translations)
 
-    siblings = []
-    for position, point in enumerate(generic):
-        rotations, translations = orbit_of(number, position)
-        cells, hits = _hits(
-            projections[position], origins[position], rotations @ point + translations
-        )
-        siblings.append((rotations[hits], (translations - cells)[hits]))
-    polar_shifts = np.where(tables.polar_axes[number - 1], operations[1], 0)
-    return _Settings(
-        projections=projections,
-        origins=origins,
-        image=image,
-        image_rotations=image_rotations,
-        image_translations=image_translations,
-        siblings=tuple(siblings),
-        polar_shifts=np.unique(polar_shifts, axis=0),
-    )
+
+@cache
+def _siblings(number: int, position: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maps of the representative locus onto itself, to the orbit members on it."""
+    rotations, translations = orbit_of(number, position)
+    points = rotations @ (rotations[0] @ GENERIC + translations[0]) + translations
+    cells, hits = _hits(rotations[0], translations[0], points)
+    return rotations[hits], (translations - cells)[hits]
+
+
+@cache
+def _polar_shifts(number: int) -> np.ndarray:
+    """Return the distinct polar parts of the operations' translations, shape (K, 3)."""
+    polar = symmetry_tables().polar_axes[number - 1]
+    return np.unique(np.where(polar, operations_of(number)[1], 0), axis=0)
 
 
 def _hits(

@@ -190,3 +190,27 @@ def _column_bases(projectors: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "
             else:
                 basis[:, rank] = 0
     return bases
+
+
+def nearest_point(
+    coords: Float[Tensor, "S 3"], row: Int[Tensor, "S"]
+) -> Float[Tensor, "S 3"]:
+    """Return the nearest point of each position's first locus in the fractional metric.
+
+    Unlike `project` it keeps the lattice translation: the point is the one next to `coords`.
+
+    Args:
+        coords: fractional coordinates, shape (S, 3), float64.
+        row: Wyckoff position as a row of the tables, shape (S,).
+
+    Source: method 7.3, fractional metric, first operation.
+    """
+    tables = loci(coords.device)
+    first = tables.orbit_start[row]
+    offset = coords - tables.translations[first]
+    whole = offset.round()
+    complement = tables.complements[first]
+    misses = complement @ (offset - whole).unsqueeze(-1) - complement @ tables.shifts.mT
+    nearest = misses.square().sum(-2).round(decimals=TIE_DECIMALS).argmin(-1, keepdim=True)
+    miss = misses.gather(-1, nearest[:, None].expand(-1, 3, 1)).squeeze(-1)
+    return coords - miss

@@ -31,7 +31,7 @@ MINIMUM_LENGTH = 0.5  # angstrom, of a cell edge
 MINIMUM_VOLUME_PER_ATOM = 1.0  # cubic angstrom
 MINIMUM_DISTANCE = 0.5  # angstrom, between two atoms
 ANGLE_TOLERANCE = 5.0  # degrees
-LOCUS_TOLERANCE = 0.6  # angstrom, between a site and the images that should coincide with it
+LOCUS_TOLERANCE = 0.3  # angstrom, between a site and the images that should meet there
 
 _CELL_TAGS = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 
@@ -51,13 +51,13 @@ def parse_cif(text: str) -> Structure:
     if len(text) > MAX_CIF_CHARACTERS:
         raise ValueError(f"CIF of {len(text)} characters, more than {MAX_CIF_CHARACTERS}")
     _check_cell([_cell_value(text, tag) for tag in _CELL_TAGS])
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
             structure = CifParser.from_str(text).parse_structures(primitive=False)[0]
-    except Exception as error:  # the parser raises whatever its parts raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"unreadable CIF: {reason}") from error
+        except Exception as error:  # the parser raises whatever its parts raise
+            reasons = [str(error) or type(error).__name__, *(str(w.message) for w in caught)]
+            raise ValueError(f"unreadable CIF: {' '.join('; '.join(reasons).split())}") from error
     check_structure(structure)
     return structure
 
@@ -237,7 +237,7 @@ def _symmetrised_site(
         nearest = np.argsort(distances)[:n_coinciding]
         if distances[nearest[-1]] < LOCUS_TOLERANCE:
             average = start + steps[nearest].mean(axis=0)
-            return int(position), project_onto_locus(number, int(position), average)[0]
+            return int(position), project_onto_locus(number, int(position), average[None])[0][0]
     raise ValueError(
         f"an orbit of {multiplicity} atoms fits no Wyckoff position of space group {number}"
     )

@@ -45,7 +45,10 @@ class SymmetryTables:
     The first row of each orbit is an idempotent map onto the locus of the position: its
     representative. `normaliser_*` lists one member of each coset of the Euclidean
     normaliser, the identity first; its translation along `polar_axes` is free and stored
-    as 0. `lattice_fixed` holds the value of each lattice coefficient that is not free.
+    as 0. `special_*` lists, for triclinic to orthorhombic groups, what else normalises the
+    group but keeps the metric of special cells only, such as a = b; each stands for its
+    products with the Euclidean cosets. `lattice_fixed` holds the value of each lattice
+    coefficient that is not free.
 
     Source: method sections 1.5, 2.1-2.2, 3.1.
     """
@@ -64,6 +67,9 @@ class SymmetryTables:
     normaliser_start: Int[np.ndarray, "231"]
     normaliser_rotations: Int[np.ndarray, "cosets 3 3"]
     normaliser_translations: Float[np.ndarray, "cosets 3"]
+    special_start: Int[np.ndarray, "231"]
+    special_rotations: Int[np.ndarray, "specials 3 3"]
+    special_translations: Float[np.ndarray, "specials 3"]
     polar_axes: Bool[np.ndarray, "230 3"]
     lattice_free: Bool[np.ndarray, "230 6"]
     lattice_fixed: Float[np.ndarray, "230 6"]
@@ -78,11 +84,12 @@ def symmetry_tables() -> SymmetryTables:
     """Load the tables, once. The arrays are shared: do not write into them."""
     with (files("symmbfn.crystals") / "symmetry_tables.npz").open("rb") as file:
         stored = dict(np.load(file, allow_pickle=False))
-    for name in ("operation_translations", "orbit_translations", "normaliser_translations"):
-        stored[name] = stored[name] / 24
+    for name in stored:
+        if name.endswith("_translations"):
+            stored[name] = stored[name] / 24
+        elif name.endswith("_start"):
+            stored[name] = stored[name].astype(np.int32)
     stored["orbit_rotations"] = stored["orbit_rotations"] / 2
-    for name in ("operation_start", "position_start", "orbit_start", "normaliser_start"):
-        stored[name] = stored[name].astype(np.int32)
     stored["multiplicity"] = stored["multiplicity"].astype(np.int16)
     for array in stored.values():
         array.flags.writeable = False
