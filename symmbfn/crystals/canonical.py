@@ -18,7 +18,7 @@ import torch
 
 from symmbfn._shapes import Bool, Float, Int
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, to_chart
-from symmbfn.crystals.lattice import k_to_metric, metric_to_k
+from symmbfn.crystals.lattice import constrain_k, k_to_metric, metric_to_k
 from symmbfn.crystals.symmetry import operations_of, orbit_of, positions_of, symmetry_tables
 
 Representative = Literal["locus", "centre"]
@@ -142,8 +142,7 @@ def canonical_form(
     """
     number = unit.space_group_number
     metric = k_to_metric(torch.from_numpy(unit.lattice_k)).numpy()
-    special = _special_cosets(number, metric)
-    settings = _settings(number, special)
+    settings = _settings(number, _special_cosets(number, metric))
     positions = np.asarray(unit.wyckoff_positions)
     located = np.array(
         [
@@ -162,17 +161,13 @@ def canonical_form(
     coords += settings.image_translations[cosets][:, positions]
     cosets, coords = _shift_polar(number, codes, cosets, coords)
     chosen = _nearest_to_beacon(number, codes[cosets], images[cosets], coords)
-    return arranged(
-        replace(
-            unit,
-            lattice_k=_transformed_k(unit.lattice_k, metric, settings.rotations[cosets[chosen]])
-            if special
-            else unit.lattice_k,
-            wyckoff_positions=images[cosets[chosen]],
-            fractional_coords=coords[chosen],
-        ),
-        representative,
+    moved = replace(
+        unit,
+        lattice_k=_moved_k(unit, metric, settings.rotations[cosets[chosen]]),
+        wyckoff_positions=images[cosets[chosen]],
+        fractional_coords=coords[chosen],
     )
+    return arranged(moved, representative)
 
 
 def arranged(unit: AsymmetricUnit, representative: Representative = "locus") -> AsymmetricUnit:
@@ -203,14 +198,15 @@ def _special_cosets(number: int, metric: Float[np.ndarray, "3 3"]) -> tuple[int,
     return tuple((first + np.flatnonzero(change.max(axis=(1, 2)) < METRIC_TOLERANCE)).tolist())
 
 
-def _transformed_k(
-    k: Float[np.ndarray, "6"], metric: Float[np.ndarray, "3 3"], w: Float[np.ndarray, "3 3"]
+def _moved_k(
+    unit: AsymmetricUnit, metric: Float[np.ndarray, "3 3"], w: Float[np.ndarray, "3 3"]
 ) -> Float[np.ndarray, "6"]:
     """Return k of the cell in which a point x of the old cell is W x."""
     inverse = np.linalg.inv(w)
-    if np.abs(change := inverse.T @ metric @ inverse - metric).max() < EXACT:
-        return k
-    return metric_to_k(torch.from_numpy(metric + change)).numpy()
+    moved = inverse.T @ metric @ inverse
+    if np.abs(moved - metric).max() < EXACT:
+        return unit.lattice_k
+    return constrain_k(metric_to_k(torch.from_numpy(moved)), unit.space_group_number).numpy()
 
 
 def _shift_polar(

@@ -65,6 +65,18 @@ def k_to_metric(k: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
     return torch.linalg.matrix_exp(2 * s)
 
 
+def constrain_k(
+    k: Float[Tensor, "*batch 6"], space_group_number: Int[Tensor, "*batch"] | int
+) -> Float[Tensor, "*batch 6"]:
+    """Overwrite the components of k that a space group fixes; float64.
+
+    Source: method 3.1, proj(k) = m k + c.
+    """
+    number = torch.as_tensor(space_group_number, device=k.device)
+    free, fixed = lattice_constraints(number)
+    return torch.where(free, k.double(), fixed)
+
+
 def parameters_to_metric(parameters: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
     """Return the metric of cell parameters.
 
@@ -94,8 +106,8 @@ def k_to_parameters(
     Source: method 3.1 (inverse), 3.3 (exact family values).
     """
     number = torch.as_tensor(space_group_number, device=k.device)
-    free, fixed = lattice_constraints(number)
-    metric = k_to_metric(torch.where(free, k.double(), fixed))
+    free, _ = lattice_constraints(number)
+    metric = k_to_metric(constrain_k(k, space_group_number))
     lengths = metric.diagonal(dim1=-2, dim2=-1).sqrt()
     a, b, c = lengths.unbind(-1)
     cosines = [
@@ -164,8 +176,7 @@ def is_plausible_lattice(
     """
     parameters = k_to_parameters(k, space_group_number)
     lengths, angles = parameters[..., :3], parameters[..., 3:]
-    free, fixed = lattice_constraints(torch.as_tensor(space_group_number, device=k.device))
-    k4, k5, k6 = torch.where(free, k.double(), fixed)[..., 3:].unbind(-1)
+    k4, k5, k6 = constrain_k(k, space_group_number)[..., 3:].unbind(-1)
     return (
         parameters.isfinite().all(-1)
         & (k6 >= max(K6_RANGE[0], math.log(MINIMUM_VOLUME) / 3))

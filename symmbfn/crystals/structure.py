@@ -20,7 +20,7 @@ from symmbfn.crystals.canonical import (
     move_onto_locus,
     project_onto_locus,
 )
-from symmbfn.crystals.lattice import lattice_constraints, metric_to_k
+from symmbfn.crystals.lattice import constrain_k, metric_to_k
 from symmbfn.crystals.symmetry import operations_of, positions_of, symmetry_tables
 
 __all__ = ["asymmetric_unit", "canonical_form", "check_structure", "parse_cif"]
@@ -120,10 +120,9 @@ def asymmetric_unit(
     number = int(dataset.number)
     metric = _symmetrised_metric(dataset, structure.lattice.matrix)
     atomic_numbers, positions, coords = _symmetrised_orbits(dataset, cell, metric)
-    free, fixed = lattice_constraints(torch.tensor(number))
     unit = AsymmetricUnit(
         space_group_number=number,
-        lattice_k=torch.where(free, metric_to_k(torch.from_numpy(metric)), fixed).numpy(),
+        lattice_k=constrain_k(metric_to_k(torch.from_numpy(metric)), number).numpy(),
         atomic_numbers=atomic_numbers,
         wyckoff_positions=positions,
         fractional_coords=coords,
