@@ -1,0 +1,73 @@
+"""Numbers from results/ in the book's pages.
+
+{claim}`encode.round_trip` is one value with its unit; a `claims` directive is the table of all
+claims whose names match its pattern. A name that nobody recorded is a warning, which fails the
+build.
+"""
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+from symmbfn.results import claim, claims
+
+COLUMNS = "name value unit n interval aim met"
+
+
+def shown(value: object) -> str:
+    """A cell's text: at most four significant digits, nothing for null."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return " to ".join(shown(item) for item in value)
+    return str(value)
+
+
+class ClaimRole(SphinxRole):
+    """{claim}`name`"""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        try:
+            entry = claim(self.text)
+        except ValueError as error:
+            message = self.inliner.reporter.warning(str(error), line=self.lineno)
+            return [nodes.literal(text=self.text)], [message]
+        text = " ".join(part for part in (shown(entry["value"]), entry["unit"]) if part)
+        return [nodes.Text(text)], []
+
+
+class ClaimsTable(SphinxDirective):
+    """Table of the claims that match a pattern, one row each."""
+
+    required_arguments = 1
+    option_spec = {"columns": directives.unchanged}
+
+    def run(self) -> list[nodes.Node]:
+        columns = self.options.get("columns", COLUMNS).split()
+        entries = claims(self.arguments[0])
+        if not entries:
+            text = f"Nothing is recorded under {self.arguments[0]} yet."
+            return [nodes.paragraph(text=text)]
+        table = nodes.table()
+        group = nodes.tgroup(cols=len(columns))
+        group += [nodes.colspec(colwidth=1) for _ in columns]
+        group += nodes.thead("", self._row(columns))
+        group += nodes.tbody(
+            "", *(self._row([shown(entry[column]) for column in columns]) for entry in entries)
+        )
+        table += group
+        return [table]
+
+    def _row(self, texts: list[str]) -> nodes.row:
+        return nodes.row("", *(nodes.entry("", nodes.paragraph(text=text)) for text in texts))
+
+
+def setup(app: Sphinx) -> dict:
+    app.add_role("claim", ClaimRole())
+    app.add_directive("claims", ClaimsTable)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,68 @@
+"""The book builds without a warning, holds every page and figure, and needs no network."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("book")
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [str(program), "build", "-n", "-W", "--keep-going"]
+    done = subprocess.run(
+        [*command, "--path-output", str(folder), "."], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder / "_build" / "html"
+
+
+def pages_asked_for() -> list[str]:
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    chapters = [chapter for part in contents["parts"] for chapter in part["chapters"]]
+    pages = [contents["root"], *(chapter["file"] for chapter in chapters if "file" in chapter)]
+    return pages + [f"notebooks/{path.stem}" for path in NOTEBOOKS]
+
+
+def test_every_page_is_there(book: Path) -> None:
+    missing = [page for page in pages_asked_for() if not (book / f"{page}.html").is_file()]
+    assert not missing
+
+
+def test_every_figure_is_there(book: Path) -> None:
+    for path in NOTEBOOKS:
+        cells = nbformat.read(path, as_version=4).cells
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        n_stored = sum("image/png" in output.get("data", {}) for output in outputs)
+        page = (book / "notebooks" / f"{path.stem}.html").read_text()
+        images = re.findall(r'<img [^>]*src="(\.\./_images/[^"]+)"', page)
+        assert len(images) >= n_stored, path.stem
+        assert all((book / "notebooks" / image).resolve().is_file() for image in images)
+
+
+def test_pages_load_nothing_from_elsewhere(book: Path) -> None:
+    for page in pages_asked_for():
+        text = (book / f"{page}.html").read_text()
+        loaded = re.findall(r'<(?:script|img|iframe)[^>]* src="([^"]+)"', text)
+        loaded += re.findall(r'<link[^>]* rel="stylesheet"[^>]* href="([^"]+)"', text)
+        assert not [address for address in loaded if "//" in address], page
+        local = [address.split("?")[0] for address in loaded if not address.startswith("data:")]
+        folder = (book / f"{page}.html").parent
+        assert all((folder / address).is_file() for address in local), page
+
+
+def test_no_number_is_asked_for_that_nobody_recorded() -> None:
+    """A {claim} role without its claim fails the build: here it is named."""
+    from symmbfn.results import claim
+
+    for path in (ROOT / "book").glob("*.md"):
+        for name in re.findall(r"\{claim\}`([^`]+)`", path.read_text()):
+            assert claim(name)
