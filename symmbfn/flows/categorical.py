@@ -1,0 +1,96 @@
+"""The Bayesian flow of categorical variables: elements, letters, site-symmetry axes.
+
+Beliefs are carried as logits z with theta = softmax(z), so Bayes' rule is an addition.
+"""
+
+import torch
+
+from symmbfn._shapes import Bool, Float, Int, Tensor
+
+
+def bayesian_update(
+    logits: Float[Tensor, "*X K"], y: Float[Tensor, "*X K"]
+) -> Float[Tensor, "*X K"]:
+    """Logits after one sender sample: z' = z + y.
+
+    Source: Methods, "Atom types", update function above Eq. 7.
+    """
+    return logits + y
+
+
+def sender_mean(
+    probabilities: Float[Tensor, "*X K"], accuracy: Float[Tensor, "*#X 1"]
+) -> Float[Tensor, "*X K"]:
+    """accuracy (K e - 1), e a one-hot row or its expectation.
+
+    Source: Methods, Eq. 6 (with the all-ones vector in place of the identity).
+    """
+    n_classes = probabilities.shape[-1]
+    return accuracy * (n_classes * probabilities - 1)
+
+
+def bayesian_flow(
+    one_hot: Float[Tensor, "*X K"],
+    accuracy: Float[Tensor, "*#X 1"],
+    noise: Float[Tensor, "*X K"],
+) -> Float[Tensor, "*X K"]:
+    """Logits at time t: beta (K e - 1) + sqrt(K beta) noise, all sender samples up to t at once.
+
+    Source: Methods, "Atom types", Bayesian flow distribution.
+    """
+    n_classes = one_hot.shape[-1]
+    return sender_mean(one_hot, accuracy) + torch.sqrt(n_classes * accuracy) * noise
+
+
+def flow_noise(
+    logits: Float[Tensor, "*X K"], one_hot: Float[Tensor, "*X K"], accuracy: Float[Tensor, "*#X 1"]
+) -> Float[Tensor, "*X K"]:
+    """The noise that takes the class to these logits (accuracy > 0)."""
+    n_classes = logits.shape[-1]
+    return (logits - sender_mean(one_hot, accuracy)) / torch.sqrt(n_classes * accuracy)
+
+
+def bounded_state(
+    logits: Float[Tensor, "*X K"], accuracy: Float[Tensor, "*#X 1"]
+) -> Float[Tensor, "*X K"]:
+    """z / sqrt(0.05 + K beta): of order one at all times.
+
+    At small t theta is uniform to the eye while the logits already carry evidence; this input
+    lets the network see it. Source: ours.
+    """
+    return logits / torch.sqrt(0.05 + logits.shape[-1] * accuracy)
+
+
+def masked_log_softmax(
+    logits: Float[Tensor, "*X K"], is_allowed: Bool[Tensor, "*#X K"] | None = None
+) -> Float[Tensor, "*X K"]:
+    """Log-probabilities in float32, -inf where a class is not allowed."""
+    logits = logits.float()
+    if is_allowed is not None:
+        logits = logits.masked_fill(~is_allowed, -torch.inf)
+    return torch.log_softmax(logits, dim=-1)
+
+
+def loss_nats(
+    classes: Int[Tensor, "*X"], probabilities: Float[Tensor, "*X K"], rate: Float[Tensor, "*#X"]
+) -> Float[Tensor, "*X"]:
+    """Continuous-time loss per variable in nats: (K/2) (d beta / dt) ||e - p||^2.
+
+    With beta = beta1 t^2 this is K beta1 t ||e - p||^2. Source: Methods, Eq. 10 (t multiplies).
+    """
+    n_classes = probabilities.shape[-1]
+    true = probabilities.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
+    distance = probabilities.square().sum(-1) - 2 * true + 1
+    return 0.5 * n_classes * rate * distance
+
+
+def sample_one_hot(
+    log_probabilities: Float[Tensor, "*X K"], uniform: Float[Tensor, "*X"]
+) -> Float[Tensor, "*X K"]:
+    """One-hot draw from a categorical by inverting its cumulative sum at `uniform` in [0, 1)."""
+    cumulative = log_probabilities.double().exp().cumsum(-1)
+    below = cumulative <= uniform.double().unsqueeze(-1) * cumulative[..., -1:]
+    last = (log_probabilities > -torch.inf).long().flip(-1).argmax(-1)
+    last = log_probabilities.shape[-1] - 1 - last
+    index = torch.minimum(below.long().sum(-1), last)
+    return torch.nn.functional.one_hot(index, log_probabilities.shape[-1]).to(log_probabilities)

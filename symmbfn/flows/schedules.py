@@ -1,0 +1,82 @@
+"""Accuracy schedules: how much the sender has told by time t, and at what rate."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from symmbfn._shapes import Float, Tensor
+
+
+@dataclass(frozen=True)
+class ContinuousSchedule:
+    """beta(t) = sigma1^(-2t) - 1: the precision 1 + beta grows exponentially to sigma1^-2.
+
+    Args:
+        sigma1: standard deviation of the input distribution at t = 1, in units of the data.
+
+    Source: Methods, "Bayesian flow for continuous variables", accuracy schedule.
+    """
+
+    sigma1: float
+
+    def __post_init__(self):
+        if not 0 < self.sigma1 < 1:
+            raise ValueError(f"sigma1 must lie in (0, 1), got {self.sigma1}")
+
+    def __call__(self, t: Float[Tensor, "*T"]) -> tuple[Float[Tensor, "*T"], Float[Tensor, "*T"]]:
+        """Accuracy beta(t) and its rate d beta / dt."""
+        growth = -2 * math.log(self.sigma1)
+        return torch.expm1(growth * t), growth * torch.exp(growth * t)
+
+    def gamma(self, t: Float[Tensor, "*T"]) -> Float[Tensor, "*T"]:
+        """gamma = beta / (1 + beta) = 1 - sigma1^(2t): the share of the data in the flow's mean."""
+        return -torch.expm1(2 * math.log(self.sigma1) * t)
+
+    def half_log_snr(self, t: Float[Tensor, "*T"]) -> Float[Tensor, "*T"]:
+        """lambda = (1/2) ln beta(t), the variable in which the solvers are second order."""
+        return 0.5 * torch.log(self(t)[0])
+
+    def time(self, half_log_snr: Float[Tensor, "*T"]) -> Float[Tensor, "*T"]:
+        """The t at which (1/2) ln beta(t) has the given value."""
+        return torch.log1p(torch.exp(2 * half_log_snr)) / (-2 * math.log(self.sigma1))
+
+
+@dataclass(frozen=True)
+class CategoricalSchedule:
+    """beta(t) = beta1 t^2.
+
+    Args:
+        beta1: final accuracy; 32 / K settles K classes at t = 1 (z-score 4).
+
+    Source: Methods, "Atom types", accuracy schedule; the rule for beta1 is ours.
+    """
+
+    beta1: float
+
+    def __post_init__(self):
+        if not self.beta1 > 0:
+            raise ValueError(f"beta1 must be positive, got {self.beta1}")
+
+    def __call__(self, t: Float[Tensor, "*T"]) -> tuple[Float[Tensor, "*T"], Float[Tensor, "*T"]]:
+        """Accuracy beta(t) and its rate d beta / dt."""
+        return self.beta1 * t**2, 2 * self.beta1 * t
+
+
+def uniform_grid(n_steps: int, start: float = 0.0) -> Float[Tensor, "S"]:
+    """n_steps + 1 times from `start` to 1, equally spaced in t (float64)."""
+    if n_steps < 1:
+        raise ValueError(f"n_steps must be at least 1, got {n_steps}")
+    return torch.linspace(start, 1.0, n_steps + 1, dtype=torch.float64)
+
+
+def log_snr_grid(
+    n_steps: int, schedule: ContinuousSchedule, start: float = 0.005
+) -> Float[Tensor, "S"]:
+    """n_steps + 1 times from `start` to 1, equally spaced in the half log-SNR (float64).
+
+    Source: ours; in closed-form toys the best grid for second-order steps.
+    """
+    ends = schedule.half_log_snr(uniform_grid(1, start))
+    inner = torch.linspace(ends[0].item(), ends[1].item(), n_steps + 1, dtype=torch.float64)
+    return schedule.time(inner).clamp(start, 1.0)

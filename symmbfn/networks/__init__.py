@@ -1,0 +1,1 @@
+"""Networks: the dense CSPNet, its PyTorch Geometric twin, and what they are fed."""

@@ -1,0 +1,204 @@
+"""How beliefs about classes enter the network and how its states become logits again.
+
+Every channel reads (theta, bounded state, previous estimate) of one categorical variable and
+writes logits. With categorical preconditioning the logits are the beliefs' own plus what the
+network adds: softmax(z) is the exact posterior under a uniform prior, so only the context's
+prior is left to learn.
+"""
+
+import torch
+from torch import nn
+
+from symmbfn._shapes import Bool, Float, Int, Tensor
+from symmbfn.crystals.symmetry import MAX_POSITIONS, symmetry_tables
+
+
+def _zero_(linear: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+def _mlp(n_in: int, width: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(n_in, width), nn.SiLU(), nn.Linear(width, n_out))
+
+
+class ClassTable(nn.Module):
+    """A free linear channel: one row of weights per class (elements of sites; 15 x 13 axes)."""
+
+    def __init__(self, n_inputs: int, width: int, log_prior: Float[Tensor, "K"] | None = None):
+        super().__init__()
+        self.read = nn.Linear(n_inputs, width)
+        self.write = _zero_(nn.Linear(width, n_inputs))
+        if log_prior is not None:
+            self.write.bias.data.copy_(log_prior)
+
+    def embed(self, theta: Float[Tensor, "*X K"]) -> Float[Tensor, "*X H"]:
+        return self.read(theta)
+
+    def logits(self, h: Float[Tensor, "*X H"]) -> Float[Tensor, "*X K"]:
+        return self.write(h)
+
+
+class WyckoffPositions(nn.Module):
+    """Letters of a group scored by what the positions are, not by what they are called.
+
+    Each of the 1,731 positions has an embedding computed from its site symmetry, locus, degrees
+    of freedom and multiplicity; beliefs enter as its expectation and logits leave as products.
+
+    Source: ours.
+    """
+
+    def __init__(self, width: int, features: int = 96, log_prior: Float[Tensor, "P"] | None = None):
+        super().__init__()
+        self.register_buffer("geometry", position_geometry(), persistent=False)
+        self.position = _mlp(self.geometry.shape[-1], features, features)
+        self.read = nn.Linear(4 * features, width)
+        self.query = _zero_(nn.Linear(width, features))
+        self.bias = nn.Parameter(torch.zeros(len(self.geometry)))
+        if log_prior is not None:
+            self.bias.data.copy_(log_prior)
+
+    def table(self, rows: Int[Tensor, "B W"]) -> Float[Tensor, "B W E"]:
+        """Embeddings of the positions of each crystal's group."""
+        return self.position(self.geometry)[rows]
+
+    def embed(
+        self,
+        table: Float[Tensor, "B W E"],
+        theta: Float[Tensor, "B N W"],
+        state: Float[Tensor, "B N W"],
+        previous: Float[Tensor, "B N W"],
+        is_site: Bool[Tensor, "B N"],
+    ) -> Float[Tensor, "B N H"]:
+        """Expected embedding of a site's own letter, and of the letters the others claim."""
+        claimed = (theta * is_site[..., None]).sum(1, keepdim=True) - theta
+        beliefs = torch.stack([theta, state, previous, claimed], dim=2).to(table.dtype)
+        read = torch.einsum("bnqw,bwe->bnqe", beliefs, table)
+        return self.read(read.flatten(-2))
+
+    def logits(
+        self, h: Float[Tensor, "B N H"], table: Float[Tensor, "B W E"], rows: Int[Tensor, "B W"]
+    ) -> Float[Tensor, "B N W"]:
+        scores = torch.einsum("bne,bwe->bnw", self.query(h), table)
+        return scores.float() + self.bias[rows][:, None]
+
+
+def position_geometry() -> Float[Tensor, "P F"]:
+    """What is known of each Wyckoff position: encoding one-hot, locus, freedom, multiplicity."""
+    tables = symmetry_tables()
+    one_hot = nn.functional.one_hot(torch.from_numpy(tables.encoding).long(), 13).flatten(1)
+    first = tables.orbit_start[:-1]
+    rotation = torch.from_numpy(tables.orbit_rotations[first]).flatten(1)
+    translation = torch.from_numpy(tables.orbit_translations[first])
+    freedom = nn.functional.one_hot(torch.from_numpy(tables.degrees_of_freedom).long(), 4)
+    multiplicity = torch.from_numpy(tables.multiplicity).float().log2()[:, None] / 4
+    parts = (one_hot, rotation, translation, freedom, multiplicity)
+    return torch.cat([part.float() for part in parts], dim=-1)
+
+
+def position_rows(
+    space_group_number: Int[Tensor, "B"],
+) -> tuple[Int[Tensor, "B W"], Bool[Tensor, "B W"]]:
+    """Global rows of each group's positions, padded to 27, and which are real."""
+    start = torch.from_numpy(symmetry_tables().position_start).to(space_group_number).long()
+    first, end = start[space_group_number - 1], start[space_group_number]
+    rows = first[:, None] + torch.arange(MAX_POSITIONS, device=start.device)
+    is_position = rows < end[:, None]
+    return torch.where(is_position, rows, first[:, None]), is_position
+
+
+class ElementSlots(nn.Module):
+    """The crystal's elements as a short list, and for every site a pointer into it.
+
+    A crystal with M elements has M slots, ordered along the Mendeleev scale; each slot carries
+    one element and each site points to one slot. That two sites hold the same element is then a
+    single decision and not the agreement of two, and the number of elements is what was asked.
+
+    Source: ours.
+    """
+
+    def __init__(
+        self,
+        n_slots: int,
+        n_elements: int,
+        width: int,
+        log_prior: Float[Tensor, "K"],
+        features: int = 128,
+    ):
+        super().__init__()
+        self.read_slot = nn.Linear(3 * n_elements + 2 * n_slots, features)
+        self.mix = nn.ModuleList(_mlp(2 * features, features, features) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(features) for _ in range(2))
+        self.read_site = nn.Linear(features + 3 * n_slots, width)
+        self.read_graph = nn.Linear(features, width)
+        self.slot_state = nn.Sequential(
+            nn.Linear(features + 2 * width + 2, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+        )
+        self.write_element = _zero_(nn.Linear(width, n_elements))
+        self.write_element.bias.data.copy_(log_prior)
+        self.query = _zero_(nn.Linear(width, features))
+        self.key = nn.Linear(width, features)
+        self.pointer_bias = nn.Linear(width, n_slots)
+        _zero_(self.pointer_bias)
+
+    def slots(
+        self,
+        theta: Float[Tensor, "B S K"],
+        state: Float[Tensor, "B S K"],
+        previous: Float[Tensor, "B S K"],
+        is_slot: Bool[Tensor, "B S"],
+    ) -> Float[Tensor, "B S E"]:
+        """Slot states that know of one another."""
+        n_slots = theta.shape[1]
+        place = torch.eye(n_slots, device=theta.device).expand(len(theta), -1, -1)
+        count = nn.functional.one_hot(is_slot.sum(-1) - 1, n_slots)[:, None].expand_as(place)
+        v = self.read_slot(torch.cat([theta, state, previous, place, count.to(theta)], dim=-1))
+        weight = (is_slot / is_slot.sum(-1, keepdim=True))[..., None].to(v)
+        for mix, norm in zip(self.mix, self.norms, strict=True):
+            u = norm(v)
+            mean = (u * weight).sum(1, keepdim=True).expand_as(u)
+            v = v + mix(torch.cat([u, mean], dim=-1))
+        return v * is_slot[..., None].to(v)
+
+    def embed(
+        self,
+        slots: Float[Tensor, "B S E"],
+        theta: Float[Tensor, "B N S"],
+        state: Float[Tensor, "B N S"],
+        previous: Float[Tensor, "B N S"],
+    ) -> tuple[Float[Tensor, "B N H"], Float[Tensor, "B H"]]:
+        """What the sites see of the slots they point to, and what the crystal sees of all."""
+        own = torch.einsum("bns,bse->bne", theta.to(slots), slots)
+        site = self.read_site(torch.cat([own, theta, state, previous], dim=-1))
+        return site, self.read_graph(slots.sum(1))
+
+    def logits(
+        self,
+        h: Float[Tensor, "B N H"],
+        graph: Float[Tensor, "B H"],
+        slots: Float[Tensor, "B S E"],
+        theta: Float[Tensor, "B N S"],
+        atoms: Float[Tensor, "B N"],
+    ) -> tuple[Float[Tensor, "B S K"], Float[Tensor, "B N S"]]:
+        """Element logits of the slots and pointer logits of the sites.
+
+        Args:
+            h: site states.
+            graph: graph vectors.
+            slots: slot states.
+            theta: pointer beliefs, 0 on padded sites.
+            atoms: expected number of atoms of each site in the cell, 0 on padded sites.
+        """
+        share = theta / theta.sum(1, keepdim=True).clamp_min(1e-3)
+        pooled = torch.einsum("bns,bnh->bsh", share.to(h), h)
+        in_slot = torch.einsum("bns,bn->bs", theta, atoms)
+        fraction = in_slot / atoms.sum(-1, keepdim=True)
+        counts = torch.stack([fraction, in_slot.log1p() / 4], dim=-1)
+        context = graph[:, None].expand_as(pooled)
+        state = self.slot_state(torch.cat([slots, pooled, context, counts.to(h)], dim=-1))
+        pointers = torch.einsum("bne,bse->bns", self.query(h), self.key(state)) / 8
+        return self.write_element(state), pointers + self.pointer_bias(h)

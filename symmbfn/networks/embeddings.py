@@ -1,0 +1,119 @@
+"""Features of times, coordinates and neighbours that the networks are fed."""
+
+import math
+
+import torch
+
+from symmbfn._shapes import Bool, Float, Tensor
+
+IMAGE_CENTRES = torch.linspace(0.3, 6.0, 14)  # angstrom
+CONTACT_CENTRES = torch.linspace(0.3, 2.0, 12)  # in sums of covalent radii
+N_IMAGE_FEATURES = 2 * (6 + 14 + 12) + 12
+
+
+def time_features(t: Float[Tensor, "B"], n_frequencies: int = 16) -> Float[Tensor, "B F"]:
+    """t and sin, cos of pi k t for k = 1..n_frequencies, shape (B, 1 + 2 n_frequencies)."""
+    angle = math.pi * t[:, None] * torch.arange(1, n_frequencies + 1, device=t.device)
+    return torch.cat([t[:, None], angle.sin(), angle.cos()], dim=-1)
+
+
+def phases(x: Float[Tensor, "*X 3"], n_frequencies: int) -> tuple[Tensor, Tensor]:
+    """sin and cos of 2 pi j x for the harmonics j = 1..n_frequencies, each (..., 3 F).
+
+    Args:
+        x: fractional coordinates, unitless.
+        n_frequencies: number of harmonics F.
+    """
+    angle = 2 * math.pi * x[..., None] * torch.arange(1, n_frequencies + 1, device=x.device)
+    angle = angle.flatten(-2)
+    return angle.sin(), angle.cos()
+
+
+def pair_phases(
+    sin: Float[Tensor, "B N P"], cos: Float[Tensor, "B N P"]
+) -> Float[Tensor, "B N N Q"]:
+    """sin and cos of 2 pi k (x_j - x_i) from the phases of the sites, by the addition theorem.
+
+    Returns:
+        Features of the ordered pairs (i, j), shape (B, N, N, 2 P).
+
+    Source: Jiao et al. 2023 (DiffCSP), Fourier features of the relative coordinates.
+    """
+    sin_i, cos_i, sin_j, cos_j = sin[:, :, None], cos[:, :, None], sin[:, None], cos[:, None]
+    return torch.cat([sin_j * cos_i - cos_j * sin_i, cos_j * cos_i + sin_j * sin_i], dim=-1)
+
+
+def gaussian_basis(
+    distance: Float[Tensor, "*X"], centres: Float[Tensor, "C"]
+) -> Float[Tensor, "*X C"]:
+    """exp(-(d - c)^2 / (2 w^2)) with the centres' spacing as width w."""
+    width = centres[1] - centres[0]
+    return torch.exp(-0.5 * ((distance[..., None] - centres.to(distance)) / width) ** 2)
+
+
+@torch.no_grad()
+def image_features(
+    x: Float[Tensor, "B N 3"],
+    metric: Float[Tensor, "B 3 3"],
+    rotations: Float[Tensor, "B O 3 3"],
+    translations: Float[Tensor, "B O 3"],
+    is_operation: Bool[Tensor, "B O"],
+    radius: Float[Tensor, "B N"],
+) -> Float[Tensor, "B N N E"]:
+    """Nearest symmetry images of site j around site i: the neighbours that a site really has.
+
+    For every ordered pair (i = j included) and every operation g of the space group the vector
+    v = g x_j - x_i is reduced to its nearest lattice image; the two shortest enter with vector,
+    direction and radial basis, all of them with a pooled radial basis. Distances appear in
+    angstrom and in sums of covalent radii.
+
+    Args:
+        x: fractional coordinates.
+        metric: metric tensor of the current lattice estimate, angstrom^2.
+        rotations: rotation parts of the operations, padded.
+        translations: translation parts, padded.
+        is_operation: False on padding; operation 0 is the identity.
+        radius: covalent radius expected of each site, angstrom.
+
+    Returns:
+        Features without gradient, shape (B, N, N, 76).
+
+    Source: ours.
+    """
+    b, n, _ = x.shape
+    images = torch.einsum("boxy,bny->bnox", rotations, x) + translations[:, None]
+    v = images[:, None] - x[:, :, None, None]  # (B, N_i, N_j, O, 3)
+    v = v - v.round()
+    g = metric[:, None, None, None]
+    gv = torch.einsum("bxy,bijoy->bijox", metric, v)
+    squared = (v * gv).sum(-1)
+    # The wrapped vector need not be the shortest in a skewed cell: try one flip along each axis.
+    diagonal = g.diagonal(dim1=-2, dim2=-1)
+    flipped = squared[..., None] - 2 * gv.abs() + diagonal
+    best, axis = flipped.min(-1)
+    flips = best < squared
+    squared = torch.minimum(squared, best).clamp_min(0)
+    own = torch.eye(n, dtype=torch.bool, device=x.device)[None, :, :, None]
+    identity = torch.arange(rotations.shape[1], device=x.device) == 0
+    hidden = (own & identity) | ~is_operation[:, None, None]
+    squared = squared.masked_fill(hidden, 1e4)
+    distance = squared.sqrt()
+    radii = (radius[:, :, None] + radius[:, None])[..., None]
+    scaled = distance / radii
+    pooled = torch.log1p(gaussian_basis(scaled, CONTACT_CENTRES).sum(-2))
+    nearest, index = distance.topk(min(2, distance.shape[-1]), dim=-1, largest=False)
+    if nearest.shape[-1] == 1:
+        nearest, index = nearest.expand(b, n, n, 2), index.expand(b, n, n, 2)
+    vector = v.gather(-2, index[..., None].expand(b, n, n, 2, 3))
+    flip = (
+        torch.nn.functional.one_hot(axis.gather(-1, index), 3) * flips.gather(-1, index)[..., None]
+    )
+    vector = vector - flip * torch.where(vector < 0, -1.0, 1.0)
+    features = [
+        vector.flatten(-2),
+        (vector / (nearest[..., None] / nearest.new_tensor(5.0) + 0.1)).flatten(-2),
+        gaussian_basis(nearest, IMAGE_CENTRES).flatten(-2),
+        gaussian_basis(nearest / radii, CONTACT_CENTRES).flatten(-2),
+        pooled,
+    ]
+    return torch.cat(features, dim=-1)
