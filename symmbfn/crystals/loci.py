@@ -192,9 +192,7 @@ def _column_bases(projectors: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "
     return bases
 
 
-def nearest_point(
-    coords: Float[Tensor, "S 3"], row: Int[Tensor, "S"]
-) -> Float[Tensor, "S 3"]:
+def nearest_point(coords: Float[Tensor, "S 3"], row: Int[Tensor, "S"]) -> Float[Tensor, "S 3"]:
     """Return the nearest point of each position's first locus in the fractional metric.
 
     Unlike `project` it keeps the lattice translation: the point is the one next to `coords`.

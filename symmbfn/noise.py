@@ -1,0 +1,69 @@
+"""Noise as a function of (seed, crystal, stream): no state, so no crystal depends on another.
+
+A counter-based generator: the splitmix64 finaliser over seed, index, stream and position,
+in torch integers, on any device. Positions count from a fixed origin per site and class, so
+padding a batch changes nothing.
+"""
+
+import math
+
+import torch
+
+from symmbfn._shapes import Float, Int, Tensor
+
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
+_MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    """Logical shift: the arithmetic one with the sign's copies masked off."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """splitmix64's finaliser; integer products wrap. Source: Steele, Lea and Flood 2014."""
+    x = (x ^ _shift_right(x, 30)) * _MIX_1
+    x = (x ^ _shift_right(x, 27)) * _MIX_2
+    return x ^ _shift_right(x, 31)
+
+
+def _bits(seed: int, index: Int[Tensor, "B"], stream: int, n: int) -> Int[Tensor, "B n"]:
+    """n words of 64 random bits for each crystal."""
+    key = _mix(torch.tensor(seed, device=index.device) * _GOLDEN + _GOLDEN)
+    key = _mix(key + index.long() * _GOLDEN)
+    key = _mix(key ^ _mix(torch.tensor(stream, device=index.device) + _GOLDEN))
+    place = torch.arange(1, n + 1, device=index.device)
+    return _mix(key[:, None] + place * _GOLDEN)
+
+
+def uniform(
+    seed: int, index: Int[Tensor, "B"], stream: int, shape: tuple[int, ...]
+) -> Float[Tensor, "B *shape"]:
+    """Uniform draws in (0, 1), float64.
+
+    Args:
+        seed: of the whole request.
+        index: number of each crystal in the request, shape (B,).
+        stream: which draw of the crystal this is (variable and step).
+        shape: trailing shape; an entry depends on its place counted along the last axis
+            first, so a longer first axis keeps the earlier entries.
+    """
+    bits = _bits(seed, index, stream, math.prod(shape))
+    return ((_shift_right(bits, 11).double() + 0.5) * 2.0**-53).reshape(len(index), *shape)
+
+
+def normal(
+    seed: int, index: Int[Tensor, "B"], stream: int, shape: tuple[int, ...]
+) -> Float[Tensor, "B *shape"]:
+    """Standard normal draws, float32; arguments as in `uniform`.
+
+    Source: Box and Muller 1958, two draws from each word.
+    """
+    n = math.prod(shape)
+    bits = _bits(seed, index, stream, (n + 1) // 2)
+    u = (_shift_right(bits, 32).double() + 0.5) * 2.0**-32
+    angle = (bits & 0xFFFFFFFF).double() * (2 * math.pi * 2.0**-32)
+    radius = torch.sqrt(-2 * torch.log(u))
+    pair = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
+    return pair.flatten(1)[:, :n].float().reshape(len(index), *shape)
