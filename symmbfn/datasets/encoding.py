@@ -1,10 +1,18 @@
 """One CIF to one asymmetric unit, importable by worker processes."""
 
+from typing import Literal
+
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit
 from symmbfn.crystals.structure import asymmetric_unit, parse_cif
 
 
-def encode_cif(text: str, *, symprec: float, form: str, representative: str) -> AsymmetricUnit:
+def encode_cif(
+    text: str,
+    *,
+    symprec: float,
+    form: Literal["canonical", "raw"],
+    representative: Literal["locus", "centre"],
+) -> AsymmetricUnit:
     """Read a CIF and find its asymmetric unit.
 
     Args:

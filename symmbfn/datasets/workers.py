@@ -132,10 +132,11 @@ def _until_first_deadline(pool: list[_Worker]) -> float | None:
     return None if first == float("inf") else max(0.0, first - time.monotonic()) + 0.01
 
 
-def _context() -> multiprocessing.context.BaseContext:
+def _context() -> Any:
     """Processes that inherit no threads; forked from a small server where there is one."""
-    can_fork = "forkserver" in multiprocessing.get_all_start_methods()
-    return multiprocessing.get_context("forkserver" if can_fork else "spawn")
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("forkserver")
+    return multiprocessing.get_context("spawn")
 
 
 def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
