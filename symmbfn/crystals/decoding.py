@@ -13,6 +13,8 @@ from symmbfn.crystals.symmetry import MAX_POSITIONS, N_AXES, symmetry_tables
 COORDINATE_SCALE = 0.05  # fractional: how far from its locus a predicted site is expected
 LEAST_LOG_PROB = -1e3  # stands for probability 0, so that a full crystal still has a solution
 FORBIDDEN = 1e9
+NEAR_POINT = 0.1  # fractional: a free orbit this close to a point would collapse onto it
+COLLAPSE_COST = 1e5
 
 
 def decode_wyckoff(
@@ -27,7 +29,9 @@ def decode_wyckoff(
     The cost of position w at coordinate x is -log P(w) + distance(x, locus of w)^2 / (2 s^2)
     with s = 0.05; positions with one site symmetry are told apart by the coordinate alone.
     The sum over the sites of a crystal is minimised exactly, under the condition that a
-    position without free coordinates, a point, is taken at most once.
+    position without free coordinates, a point, is taken at most once. Of the sites that
+    compete for a point and lie at it, those that lose go to other points first: on a free
+    position there they would only collapse into the one that won.
 
     Args:
         batch: crystals; their space groups, coordinates and `is_site` are read.
@@ -61,8 +65,9 @@ def decode_wyckoff(
 
     coords = batch.fractional_coords[batch.is_site].double()
     choice = _cheapest(coords, first_row, log_probs, representative)
-    crowded = _sites_of_clashes(crystal, first_row, choice)
-    if crowded.any():
+    competes = _competes(crystal, first_row, choice)
+    if competes.any():
+        crowded = torch.isin(crystal, crystal[competes])
         costs = _costs(
             coords[crowded],
             first_row[crowded],
@@ -71,6 +76,8 @@ def decode_wyckoff(
             representative,
         )
         is_point = tables.degrees_of_freedom[_rows(first_row[crowded])] == 0
+        collapses = competes[crowded] & _is_near_point(coords[crowded], number[crowded])
+        costs = costs + COLLAPSE_COST * (collapses.unsqueeze(-1) & ~is_point)
         choice[crowded] = _assign(costs, is_point, crystal[crowded])
 
     positions = torch.zeros_like(batch.wyckoff_positions)
@@ -143,17 +150,26 @@ def _rows(first_row: Int[Tensor, "S"]) -> Int[Tensor, "S 27"]:
     return rows.clamp(max=len(loci(first_row.device).multiplicity) - 1)
 
 
-def _sites_of_clashes(
+def _competes(
     crystal: Int[Tensor, "S"], first_row: Int[Tensor, "S"], choice: Int[Tensor, "S"]
 ) -> Bool[Tensor, "S"]:
-    """Mark all sites of the crystals in which two sites chose the same point."""
-    if len(crystal) == 0:
-        return torch.zeros_like(crystal, dtype=torch.bool)
+    """Mark the sites that chose a point which another site of their crystal chose as well."""
     is_point = loci(crystal.device).degrees_of_freedom[first_row + choice] == 0
-    taken = torch.bincount((crystal * MAX_POSITIONS + choice)[is_point])
-    has_clash = torch.zeros(int(crystal.max()) + 1, dtype=torch.bool, device=crystal.device)
-    has_clash[(taken > 1).nonzero().squeeze(-1) // MAX_POSITIONS] = True
-    return has_clash[crystal]
+    key = crystal * MAX_POSITIONS + choice
+    return is_point & (torch.bincount(key[is_point], minlength=int(key.max()) + 1)[key] > 1)
+
+
+def _is_near_point(coords: Float[Tensor, "S 3"], number: Int[Tensor, "S"]) -> Bool[Tensor, "S"]:
+    """Tell which sites lie close to a point position of their group, any of its atoms."""
+    tables = loci(coords.device)
+    first, last = tables.position_start[number - 1], tables.position_start[number]
+    start = tables.orbit_start[first]
+    site, operation = ranges(start, tables.orbit_start[last] - start)
+    is_point = tables.degrees_of_freedom[tables.row_of_operation[operation]] == 0
+    site, operation = site[is_point], operation[is_point]
+    is_near = torch.zeros(len(coords), dtype=torch.bool, device=coords.device)
+    is_near[site[squared_distance(coords[site], operation) < NEAR_POINT**2]] = True
+    return is_near
 
 
 def _assign(
