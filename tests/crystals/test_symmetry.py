@@ -1,7 +1,10 @@
 """The frozen tables against group theory, PyXtal and spglib."""
 
+import runpy
 import time
 import warnings
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +62,16 @@ def test_tables_load_in_milliseconds() -> None:
 def test_tables_cannot_be_overwritten() -> None:
     with pytest.raises(ValueError, match="read-only"):
         symmetry_tables().orbit_translations[0] = 1
+
+
+@pytest.mark.slow
+def test_script_makes_the_same_tables() -> None:
+    script = Path(__file__).parents[2] / "scripts" / "make_symmetry_tables.py"
+    made = runpy.run_path(str(script))["tabulate"]()
+    with np.load(files("symmbfn.crystals") / "symmetry_tables.npz") as stored:
+        assert set(made) == set(stored)
+        for name in stored:
+            np.testing.assert_array_equal(stored[name], made[name])
 
 
 @pytest.mark.parametrize("number", GROUPS)
