@@ -21,6 +21,12 @@ DATA_FILES = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep downloads and encoded tensors of the tests out of the user's cache."""
+    os.environ["SYMMBFN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder SYMMBFN_DATA: skip when it is unset, fail when it is set but incomplete."""
