@@ -6,7 +6,7 @@ given: the space group, the number of sites, and with slots the number of elemen
 """
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,261 +28,62 @@ from symmbfn.networks.embeddings import (
     phases,
     time_features,
 )
+from symmbfn.presets import ModelConfig, default_config, paper_config
+from symmbfn.variables import (
+    Given,
+    Statistics,
+    Variables,
+    compute_statistics,
+    element_classes,
+    slots_and_pointers,
+)
+
+__all__ = [
+    "Given",
+    "ModelConfig",
+    "Statistics",
+    "SymmBFN",
+    "Variables",
+    "compute_statistics",
+    "default_config",
+    "element_classes",
+    "paper_config",
+    "slots_and_pointers",
+]
 
 MAX_EMBEDDED_SITES = 64
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """Everything that defines a model but its weights and the statistics of its data.
-
-    Attributes:
-        elements: atomic numbers of the classes; along the Mendeleev scale for slots.
-        width, depth: hidden width H and number of layers L.
-        n_frequencies: harmonics F of the coordinates' phases.
-        edge_width, edge_layers, is_modulated: see `CSPNet`.
-        symmetry: "letters" (one variable over the group's positions) or "axes" (15 x 13).
-        elements_as: "slots" (crystal-level list and pointers) or "sites" (one class a site).
-        n_slots: most elements a crystal can have, with slots.
-        target: what the network predicts of continuous variables: "v", "noise" or "data".
-        is_preconditioned: logits are the beliefs' plus the network's (method.md 4.12).
-        has_images: symmetry images as neighbours.
-        has_self_conditioning: the previous estimate is an input.
-        is_standardised: coordinates have their train mean and deviation removed and live on the
-            chart [-0.06, 0.94); otherwise raw in [0, 1) and wrapped after every call.
-        sigma1_coords: final deviation of the coordinates' beliefs, fractional units.
-        sigma1_lattice: the same for the standardised lattice.
-        beta1_elements, beta1_symmetry, beta1_pointers: final accuracies.
-        weights: loss weights by variable.
-        cross_entropy: weight of the auxiliary cross-entropy of categorical variables.
-        min_t: smallest training time.
-    """
-
-    elements: tuple[int, ...]
-    width: int = 256
-    depth: int = 5
-    n_frequencies: int = 24
-    edge_width: int = 96
-    edge_layers: int = 1
-    is_modulated: bool = True
-    symmetry: str = "letters"
-    elements_as: str = "slots"
-    n_slots: int = 8
-    target: str = "v"
-    is_preconditioned: bool = True
-    has_images: bool = True
-    has_self_conditioning: bool = True
-    is_standardised: bool = True
-    sigma1_coords: float = 0.02
-    sigma1_lattice: float = 0.04
-    beta1_elements: float = 0.36
-    beta1_symmetry: float = 1.2
-    beta1_pointers: float = 4.0
-    weights: dict[str, float] = field(
-        default_factory=lambda: {
-            "coords": 1.0,
-            "lattice": 0.5,
-            "elements": 2.0,
-            "pointers": 2.0,
-            "letters": 3.0,
-        }
-    )
-    cross_entropy: float = 0.1
-    min_t: float = 1e-3
-
-    def __post_init__(self):
-        for name, allowed in {
-            "symmetry": ("letters", "axes"),
-            "elements_as": ("slots", "sites"),
-            "target": ("v", "noise", "data"),
-            "edge_layers": (1, 2),
-        }.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
-        if not self.elements:
-            raise ValueError("elements must name at least one atomic number, got ()")
-
-
-def default_config(elements: tuple[int, ...], **changes) -> ModelConfig:
-    """The recommended model (method.md 11), `changes` by keyword."""
-    return replace(ModelConfig(elements=elements), **changes)
-
-
-def paper_config(**changes) -> ModelConfig:
-    """The model of the paper as method.md 11 defines it: K = 94, 15 x 13 axes, noise target.
-
-    Source: Methods; weights and accuracies from the authors' README.
-    """
-    config = ModelConfig(
-        elements=tuple(range(1, 95)),
-        width=512,
-        depth=6,
-        n_frequencies=128,
-        edge_width=0,
-        edge_layers=2,
-        is_modulated=False,
-        symmetry="axes",
-        elements_as="sites",
-        target="noise",
-        is_preconditioned=False,
-        has_images=False,
-        has_self_conditioning=False,
-        is_standardised=False,
-        sigma1_coords=0.02,
-        sigma1_lattice=0.02,
-        beta1_elements=0.25,
-        beta1_symmetry=2.5,
-        weights={"coords": 1.0, "lattice": 0.1, "elements": 3.0, "axes": 10.0},
-        cross_entropy=0.0,
-        min_t=1e-4,
-    )
-    return replace(config, **changes)
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What the model knows of its training data besides the weights.
-
-    Attributes:
-        coords_mean, coords_std: per axis, fractional units.
-        lattice_mean, lattice_std: per component of k, over crystals where it is free.
-        element_log_prior: log frequency per class (of slots or of sites).
-        position_log_prior: log frequency of each Wyckoff position within its group.
-        given: rows (space group, number of sites, number of elements) seen in training.
-        given_count: how often each row was seen.
-    """
-
-    coords_mean: Float[Tensor, "3"]
-    coords_std: Float[Tensor, "3"]
-    lattice_mean: Float[Tensor, "6"]
-    lattice_std: Float[Tensor, "6"]
-    element_log_prior: Float[Tensor, "K"]
-    position_log_prior: Float[Tensor, "P"]
-    given: Int[Tensor, "R 3"]
-    given_count: Int[Tensor, "R"]
-
-
-def slots_and_pointers(
-    classes: Int[Tensor, "B N"], is_site: Bool[Tensor, "B N"], n_classes: int, n_slots: int
-) -> tuple[Int[Tensor, "B S"], Int[Tensor, "B N"], Int[Tensor, "B"]]:
-    """Distinct classes of each crystal in ascending order, and where each site points.
-
-    Returns:
-        Slot classes (0 beyond the last), pointers, number of elements.
-
-    Raises:
-        ValueError: if a crystal has more than n_slots elements.
-    """
-    present = torch.zeros(len(classes), n_classes, dtype=torch.long, device=classes.device)
-    present.scatter_reduce_(1, classes, is_site.long(), reduce="amax")
-    n_elements = present.sum(-1)
-    if len(n_elements) and n_elements.max() > n_slots:
-        raise ValueError(
-            f"crystal with {n_elements.max().item()} elements, the model has {n_slots} slots"
-        )
-    pointers = (present.cumsum(-1) - 1).gather(1, classes).clamp_min(0) * is_site
-    order = torch.where(present.bool(), torch.arange(n_classes, device=classes.device), n_classes)
-    slots = order.sort(-1).values[:, :n_slots]
-    if slots.shape[1] < n_slots:
-        slots = nn.functional.pad(slots, (0, n_slots - slots.shape[1]), value=n_classes)
-    return torch.where(slots < n_classes, slots, 0), pointers, n_elements
-
-
-def compute_statistics(units: AsymmetricUnitBatch, config: ModelConfig) -> Statistics:
-    """Statistics of a training set, in float64.
-
-    Raises:
-        ValueError: if an element is not among the model's classes.
-    """
-    real = units.is_site
-    x = units.fractional_coords[real].double()
-    free, _ = lattice_constraints(units.space_group_number)
-    k, count = units.lattice_k.double(), free.sum(0).clamp_min(1)
-    mean = (k * free).sum(0) / count
-    std = (((k - mean) * free).square().sum(0) / count).sqrt().clamp_min(0.05)
-    classes = element_classes(units.atomic_numbers, config.elements)
-    slots, _, n_elements = slots_and_pointers(
-        classes, real, len(config.elements), max(config.n_slots, len(config.elements))
-    )
-    if config.elements_as == "slots":
-        is_slot = torch.arange(slots.shape[1]) < n_elements[:, None]
-        used = slots[is_slot]
-    else:
-        used = classes[real]
-    element_count = torch.bincount(used, minlength=len(config.elements)).double() + 0.5
-    tables = symmetry_tables()
-    start = torch.from_numpy(tables.position_start).long()
-    rows = (start[units.space_group_number - 1][:, None] + units.wyckoff_positions)[real]
-    position_count = torch.bincount(rows, minlength=len(tables.letter)).double() + 0.5
-    group = torch.repeat_interleave(torch.arange(230), start.diff())
-    in_group = torch.zeros(230).double().index_add_(0, group, position_count)
-    given = torch.stack([units.space_group_number, real.sum(-1), n_elements], dim=-1)
-    given, given_count = given.unique(dim=0, return_counts=True)
-    standardised = config.is_standardised
-    return Statistics(
-        coords_mean=(x.mean(0) if standardised else torch.zeros(3)).float(),
-        coords_std=(x.std(0) if standardised else torch.ones(3)).float(),
-        lattice_mean=mean.float(),
-        lattice_std=std.float(),
-        element_log_prior=(element_count / element_count.sum()).log().float(),
-        position_log_prior=(position_count / in_group[group]).log().float(),
-        given=given,
-        given_count=given_count,
-    )
-
-
-def element_classes(
-    atomic_numbers: Int[Tensor, "*X"], elements: tuple[int, ...]
-) -> Int[Tensor, "*X"]:
-    """Class of each atomic number; padding (0) gets class 0.
-
-    Raises:
-        ValueError: if an element is not among the classes.
-    """
-    lookup = torch.full((119,), -1, dtype=torch.long, device=atomic_numbers.device)
-    lookup[torch.tensor(elements, device=lookup.device)] = torch.arange(
-        len(elements), device=lookup.device
-    )
-    lookup[0] = 0
-    classes = lookup[atomic_numbers]
-    if (classes < 0).any():
-        unknown = sorted(set(atomic_numbers[classes < 0].tolist()))
-        raise ValueError(f"the model has no class for the atomic numbers {unknown}")
-    return classes
-
-
 @dataclass
-class Given:
-    """What a crystal is conditioned on, gathered once per batch.
+class Reading:
+    """What the network is told of a batch's beliefs.
 
     Attributes:
-        space_group_number: (B,); is_site: (B, N); n_elements: (B,).
-        lattice_free: (B, 6) components of k that the crystal family leaves free.
-        rows, is_position: Wyckoff positions of the group, (B, 27).
-        is_slot: (B, S).
+        theta: probabilities of each categorical variable, 0 on padding.
+        channels: (theta, bounded state, previous estimate) of each categorical variable.
+        mean, state, best: means of the continuous beliefs, their unit-variance form, and the
+            best estimates so far.
+        x, k: best fractional coordinates (B, N, 3) and lattice coefficients (B, 6).
+        phases: sin and cos of the coordinates' harmonics.
+        elements: probabilities of each site's element (B, N, K).
+        radius: expected covalent radius (B, N), angstrom.
+        atoms: expected number of atoms of each site in the cell (B, N), 0 on padding.
+        slots, positions: states of the element slots, embeddings of the groups' positions.
     """
 
-    space_group_number: Int[Tensor, "B"]
-    is_site: Bool[Tensor, "B N"]
-    n_elements: Int[Tensor, "B"]
-    lattice_free: Bool[Tensor, "B 6"]
-    rows: Int[Tensor, "B W"]
-    is_position: Bool[Tensor, "B W"]
-    is_slot: Bool[Tensor, "B S"]
-
-
-@dataclass
-class Variables:
-    """One value per variable: targets, beliefs, estimates or noise.
-
-    Attributes:
-        continuous: "lattice" (B, 6) and "coords" (B, N, 3), standardised.
-        categorical: with the classes last: "elements" (B, S, K) or (B, N, K), "pointers"
-            (B, N, S), "letters" (B, N, 27) or "axes" (B, N, 15, 13).
-    """
-
-    continuous: dict[str, Tensor]
-    categorical: dict[str, Tensor]
+    theta: dict[str, Tensor]
+    channels: dict[str, tuple[Tensor, Tensor, Tensor]]
+    mean: dict[str, Tensor]
+    state: dict[str, Tensor]
+    best: dict[str, Tensor]
+    x: Tensor
+    k: Tensor
+    phases: tuple[Tensor, Tensor]
+    elements: Tensor
+    radius: Tensor
+    atoms: Tensor
+    slots: Tensor | None
+    positions: Tensor | None
 
 
 def _expand(value: Tensor, like: Tensor) -> Tensor:
@@ -323,10 +124,6 @@ class SymmBFN(nn.Module):
         ) + (c.symmetry,)
 
         log_prior = statistics.element_log_prior
-        n_inputs = 3 if c.has_self_conditioning else 2
-        if not c.is_preconditioned:
-            n_inputs = 1
-        self.n_inputs = n_inputs
         if c.elements_as == "slots":
             self.slots = ElementSlots(c.n_slots, len(c.elements), width, log_prior)
         else:
@@ -530,107 +327,11 @@ class SymmBFN(nn.Module):
             t: times in (0, 1].
             previous: an earlier estimate of the same crystals, for self-conditioning.
         """
-        c, real = self.config, given.is_site
-        b, n = real.shape
-        theta, read = {}, {}
-        for name in self.categorical:
-            z = beliefs.categorical[name].float()
-            log_theta = categorical.masked_log_softmax(z, self.allowed(name, given))
-            theta[name] = log_theta.exp() * self.is_real(name, given)[..., None]
-            if c.is_preconditioned:
-                beta = _expand(self.schedules[name](t)[0], z)
-                state = categorical.bounded_state(z, beta)
-                allowed = self.allowed(name, given)
-                state = state if allowed is None else state * allowed
-                earlier = (
-                    torch.zeros_like(z) if previous is None else previous.categorical[name].exp()
-                )
-                read[name] = (theta[name], state, earlier)
-            else:
-                read[name] = (theta[name],)
-
-        mu_x, mu_k = beliefs.continuous["coords"], beliefs.continuous["lattice"]
-        gamma_x = self.schedules["coords"].gamma(t)[:, None, None]
-        gamma_k = self.schedules["lattice"].gamma(t)[:, None]
-        best_x, best_k = mu_x, mu_k
-        if previous is not None:
-            best_x, best_k = previous.continuous["coords"], previous.continuous["lattice"]
-        best_x = best_x.clamp(-5, 5)
-        k = self.lattice_k(best_k.clamp(-5, 5), given).float()
-        x = self.fractional(best_x)
-        if c.is_standardised:
-            x = x.clamp(CHART_END - 1.15, CHART_END + 0.15)
-
-        # Sites: elements, symmetry, coordinates.
-        slots = None
-        if c.elements_as == "slots":
-            slots = self.slots.slots(*self._three(read["elements"]), given.is_slot)
-            site_elements, crystal_elements = self.slots.embed(
-                slots, *self._three(read["pointers"])
-            )
-            elements = torch.einsum("bns,bsk->bnk", theta["pointers"], theta["elements"])
-        else:
-            site_elements, crystal_elements = self.elements.embed(theta["elements"]), None
-            elements = theta["elements"]
-        radius = (elements @ self.radius).clamp_min(0.3)
-        if c.symmetry == "letters":
-            table = self.letters.table(given.rows)
-            site_symmetry = self.letters.embed(table, *self._three(read["letters"]), real)
-            atoms = (theta["letters"] * self.multiplicity[given.rows][:, None]).sum(-1)
-        else:
-            table = None
-            site_symmetry = self.axes.embed(theta["axes"].flatten(-2))
-            atoms = real.float()
-        sin, cos = phases(x, c.n_frequencies)
-        state_x = mu_x / gamma_x.sqrt().clamp_min(1e-2)
-        coordinates = [state_x, mu_x] + ([best_x] if c.has_self_conditioning else [])
-        log_atoms = (atoms + ~real).log()[..., None]
-        sites = torch.cat([site_elements, site_symmetry, *coordinates, sin, cos, log_atoms], dim=-1)
-
-        # The crystal.
-        accuracies = [self.schedules[name](t)[0] for name in ("coords", "elements", c.symmetry)]
-        n_atoms = atoms.sum(-1).log()
-        volume = 3 * k[:, 5]
-        size = torch.stack([n_atoms, volume / 3 - n_atoms / 3, (real.sum(-1)).log()], dim=-1)
-        graph = [
-            time_features(t),
-            torch.stack(accuracies, dim=-1).log1p() / 5,
-            self.group(given.space_group_number - 1),
-            self.group_features[given.space_group_number - 1],
-            self.n_sites(real.sum(-1).clamp_max(MAX_EMBEDDED_SITES)),
-            given.n_elements[:, None] / 8
-            if c.elements_as == "slots"
-            else torch.zeros_like(gamma_k),
-            mu_k / gamma_k.sqrt().clamp_min(1e-2),
-            given.lattice_free.to(mu_k),
-            size,
-        ]
-        if c.has_self_conditioning:
-            graph.append(best_k)
-        if crystal_elements is not None:
-            graph.append(crystal_elements)
-        graph = torch.cat([part.to(mu_k) for part in graph], dim=-1)
-
-        # Pairs.
-        difference = x[:, None] - x[:, :, None]
-        same = torch.einsum("bik,bjk->bij", elements, elements)
-        sum_of_radii = radius[:, :, None] + radius[:, None]
-        edges = [
-            difference,
-            difference - difference.round(),
-            pair_phases(sin, cos),
-            torch.stack([same, sum_of_radii / 4], dim=-1),
-        ]
-        if c.has_images:
-            g = given.space_group_number - 1
-            count = self.n_operations[g]
-            most = int(count.max())
-            is_operation = torch.arange(most, device=g.device) < count[:, None]
-            rotations, translations = self.rotations[g, :most], self.translations[g, :most]
-            metric = k_to_metric(k).float()
-            edges.append(image_features(x, metric, rotations, translations, is_operation, radius))
-        edges = torch.cat(edges, dim=-1)
-
+        real = given.is_site
+        reading = self._read(beliefs, given, t, previous)
+        sites, elements_of_crystal = self._site_features(reading, given)
+        graph = self._graph_features(reading, given, t, elements_of_crystal)
+        edges = self._pair_features(reading, given)
         h, vector = self.network(sites, graph, edges, real)
         h = h * real[..., None].to(h.dtype)
         pooled = torch.cat([h.sum(1) / real.sum(-1, keepdim=True), vector], dim=-1)
@@ -639,21 +340,149 @@ class SymmBFN(nn.Module):
             "lattice": self.write_lattice(pooled).float() * given.lattice_free,
         }
         logits = {}
-        if c.elements_as == "slots":
+        if self.config.elements_as == "slots":
             logits["elements"], logits["pointers"] = self.slots.logits(
-                h, vector, slots, theta["pointers"], atoms * real
+                h, vector, reading.slots, reading.theta["pointers"], reading.atoms * real
             )
         else:
             logits["elements"] = self.elements.logits(h)
-        if c.symmetry == "letters":
-            logits["letters"] = self.letters.logits(h, table, given.rows)
+        if self.config.symmetry == "letters":
+            logits["letters"] = self.letters.logits(h, reading.positions, given.rows)
         else:
             logits["axes"] = self.axes.logits(h).unflatten(-1, (15, 13))
         return self._estimates(output, logits, beliefs, given, t)
 
-    def _three(self, read: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """(theta, state, previous), zeros where the model does not use them."""
-        return read + (torch.zeros_like(read[0]),) * (3 - len(read))
+    def _read(
+        self, beliefs: Variables, given: Given, t: Float[Tensor, "B"], previous: Variables | None
+    ) -> "Reading":
+        """What beliefs mean: probabilities, the best crystal so far, and its expected contents."""
+        c, real = self.config, given.is_site
+        theta, channels = {}, {}
+        for name in self.categorical:
+            z, allowed = beliefs.categorical[name].float(), self.allowed(name, given)
+            log_theta = categorical.masked_log_softmax(z, allowed)
+            theta[name] = log_theta.exp() * self.is_real(name, given)[..., None]
+            state = earlier = torch.zeros_like(z)
+            if c.is_preconditioned:
+                state = categorical.bounded_state(z, _expand(self.schedules[name](t)[0], z))
+                state = state if allowed is None else state * allowed
+                if previous is not None:
+                    earlier = previous.categorical[name].exp()
+            channels[name] = (theta[name], state, earlier)
+
+        mean = beliefs.continuous
+        best = mean if previous is None else previous.continuous
+        x = self.fractional(best["coords"].clamp(-5, 5))
+        if c.is_standardised:
+            x = x.clamp(CHART_END - 1.15, CHART_END + 0.15)
+        state = {}
+        for name in self.continuous:
+            gamma = _expand(self.schedules[name].gamma(t), mean[name])
+            state[name] = mean[name] / gamma.sqrt().clamp_min(1e-2)
+
+        slots = positions = None
+        if c.elements_as == "slots":
+            slots = self.slots.slots(*channels["elements"], given.is_slot)
+            elements = torch.einsum("bns,bsk->bnk", theta["pointers"], theta["elements"])
+        else:
+            elements = theta["elements"]
+        if c.symmetry == "letters":
+            positions = self.letters.table(given.rows)
+            atoms = (theta["letters"] * self.multiplicity[given.rows][:, None]).sum(-1)
+        else:
+            atoms = real.float()
+        return Reading(
+            theta=theta,
+            channels=channels,
+            mean=mean,
+            state=state,
+            best={"coords": best["coords"].clamp(-5, 5), "lattice": best["lattice"]},
+            x=x,
+            k=self.lattice_k(best["lattice"].clamp(-5, 5), given).float(),
+            phases=phases(x, c.n_frequencies),
+            elements=elements,
+            radius=(elements @ self.radius).clamp_min(0.3),
+            atoms=atoms,
+            slots=slots,
+            positions=positions,
+        )
+
+    def _site_features(
+        self, reading: "Reading", given: Given
+    ) -> tuple[Float[Tensor, "B N F"], Float[Tensor, "B H"] | None]:
+        """Elements, symmetry and coordinates of the sites; and the elements of the crystal."""
+        c, real = self.config, given.is_site
+        of_crystal = None
+        if c.elements_as == "slots":
+            elements, of_crystal = self.slots.embed(reading.slots, *reading.channels["pointers"])
+        else:
+            elements = self.elements.embed(reading.theta["elements"])
+        if c.symmetry == "letters":
+            letters = reading.channels["letters"]
+            symmetry = self.letters.embed(reading.positions, *letters, real)
+        else:
+            symmetry = self.axes.embed(reading.theta["axes"].flatten(-2))
+        coordinates = [reading.state["coords"], reading.mean["coords"]]
+        if c.has_self_conditioning:
+            coordinates.append(reading.best["coords"])
+        log_atoms = (reading.atoms + ~real).log()[..., None]
+        parts = [elements, symmetry, *coordinates, *reading.phases, log_atoms]
+        return torch.cat(parts, dim=-1), of_crystal
+
+    def _graph_features(
+        self,
+        reading: "Reading",
+        given: Given,
+        t: Float[Tensor, "B"],
+        elements_of_crystal: Float[Tensor, "B H"] | None,
+    ) -> Float[Tensor, "B G"]:
+        """Time, space group, sizes, lattice, and the elements of the crystal."""
+        c, group = self.config, given.space_group_number - 1
+        n_sites = given.is_site.sum(-1)
+        accuracies = [self.schedules[name](t)[0] for name in ("coords", "elements", c.symmetry)]
+        log_atoms = reading.atoms.sum(-1).log()
+        size = torch.stack([log_atoms, reading.k[:, 5] - log_atoms / 3, n_sites.log()], dim=-1)
+        n_elements = given.n_elements[:, None] / 8
+        if c.elements_as == "sites":
+            n_elements = torch.zeros_like(n_elements)
+        parts = [
+            time_features(t),
+            torch.stack(accuracies, dim=-1).log1p() / 5,
+            self.group(group),
+            self.group_features[group],
+            self.n_sites(n_sites.clamp_max(MAX_EMBEDDED_SITES)),
+            n_elements,
+            reading.state["lattice"],
+            given.lattice_free,
+            size,
+        ]
+        if c.has_self_conditioning:
+            parts.append(reading.best["lattice"])
+        if elements_of_crystal is not None:
+            parts.append(elements_of_crystal)
+        return torch.cat([part.float() for part in parts], dim=-1)
+
+    def _pair_features(self, reading: "Reading", given: Given) -> Float[Tensor, "B N N E"]:
+        """Differences, phases, likeness of the elements, and the symmetry images of a pair."""
+        x, radius, elements = reading.x, reading.radius, reading.elements
+        difference = x[:, None] - x[:, :, None]
+        alike = torch.einsum("bik,bjk->bij", elements, elements)
+        sum_of_radii = radius[:, :, None] + radius[:, None]
+        parts = [
+            difference,
+            difference - difference.round(),
+            pair_phases(*reading.phases),
+            torch.stack([alike, sum_of_radii / 4], dim=-1),
+        ]
+        if self.config.has_images:
+            group = given.space_group_number - 1
+            count = self.n_operations[group]
+            most = int(count.max())
+            is_operation = torch.arange(most, device=group.device) < count[:, None]
+            operations = self.rotations[group, :most], self.translations[group, :most]
+            metric = k_to_metric(reading.k).float()
+            parts.append(image_features(x, metric, *operations, is_operation, radius))
+        return torch.cat(parts, dim=-1)
 
     def _estimates(
         self,
@@ -760,8 +589,3 @@ def padded_operations() -> tuple[
         rotations[g, : count[g]] = torch.from_numpy(tables.operation_rotations[rows]).float()
         translations[g, : count[g]] = torch.from_numpy(tables.operation_translations[rows]).float()
     return rotations, translations, count
-
-
-def config_to_dict(config: ModelConfig) -> dict:
-    """Plain types for JSON."""
-    return asdict(config)

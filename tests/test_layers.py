@@ -16,6 +16,8 @@ ROOMS = (
     "datasets",
     "flows",
     "networks",
+    "presets",
+    "variables",
     "model",
     "conditioning",
     "checkpoints",
@@ -30,7 +32,18 @@ ROOMS = (
 )
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 # these must load where only torch, NumPy and safetensors are: on a machine that trains
-LIGHT_ROOMS = {"_shapes", "_files", "noise", "flows", "networks", "model", "training", "sampling"}
+LIGHT_ROOMS = {
+    "_shapes",
+    "_files",
+    "noise",
+    "flows",
+    "networks",
+    "presets",
+    "variables",
+    "model",
+    "training",
+    "sampling",
+}
 LIGHT_MODULES = {
     "crystals.symmetry",
     "crystals.lattice",

@@ -1,0 +1,114 @@
+"""What a model is, in one frozen dataclass, and the two presets.
+
+One code path serves both: `paper` is the published model as method.md 11 defines it, `default`
+the recommended one.
+"""
+
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that defines a model but its weights and the statistics of its data.
+
+    Attributes:
+        elements: atomic numbers of the classes; along the Mendeleev scale for slots.
+        width, depth: hidden width H and number of layers L.
+        n_frequencies: harmonics F of the coordinates' phases.
+        edge_width, edge_layers, is_modulated: see `CSPNet`.
+        symmetry: "letters" (one variable over the group's positions) or "axes" (15 x 13).
+        elements_as: "slots" (crystal-level list and pointers) or "sites" (one class a site).
+        n_slots: most elements a crystal can have, with slots.
+        target: what the network predicts of continuous variables: "v", "noise" or "data".
+        is_preconditioned: logits are the beliefs' plus the network's (method.md 4.12).
+        has_images: symmetry images as neighbours.
+        has_self_conditioning: the previous estimate is an input.
+        is_standardised: coordinates have their train mean and deviation removed and live on the
+            chart [-0.06, 0.94); otherwise raw in [0, 1) and wrapped after every call.
+        sigma1_coords: final deviation of the coordinates' beliefs, fractional units.
+        sigma1_lattice: the same for the standardised lattice.
+        beta1_elements, beta1_symmetry, beta1_pointers: final accuracies.
+        weights: loss weights by variable.
+        cross_entropy: weight of the auxiliary cross-entropy of categorical variables.
+        min_t: smallest training time.
+    """
+
+    elements: tuple[int, ...]
+    width: int = 256
+    depth: int = 5
+    n_frequencies: int = 24
+    edge_width: int = 96
+    edge_layers: int = 1
+    is_modulated: bool = True
+    symmetry: str = "letters"
+    elements_as: str = "slots"
+    n_slots: int = 8
+    target: str = "v"
+    is_preconditioned: bool = True
+    has_images: bool = True
+    has_self_conditioning: bool = True
+    is_standardised: bool = True
+    sigma1_coords: float = 0.02
+    sigma1_lattice: float = 0.04
+    beta1_elements: float = 0.36
+    beta1_symmetry: float = 1.2
+    beta1_pointers: float = 4.0
+    weights: dict[str, float] = field(
+        default_factory=lambda: {
+            "coords": 1.0,
+            "lattice": 0.5,
+            "elements": 2.0,
+            "pointers": 2.0,
+            "letters": 3.0,
+        }
+    )
+    cross_entropy: float = 0.1
+    min_t: float = 1e-3
+
+    def __post_init__(self):
+        for name, allowed in {
+            "symmetry": ("letters", "axes"),
+            "elements_as": ("slots", "sites"),
+            "target": ("v", "noise", "data"),
+            "edge_layers": (1, 2),
+        }.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        if not self.elements:
+            raise ValueError("elements must name at least one atomic number, got ()")
+
+
+def default_config(elements: tuple[int, ...], **changes) -> ModelConfig:
+    """The recommended model (method.md 11), `changes` by keyword."""
+    return replace(ModelConfig(elements=elements), **changes)
+
+
+def paper_config(**changes) -> ModelConfig:
+    """The model of the paper as method.md 11 defines it: K = 94, 15 x 13 axes, noise target.
+
+    Source: Methods; weights and accuracies from the authors' README.
+    """
+    config = ModelConfig(
+        elements=tuple(range(1, 95)),
+        width=512,
+        depth=6,
+        n_frequencies=128,
+        edge_width=0,
+        edge_layers=2,
+        is_modulated=False,
+        symmetry="axes",
+        elements_as="sites",
+        target="noise",
+        is_preconditioned=False,
+        has_images=False,
+        has_self_conditioning=False,
+        is_standardised=False,
+        sigma1_coords=0.02,
+        sigma1_lattice=0.02,
+        beta1_elements=0.25,
+        beta1_symmetry=2.5,
+        weights={"coords": 1.0, "lattice": 0.1, "elements": 3.0, "axes": 10.0},
+        cross_entropy=0.0,
+        min_t=1e-4,
+    )
+    return replace(config, **changes)

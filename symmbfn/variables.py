@@ -1,0 +1,158 @@
+"""The variables of the asymmetric unit as the flows see them, and the statistics of a data set."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from symmbfn._shapes import Bool, Float, Int, Tensor
+from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
+from symmbfn.crystals.lattice import lattice_constraints
+from symmbfn.crystals.symmetry import symmetry_tables
+from symmbfn.presets import ModelConfig
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the model knows of its training data besides the weights.
+
+    Attributes:
+        coords_mean, coords_std: per axis, fractional units.
+        lattice_mean, lattice_std: per component of k, over crystals where it is free.
+        element_log_prior: log frequency per class (of slots or of sites).
+        position_log_prior: log frequency of each Wyckoff position within its group.
+        given: rows (space group, number of sites, number of elements) seen in training.
+        given_count: how often each row was seen.
+    """
+
+    coords_mean: Float[Tensor, "3"]
+    coords_std: Float[Tensor, "3"]
+    lattice_mean: Float[Tensor, "6"]
+    lattice_std: Float[Tensor, "6"]
+    element_log_prior: Float[Tensor, "K"]
+    position_log_prior: Float[Tensor, "P"]
+    given: Int[Tensor, "R 3"]
+    given_count: Int[Tensor, "R"]
+
+
+def slots_and_pointers(
+    classes: Int[Tensor, "B N"], is_site: Bool[Tensor, "B N"], n_classes: int, n_slots: int
+) -> tuple[Int[Tensor, "B S"], Int[Tensor, "B N"], Int[Tensor, "B"]]:
+    """Distinct classes of each crystal in ascending order, and where each site points.
+
+    Returns:
+        Slot classes (0 beyond the last), pointers, number of elements.
+
+    Raises:
+        ValueError: if a crystal has more than n_slots elements.
+    """
+    present = torch.zeros(len(classes), n_classes, dtype=torch.long, device=classes.device)
+    present.scatter_reduce_(1, classes, is_site.long(), reduce="amax")
+    n_elements = present.sum(-1)
+    if len(n_elements) and n_elements.max() > n_slots:
+        raise ValueError(
+            f"crystal with {n_elements.max().item()} elements, the model has {n_slots} slots"
+        )
+    pointers = (present.cumsum(-1) - 1).gather(1, classes).clamp_min(0) * is_site
+    order = torch.where(present.bool(), torch.arange(n_classes, device=classes.device), n_classes)
+    slots = order.sort(-1).values[:, :n_slots]
+    if slots.shape[1] < n_slots:
+        slots = nn.functional.pad(slots, (0, n_slots - slots.shape[1]), value=n_classes)
+    return torch.where(slots < n_classes, slots, 0), pointers, n_elements
+
+
+def compute_statistics(units: AsymmetricUnitBatch, config: ModelConfig) -> Statistics:
+    """Statistics of a training set, in float64.
+
+    Raises:
+        ValueError: if an element is not among the model's classes.
+    """
+    real = units.is_site
+    x = units.fractional_coords[real].double()
+    free, _ = lattice_constraints(units.space_group_number)
+    k, count = units.lattice_k.double(), free.sum(0).clamp_min(1)
+    mean = (k * free).sum(0) / count
+    std = (((k - mean) * free).square().sum(0) / count).sqrt().clamp_min(0.05)
+    classes = element_classes(units.atomic_numbers, config.elements)
+    slots, _, n_elements = slots_and_pointers(
+        classes, real, len(config.elements), max(config.n_slots, len(config.elements))
+    )
+    if config.elements_as == "slots":
+        is_slot = torch.arange(slots.shape[1]) < n_elements[:, None]
+        used = slots[is_slot]
+    else:
+        used = classes[real]
+    element_count = torch.bincount(used, minlength=len(config.elements)).double() + 0.5
+    tables = symmetry_tables()
+    start = torch.from_numpy(tables.position_start).long()
+    rows = (start[units.space_group_number - 1][:, None] + units.wyckoff_positions)[real]
+    position_count = torch.bincount(rows, minlength=len(tables.letter)).double() + 0.5
+    group = torch.repeat_interleave(torch.arange(230), start.diff())
+    in_group = torch.zeros(230).double().index_add_(0, group, position_count)
+    given = torch.stack([units.space_group_number, real.sum(-1), n_elements], dim=-1)
+    given, given_count = given.unique(dim=0, return_counts=True)
+    standardised = config.is_standardised
+    return Statistics(
+        coords_mean=(x.mean(0) if standardised else torch.zeros(3)).float(),
+        coords_std=(x.std(0) if standardised else torch.ones(3)).float(),
+        lattice_mean=mean.float(),
+        lattice_std=std.float(),
+        element_log_prior=(element_count / element_count.sum()).log().float(),
+        position_log_prior=(position_count / in_group[group]).log().float(),
+        given=given,
+        given_count=given_count,
+    )
+
+
+def element_classes(
+    atomic_numbers: Int[Tensor, "*X"], elements: tuple[int, ...]
+) -> Int[Tensor, "*X"]:
+    """Class of each atomic number; padding (0) gets class 0.
+
+    Raises:
+        ValueError: if an element is not among the classes.
+    """
+    lookup = torch.full((119,), -1, dtype=torch.long, device=atomic_numbers.device)
+    lookup[torch.tensor(elements, device=lookup.device)] = torch.arange(
+        len(elements), device=lookup.device
+    )
+    lookup[0] = 0
+    classes = lookup[atomic_numbers]
+    if (classes < 0).any():
+        unknown = sorted(set(atomic_numbers[classes < 0].tolist()))
+        raise ValueError(f"the model has no class for the atomic numbers {unknown}")
+    return classes
+
+
+@dataclass
+class Given:
+    """What a crystal is conditioned on, gathered once per batch.
+
+    Attributes:
+        space_group_number: (B,); is_site: (B, N); n_elements: (B,).
+        lattice_free: (B, 6) components of k that the crystal family leaves free.
+        rows, is_position: Wyckoff positions of the group, (B, 27).
+        is_slot: (B, S).
+    """
+
+    space_group_number: Int[Tensor, "B"]
+    is_site: Bool[Tensor, "B N"]
+    n_elements: Int[Tensor, "B"]
+    lattice_free: Bool[Tensor, "B 6"]
+    rows: Int[Tensor, "B W"]
+    is_position: Bool[Tensor, "B W"]
+    is_slot: Bool[Tensor, "B S"]
+
+
+@dataclass
+class Variables:
+    """One value per variable: targets, beliefs, estimates or noise.
+
+    Attributes:
+        continuous: "lattice" (B, 6) and "coords" (B, N, 3), standardised.
+        categorical: with the classes last: "elements" (B, S, K) or (B, N, K), "pointers"
+            (B, N, S), "letters" (B, N, 27) or "axes" (B, N, 15, 13).
+    """
+
+    continuous: dict[str, Tensor]
+    categorical: dict[str, Tensor]
