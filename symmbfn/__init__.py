@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from symmbfn.datasets.cache import EncodedDataset as EncodedDataset
     from symmbfn.datasets.cache import encode_dataset as encode_dataset
     from symmbfn.datasets.registry import load_dataset as load_dataset
-    from symmbfn.model import ModelConfig as ModelConfig
+    from symmbfn.presets import ModelConfig as ModelConfig
     from symmbfn.model import SymmBFN as SymmBFN
     from symmbfn.sampling import generate as generate
 
@@ -28,7 +28,7 @@ _HOMES = {
     "AsymmetricUnitBatch": "crystals.asymmetric_unit",
     "Crystal": "crystals.reconstruction",
     "EncodedDataset": "datasets.cache",
-    "ModelConfig": "model",
+    "ModelConfig": "presets",
     "SymmBFN": "model",
     "asymmetric_unit": "crystals.structure",
     "encode_dataset": "datasets.cache",
