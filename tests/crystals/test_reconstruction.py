@@ -1,5 +1,6 @@
 """Reconstruction: what goes in comes out, exactly symmetric, judged, and never lost."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -393,3 +394,18 @@ def test_the_unit_of_a_crystal_rebuilds_it() -> None:
 def test_an_empty_batch_has_no_crystals() -> None:
     batch = AsymmetricUnitBatch.stack([one_crystal(225, SALT)])
     assert reconstruct(batch[0:0]) == []
+
+
+def test_a_thousand_crystals_cost_little() -> None:
+    """Far below the 0.3 ms of process time a crystal may take, measured with room for load."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    batch = noisy(AsymmetricUnitBatch.stack((prototypes()[1] * 4)[:1000]), 0.02)
+    log_probs = letters(batch)
+    times = []
+    for _ in range(4):
+        start = time.process_time()
+        reconstruct(batch, wyckoff_log_probs=log_probs)
+        times.append(time.process_time() - start)
+    torch.set_num_threads(n_threads)
+    assert np.median(times) < 0.3
