@@ -1,0 +1,1 @@
+"""How good generated crystals are: by themselves, as a distribution, and how sure that is."""

@@ -1,0 +1,60 @@
+"""How far a measured figure may lie from the one that endless samples would give."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.stats import norm
+
+from symmbfn._shapes import Float
+
+
+def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Range of probabilities that a share of successes is compatible with.
+
+    Unlike share +- z sqrt(share (1 - share) / n) it stays in [0, 1] and keeps its width at the
+    ends, where the rates of a good model lie.
+
+    Args:
+        successes: how many of n.
+        n: independent trials, at least 1.
+        confidence: probability that the range holds the true value.
+
+    Raises:
+        ValueError: counts that no trial can give.
+
+    Source: Wilson, J. Am. Stat. Assoc. 22, 209 (1927).
+    """
+    if not (n >= 1 and 0 <= successes <= n):
+        raise ValueError(f"successes must lie in 0..n with n >= 1, got {successes} of {n}")
+    z = norm.ppf(0.5 + confidence / 2)
+    share = successes / n
+    centre = share + z**2 / (2 * n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    scale = 1 + z**2 / n
+    # rounding must not push an end past the share it belongs to
+    low, high = (centre - half) / scale, (centre + half) / scale
+    return float(min(max(low, 0.0), share)), float(max(min(high, 1.0), share))
+
+
+def bootstrap_deviation(
+    figure: Callable[[np.ndarray], Float[np.ndarray, "F"]],
+    n: int,
+    *,
+    n_resamples: int = 200,
+    seed: int = 0,
+) -> Float[np.ndarray, "F"]:
+    """Standard deviation of figures of a sample, from resamples with replacement.
+
+    Only the deviation is taken from the resamples: a distance between distributions grows with
+    the noise that resampling adds, so their mean and percentiles lie too high.
+
+    Args:
+        figure: maps row numbers of the sample, shape (n,), to figures, shape (F,).
+        n: size of the sample.
+        n_resamples: how many resamples.
+        seed: of the choice of rows.
+
+    Source: Efron, Ann. Stat. 7, 1 (1979).
+    """
+    rng = np.random.default_rng(seed)
+    return np.std([figure(rng.integers(n, size=n)) for _ in range(n_resamples)], axis=0, ddof=1)
