@@ -51,6 +51,8 @@ class Crystal:
         residual: how far each site was moved onto its locus, angstrom, shape (D,).
         minimum_distance: shortest distance between two atoms, images included, angstrom.
         contact_ratio: smallest distance over the sum of the two covalent radii.
+        found_space_group_number: the group that the structure has within a tolerance; None
+            where it was not looked for or none was found.
 
     A record without structure has empty arrays and NaN distances.
     """
@@ -69,6 +71,7 @@ class Crystal:
     residual: Float[np.ndarray, "D"]
     minimum_distance: float
     contact_ratio: float
+    found_space_group_number: int | None = None
 
     @classmethod
     def failed(
@@ -136,9 +139,7 @@ class Crystal:
         The cell is that of the space group's centring, so it keeps every operation; a
         structure with hidden translations may have a smaller one.
         """
-        lattice = self._lattice()
-        centring = CENTRINGS[symmetry_tables().centring[self.space_group_number - 1]]
-        vectors = PRIMITIVE_VECTORS[centring]
+        lattice, vectors = self._lattice(), self._primitive_vectors()
         n_copies = round(1 / np.linalg.det(vectors))
         # the tables list each orbit centring after centring: the first part is one of each
         sizes = np.bincount(self.orbit)
@@ -176,16 +177,23 @@ class Crystal:
                 lines.append(f"{_coordinates(xyz)} {SYMBOLS[element]}")
         return "\n".join(lines) + "\n"
 
-    def to_cif(self) -> str:
+    def to_cif(self, primitive: bool = False) -> str:
         """Return CIF text: the true space group, its operations, and one atom per orbit.
 
-        Any reader that applies the operations gets the full conventional cell back. The
-        text depends on the crystal alone.
+        Any reader that applies the operations gets the full cell back. The text depends on
+        the crystal alone. Of a primitive cell the operations are written in its own basis,
+        and the symbol, which names a conventional cell, is left out.
         """
-        lengths, angles = np.split(self.lattice_parameters, 2)
+        vectors = self._primitive_vectors() if primitive else np.eye(3)
+        lattice = vectors.T @ self._lattice()
+        lengths, angles = np.split(cell_parameters(lattice), 2)
         number, symbol = self.space_group_number, self._symbol()
+        operations = operation_texts(number, primitive)
         first = np.unique(self.orbit, return_index=True)[1]
-        multiplicities = np.bincount(self.orbit)
+        coords = self.fractional_coords[first] @ np.linalg.inv(vectors).T
+        n_copies = round(1 / np.linalg.det(vectors))
+        multiplicities = np.bincount(self.orbit) // n_copies
+        is_standard = n_copies == 1
         lines = [f"data_{self.formula}"]
         lines += [
             f"_cell_length_{name} {value:.8f}" for name, value in zip("abc", lengths, strict=True)
@@ -195,15 +203,15 @@ class Crystal:
             for name, value in zip(("alpha", "beta", "gamma"), angles, strict=True)
         ]
         lines += [
-            f"_cell_volume {self.volume:.8f}",
-            f"_chemical_formula_sum '{self._formula_sum()}'",
-            f"_symmetry_space_group_name_H-M '{symbol}'",
+            f"_cell_volume {self.volume / n_copies:.8f}",
+            f"_chemical_formula_sum '{self._formula_sum(n_copies)}'",
+            *([f"_symmetry_space_group_name_H-M '{symbol}'"] if is_standard else []),
             f"_symmetry_Int_Tables_number {number}",
             "loop_",
             "_symmetry_equiv_pos_site_id",
             "_symmetry_equiv_pos_as_xyz",
         ]
-        lines += [f"{i} '{text}'" for i, text in enumerate(operation_texts(number), start=1)]
+        lines += [f"{i} '{text}'" for i, text in enumerate(operations, start=1)]
         lines += [
             "loop_",
             "_atom_site_label",
@@ -221,7 +229,7 @@ class Crystal:
             seen[element] += 1
             lines.append(
                 f"{element}{seen[element]} {element} {multiplicities[site]} {self.letters[site]} "
-                f"{_coordinates(self.fractional_coords[atom])} 1"
+                f"{_coordinates(coords[site])} 1"
             )
         return "\n".join(lines) + "\n"
 
@@ -245,6 +253,9 @@ class Crystal:
             raise ValueError(f"crystal {self.index} has no structure: {self.reason}")
         return self.lattice_matrix
 
+    def _primitive_vectors(self) -> Float[np.ndarray, "3 3"]:
+        return primitive_vectors(self.space_group_number)
+
     def _cell(self, primitive: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if primitive:
             return self.primitive_cell()
@@ -256,9 +267,9 @@ class Crystal:
         parts = re.findall(r"-?\d(?:_\d)?(?:/[a-z])?|[A-Za-z]", short)
         return " ".join(parts).replace("_", "")
 
-    def _formula_sum(self) -> str:
+    def _formula_sum(self, n_copies: int) -> str:
         counts = Counter(SYMBOLS[number] for number in self.atomic_numbers.tolist())
-        return " ".join(f"{symbol}{counts[symbol]}" for symbol in sorted(counts))
+        return " ".join(f"{symbol}{counts[symbol] // n_copies}" for symbol in sorted(counts))
 
 
 def cell_parameters(lattice_matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "6"]:
@@ -269,18 +280,32 @@ def cell_parameters(lattice_matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarra
     return np.concatenate([lengths, np.rad2deg(np.arccos(cosines))])
 
 
+def primitive_vectors(space_group_number: int) -> Float[np.ndarray, "3 3"]:
+    """Return the vectors of the primitive cell as columns, in the conventional basis."""
+    centring = CENTRINGS[symmetry_tables().centring[space_group_number - 1]]
+    return PRIMITIVE_VECTORS[centring]
+
+
 @cache
-def operation_texts(space_group_number: int) -> tuple[str, ...]:
+def operation_texts(space_group_number: int, primitive: bool = False) -> tuple[str, ...]:
     """Return the operations of a group as CIF writes them, e.g. "-y,x-y,z+1/3".
 
     Args:
         space_group_number: 1 to 230.
+        primitive: in the basis of the primitive cell, where the centring translations are
+            lattice translations and drop out.
     """
     rotations, translations = operations_of(space_group_number)
-    return tuple(
+    if primitive:
+        vectors = primitive_vectors(space_group_number)
+        inverse = np.linalg.inv(vectors)
+        rotations = np.rint(inverse @ rotations @ vectors).astype(int)
+        translations = np.rint(translations @ inverse.T * 24) % 24 / 24
+    texts = (
         ",".join(_affine_text(row, shift) for row, shift in zip(rotation, translation, strict=True))
         for rotation, translation in zip(rotations.tolist(), translations, strict=True)
     )
+    return tuple(dict.fromkeys(texts))
 
 
 def _affine_text(row: list[int], shift: float) -> str:

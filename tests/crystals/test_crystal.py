@@ -136,6 +136,32 @@ def test_primitive_cells_hold_the_same_crystal() -> None:
         assert matcher.fit(ours, reference)
 
 
+def test_primitive_cif_gives_pymatgen_and_ase_the_primitive_cell_in_every_group() -> None:
+    uncentred = one_of_each_group()[61]
+    assert uncentred.to_cif(primitive=True) == uncentred.to_cif()
+    for crystal in one_of_each_group():
+        if symmetry_tables().centring[crystal.space_group_number - 1] == 0:
+            continue
+        lattice, numbers, coords = crystal.primitive_cell()
+        text = crystal.to_cif(primitive=True)
+        structure = Structure.from_str(text, fmt="cif")
+        atoms = ase.io.read(io.StringIO(text), format="cif")
+        for read, theirs, cell in (
+            (structure.frac_coords, np.array(structure.atomic_numbers), structure.lattice.matrix),
+            (atoms.get_scaled_positions(), atoms.numbers, atoms.cell.array),
+        ):
+            assert len(theirs) == len(numbers), crystal.space_group_number
+            assert np.allclose(cell_parameters(np.asarray(cell)), cell_parameters(lattice))
+            gap = read[:, None] - coords
+            gap = np.abs(gap - np.rint(gap)).max(-1)
+            gap[theirs[:, None] != numbers] = 1
+            assert gap.min(0).max() < 1e-6
+        found = spglib.get_symmetry_dataset((lattice, coords, numbers), symprec=1e-4)
+        assert found.number == crystal.space_group_number
+        # as many operations as the group has per primitive cell
+        assert text.count("'") // 2 - 1 == len(found.rotations)
+
+
 def test_poscar_and_ase_hold_the_same_crystal() -> None:
     for crystal in crystals()[::4]:
         for primitive in (False, True):

@@ -1,0 +1,80 @@
+"""The space group that a finished structure has, beside the one it was made for."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.symmetry import operations_of
+
+SYMPREC = 0.1  # angstrom
+
+
+@dataclass(frozen=True)
+class FoundSymmetry:
+    """The space group of a finished structure.
+
+    Args:
+        space_group_number: 1 to 230, or None where the search failed.
+        keeps_operations: whether every operation of the asked group is among those found.
+    """
+
+    space_group_number: int | None
+    keeps_operations: bool
+
+    def relation(self, asked: int) -> str:
+        """Return "kept", "supergroup" (more symmetric than asked), "lost", or "none".
+
+        A group of the same number in a smaller cell counts as kept; "none" is no group at all.
+        """
+        if self.space_group_number is None:
+            return "none"
+        if self.space_group_number == asked:
+            return "kept"
+        return "supergroup" if self.keeps_operations else "lost"
+
+
+def find_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> FoundSymmetry:
+    """Search the symmetry of a structure, whatever its status.
+
+    Args:
+        crystal: a record; without structure nothing is found.
+        symprec: distance tolerance, angstrom.
+    """
+    import spglib
+
+    if crystal.lattice_matrix is None or not len(crystal):
+        return FoundSymmetry(None, False)
+    cell = (crystal.lattice_matrix, crystal.fractional_coords, crystal.atomic_numbers)
+    try:
+        found = spglib.get_symmetry_dataset(cell, symprec=symprec)
+    except Exception:  # newer versions raise where older ones return None
+        found = None
+    if found is None:
+        return FoundSymmetry(None, False)
+    rotations, translations = operations_of(crystal.space_group_number)
+    same = (rotations[:, None] == found.rotations[None]).all(axis=(-1, -2))
+    steps = translations[:, None] - found.translations[None]
+    steps -= np.rint(steps)
+    misses = np.linalg.norm(steps @ crystal.lattice_matrix, axis=-1)
+    # a translation is found from atoms that may each be off by the tolerance
+    is_there = (same & (misses < 2 * symprec + 1e-6)).any(axis=1)
+    return FoundSymmetry(int(found.number), bool(is_there.all()))
+
+
+def check_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> Crystal:
+    """Return the record with the group that was found in it, if its status is "ok".
+
+    The status becomes "symmetry_mismatch" where that is neither the group that was asked for
+    nor a supergroup of it.
+
+    Source: method 7.5.
+    """
+    if crystal.status != "ok":
+        return crystal
+    found = find_symmetry(crystal, symprec)
+    crystal = replace(crystal, found_space_group_number=found.space_group_number)
+    if found.relation(crystal.space_group_number) in ("kept", "supergroup"):
+        return crystal
+    reason = f"space group {found.space_group_number or 'none'} found at {symprec:g} angstrom"
+    return replace(crystal, status="symmetry_mismatch", reason=reason)
