@@ -1,6 +1,7 @@
 """The space group that a finished structure has, beside the one it was made for."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def find_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> FoundSymmetry:
 
     if crystal.lattice_matrix is None or not len(crystal):
         return FoundSymmetry(None, False)
-    cell = (crystal.lattice_matrix, crystal.fractional_coords, crystal.atomic_numbers)
+    cell: Any = (crystal.lattice_matrix, crystal.fractional_coords, crystal.atomic_numbers)
     try:
         found = spglib.get_symmetry_dataset(cell, symprec=symprec)
     except Exception:  # newer versions raise where older ones return None

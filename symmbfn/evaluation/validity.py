@@ -4,19 +4,17 @@ import math
 from dataclasses import dataclass
 from functools import cache, reduce
 from math import gcd
-from typing import Any
 
 import numpy as np
 
 from symmbfn._shapes import Int
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.elements import SYMBOLS
-from symmbfn.crystals.symmetry import operations_of
+from symmbfn.crystals.found_symmetry import SYMPREC, find_symmetry
 
 MINIMUM_DISTANCE = 0.5  # angstrom, between two atoms
 MINIMUM_VOLUME = 0.1  # cubic angstrom, of the cell
 CONTACT_RATIO = 0.7  # of a distance and the sum of the two covalent radii
-SYMPREC = 0.1  # angstrom
 SHARP_SYMPREC = 1e-3  # angstrom: the symmetry by construction, without tolerance
 # SMACT's results move by several per cent with its list of oxidation states; this is the one
 # behind the published tables, by the name it has in SMACT 4
@@ -74,58 +72,6 @@ def _is_smact_valid(numbers: tuple[int, ...], counts: tuple[int, ...]) -> bool:
         return False
     composition = Composition(dict(zip(symbols, counts, strict=True)))
     return bool(smact_validity(composition, oxidation_states_set=OXIDATION_STATES))
-
-
-@dataclass(frozen=True)
-class FoundSymmetry:
-    """The space group of a finished structure.
-
-    Args:
-        space_group_number: 1 to 230, or None where the search failed.
-        keeps_operations: whether every operation of the asked group is among those found.
-    """
-
-    space_group_number: int | None
-    keeps_operations: bool
-
-    def relation(self, asked: int) -> str:
-        """ "kept", "supergroup" (more symmetric than asked), "lost", or "none" without a group.
-
-        A group of the same number in a smaller cell counts as kept.
-        """
-        if self.space_group_number is None:
-            return "none"
-        if self.space_group_number == asked:
-            return "kept"
-        return "supergroup" if self.keeps_operations else "lost"
-
-
-def find_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> FoundSymmetry:
-    """Search the symmetry of a structure, whatever its status.
-
-    Args:
-        crystal: a record; without structure nothing is found.
-        symprec: distance tolerance, angstrom.
-    """
-    import spglib
-
-    if crystal.lattice_matrix is None or not len(crystal):
-        return FoundSymmetry(None, False)
-    cell: Any = (crystal.lattice_matrix, crystal.fractional_coords, crystal.atomic_numbers)
-    try:
-        found = spglib.get_symmetry_dataset(cell, symprec=symprec)
-    except Exception:  # newer versions raise where older ones return None
-        found = None
-    if found is None:
-        return FoundSymmetry(None, False)
-    rotations, translations = operations_of(crystal.space_group_number)
-    same = (rotations[:, None] == found.rotations[None]).all(axis=(-1, -2))
-    steps = translations[:, None] - found.translations[None]
-    steps -= np.rint(steps)
-    misses = np.linalg.norm(steps @ crystal.lattice_matrix, axis=-1)
-    # a translation is found from atoms that may each be off by the tolerance
-    is_there = (same & (misses < 2 * symprec + 1e-6)).any(axis=1)
-    return FoundSymmetry(int(found.number), bool(is_there.all()))
 
 
 @dataclass(frozen=True)
