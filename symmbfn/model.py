@@ -133,9 +133,9 @@ class SymmBFN(nn.Module):
         else:
             self.axes = ClassTable(15 * 13, width)
 
-        radius = torch.from_numpy(COVALENT_RADIUS).float()[list(c.elements)]
+        radius = torch.tensor(COVALENT_RADIUS).float()[list(c.elements)]
         self.register_buffer("radius", radius, persistent=False)
-        multiplicity = torch.from_numpy(tables.multiplicity).float()
+        multiplicity = torch.tensor(tables.multiplicity).float()
         self.register_buffer("multiplicity", multiplicity, persistent=False)
         self.register_buffer("group_features", group_features(), persistent=False)
         self.group = nn.Embedding(230, 64)
@@ -209,8 +209,8 @@ class SymmBFN(nn.Module):
         if c.symmetry == "letters":
             indices["letters"] = units.wyckoff_positions
         else:
-            start = torch.from_numpy(symmetry_tables().position_start).to(classes)
-            encoding = torch.from_numpy(symmetry_tables().encoding).to(classes)
+            start = torch.tensor(symmetry_tables().position_start).to(classes)
+            encoding = torch.tensor(symmetry_tables().encoding).to(classes)
             row = start[units.space_group_number - 1][:, None] + units.wyckoff_positions
             indices["axes"] = encoding[row]
         return Variables(values, indices), given
@@ -560,16 +560,16 @@ class SymmBFN(nn.Module):
 def group_features() -> Float[Tensor, "G F"]:
     """Fixed features of the 230 groups: family, centring, point-group size, multiplicity, axes."""
     tables = symmetry_tables()
-    family = nn.functional.one_hot(torch.from_numpy(tables.crystal_family).long(), 6)
-    centring = nn.functional.one_hot(torch.from_numpy(tables.centring).long(), 7)
-    order = torch.from_numpy(np.diff(tables.operation_start)).float()
+    family = nn.functional.one_hot(torch.tensor(tables.crystal_family).long(), 6)
+    centring = nn.functional.one_hot(torch.tensor(tables.centring).long(), 7)
+    order = torch.tensor(np.diff(tables.operation_start)).float()
     # The general position's symmetry is trivial; the union over positions tells the group's axes.
-    one_hot = nn.functional.one_hot(torch.from_numpy(tables.encoding).long(), 13).flatten(1)
+    one_hot = nn.functional.one_hot(torch.tensor(tables.encoding).long(), 13).flatten(1)
     group = torch.repeat_interleave(
-        torch.arange(230), torch.from_numpy(np.diff(tables.position_start)).long()
+        torch.arange(230), torch.tensor(np.diff(tables.position_start)).long()
     )
     axes = torch.zeros(230, one_hot.shape[1]).index_add_(0, group, one_hot.float()).clamp_max(1)
-    polar = torch.from_numpy(tables.polar_axes).float()
+    polar = torch.tensor(tables.polar_axes).float()
     return torch.cat(
         [family.float(), centring.float(), order.log()[:, None] / math.log(192), axes, polar],
         dim=-1,
@@ -581,11 +581,11 @@ def padded_operations() -> tuple[
 ]:
     """Operations of all groups, padded to 192, and their numbers."""
     tables = symmetry_tables()
-    count = torch.from_numpy(np.diff(tables.operation_start)).long()
+    count = torch.tensor(np.diff(tables.operation_start)).long()
     rotations = torch.zeros(230, int(count.max()), 3, 3)
     translations = torch.zeros(230, int(count.max()), 3)
     for g in range(230):
         rows = slice(tables.operation_start[g], tables.operation_start[g + 1])
-        rotations[g, : count[g]] = torch.from_numpy(tables.operation_rotations[rows]).float()
-        translations[g, : count[g]] = torch.from_numpy(tables.operation_translations[rows]).float()
+        rotations[g, : count[g]] = torch.tensor(tables.operation_rotations[rows]).float()
+        translations[g, : count[g]] = torch.tensor(tables.operation_translations[rows]).float()
     return rotations, translations, count

@@ -9,6 +9,7 @@ from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.checkpoints import load_model
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
 from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.found_symmetry import check_symmetry
 from symmbfn.crystals.loci import nearest_point
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import space_group_numbers
@@ -319,20 +320,31 @@ def generate_indices(
     """
     device = next(model.parameters()).device
     given = draw_given(model, index, seed=seed, space_group_number=space_group_number)
-    groups, n_sites, n_elements = given.unbind(-1)
+    for chunk in size_batches(given, batch_size):
+        groups, n_sites, n_elements = given[chunk].unbind(-1)
+        is_site = torch.arange(int(n_sites.max())) < n_sites[:, None]
+        batch = model.given(groups.to(device), is_site.to(device), n_elements.to(device))
+        place = index[chunk].to(device)
+        estimates = sample(model, batch, sampler, seed=seed, index=place, predict=predict)
+        yield decode(model, estimates, batch, sampler, seed=seed, index=place)
+
+
+def size_batches(given: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor, "B"]]:
+    """Rows that go through the network together: about as many sites and operations.
+
+    Args:
+        given: space group, number of sites, number of elements of each crystal.
+        batch_size: most rows in a batch.
+    """
+    groups, n_sites, _ = given.t().contiguous()
     sites = bucket_of(n_sites, SITE_EDGES)
     operations = bucket_of(n_operations(groups), OPERATION_EDGES)
     key = operations * len(SITE_EDGES) + sites
-    for value in key.unique().tolist():
-        for chunk in (key == value).nonzero().squeeze(-1).split(batch_size):
-            slots = torch.arange(int(n_sites[chunk].max()))
-            is_site = slots < n_sites[chunk, None]
-            batch = model.given(
-                groups[chunk].to(device), is_site.to(device), n_elements[chunk].to(device)
-            )
-            place = index[chunk].to(device)
-            estimates = sample(model, batch, sampler, seed=seed, index=place, predict=predict)
-            yield decode(model, estimates, batch, sampler, seed=seed, index=place)
+    return [
+        chunk
+        for value in key.unique().tolist()
+        for chunk in (key == value).nonzero().squeeze(-1).split(batch_size)
+    ]
 
 
 def generate(
@@ -359,7 +371,8 @@ def generate(
         batch_size: most crystals in one network call.
 
     Returns:
-        One record per request, in order, whatever its status.
+        One record per request, in order, whatever its status; "symmetry_mismatch" where the
+        structure has neither the asked space group nor a supergroup of it.
 
     Raises:
         ValueError: for a value that cannot be met, naming it.
@@ -381,7 +394,7 @@ def generate(
         space_group_number=groups,
         batch_size=batch_size,
     ):
-        crystals += batch
+        crystals += [check_symmetry(crystal) for crystal in batch]
     return sorted(crystals, key=lambda crystal: crystal.index)
 
 

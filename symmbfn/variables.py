@@ -84,7 +84,7 @@ def compute_statistics(units: AsymmetricUnitBatch, config: ModelConfig) -> Stati
         used = classes[real]
     element_count = torch.bincount(used, minlength=len(config.elements)).double() + 0.5
     tables = symmetry_tables()
-    start = torch.from_numpy(tables.position_start).long()
+    start = torch.tensor(tables.position_start).long()
     rows = (start[units.space_group_number - 1][:, None] + units.wyckoff_positions)[real]
     position_count = torch.bincount(rows, minlength=len(tables.letter)).double() + 0.5
     group = torch.repeat_interleave(torch.arange(230), start.diff())

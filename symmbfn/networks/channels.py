@@ -87,12 +87,12 @@ class WyckoffPositions(nn.Module):
 def position_geometry() -> Float[Tensor, "P F"]:
     """What is known of each Wyckoff position: encoding one-hot, locus, freedom, multiplicity."""
     tables = symmetry_tables()
-    one_hot = nn.functional.one_hot(torch.from_numpy(tables.encoding).long(), 13).flatten(1)
+    one_hot = nn.functional.one_hot(torch.tensor(tables.encoding).long(), 13).flatten(1)
     first = tables.orbit_start[:-1]
-    rotation = torch.from_numpy(tables.orbit_rotations[first]).flatten(1)
-    translation = torch.from_numpy(tables.orbit_translations[first])
-    freedom = nn.functional.one_hot(torch.from_numpy(tables.degrees_of_freedom).long(), 4)
-    multiplicity = torch.from_numpy(tables.multiplicity).float().log2()[:, None] / 4
+    rotation = torch.tensor(tables.orbit_rotations[first]).flatten(1)
+    translation = torch.tensor(tables.orbit_translations[first])
+    freedom = nn.functional.one_hot(torch.tensor(tables.degrees_of_freedom).long(), 4)
+    multiplicity = torch.tensor(tables.multiplicity).float().log2()[:, None] / 4
     parts = (one_hot, rotation, translation, freedom, multiplicity)
     return torch.cat([part.float() for part in parts], dim=-1)
 
@@ -101,7 +101,7 @@ def position_rows(
     space_group_number: Int[Tensor, "B"],
 ) -> tuple[Int[Tensor, "B W"], Bool[Tensor, "B W"]]:
     """Global rows of each group's positions, padded to 27, and which are real."""
-    start = torch.from_numpy(symmetry_tables().position_start).to(space_group_number).long()
+    start = torch.tensor(symmetry_tables().position_start).to(space_group_number).long()
     first, end = start[space_group_number - 1], start[space_group_number]
     rows = first[:, None] + torch.arange(MAX_POSITIONS, device=start.device)
     is_position = rows < end[:, None]
