@@ -41,7 +41,7 @@ class _Settings:
 
     `image[c, w]` is the position that coset c sends position w to; the affine map
     `image_rotations[c, w]`, `image_translations[c, w]` sends the locus of w onto the locus
-    of its image. `rotations[c]` is what the coset does to the axes.
+    of its image, up to whole cells. `rotations[c]` is what the coset does to the axes.
     """
 
     rotations: Float[np.ndarray, "C 3 3"]
@@ -282,14 +282,14 @@ def _settings(number: int, special: tuple[int, ...]) -> _Settings:
         for target in range(n_positions):
             if rank[target] != rank[position]:
                 continue
-            cells, hits = _hits(loci[0][target], loci[1][target], points)
-            if hits.any():
+            is_hit = _is_on_locus(loci[0][target], loci[1][target], points)
+            if is_hit.any():
                 break
-        op = int(hits.argmax())
+        op = int(is_hit.argmax())
         rotation, translation = operations[0][op], operations[1][op]
         image[c, position] = target
         image_rotations[c, position] = rotation @ w[c]
-        image_translations[c, position] = rotation @ t[c] + translation - cells[op]
+        image_translations[c, position] = rotation @ t[c] + translation
     return _Settings(w, image, image_rotations, image_translations)
 
 
@@ -298,8 +298,8 @@ def _siblings(number: int, position: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the maps of the representative locus onto itself, to the orbit members on it."""
     rotations, translations = orbit_of(number, position)
     points = rotations @ (rotations[0] @ GENERIC + translations[0]) + translations
-    cells, hits = _hits(rotations[0], translations[0], points)
-    return rotations[hits], (translations - cells)[hits]
+    is_hit = _is_on_locus(rotations[0], translations[0], points)
+    return rotations[is_hit], translations[is_hit]
 
 
 @cache
@@ -309,12 +309,10 @@ def _polar_shifts(number: int) -> np.ndarray:
     return np.unique(np.where(polar, operations_of(number)[1], 0), axis=0)
 
 
-def _hits(
+def _is_on_locus(
     projection: Float[np.ndarray, "3 3"],
     origin: Float[np.ndarray, "3"],
     points: Float[np.ndarray, "n 3"],
-) -> tuple[Float[np.ndarray, "n 3"], Bool[np.ndarray, "n"]]:
-    """Return by which cell each point is off a locus, and which are on it otherwise."""
+) -> Bool[np.ndarray, "n"]:
     offset = points @ (np.eye(3) - projection).T - origin
-    cells = np.rint(offset)
-    return cells, np.abs(offset - cells).max(axis=-1) < EXACT
+    return np.abs(offset - np.rint(offset)).max(axis=-1) < EXACT

@@ -176,6 +176,11 @@ def test_settings_of_a_cell_more_symmetric_than_its_group() -> None:
     assert sorted(letters[w] for w in other.wyckoff_positions) == ["a", "c", "d"]
     assert_equal(canonical_form(other), canonical_form(unit))
 
+    uneven = metric_to_k(parameters_to_metric(cell + torch.tensor([0, 0.002, 0, 0, 0, 0])))
+    unit = replace(unit, lattice_k=uneven.numpy())  # the lattice follows the axes
+    other = rewritten(unit, rng, w=swap, t=np.zeros(3))
+    assert_equal(canonical_form(other), canonical_form(unit))
+
     longer = metric_to_k(parameters_to_metric(cell + torch.tensor([0.5, 0, 0, 0, 0, 0])))
     unit = replace(unit, lattice_k=longer.numpy())
     other = rewritten(unit, rng, w=swap, t=np.zeros(3))  # now a < b, another cell
