@@ -243,7 +243,8 @@ class Crystal:
 
         lattice, numbers, coords = self._cell(primitive=False)
         try:
-            found = spglib.get_symmetry_dataset((lattice, coords, numbers), symprec=symprec)
+            cell = (lattice.tolist(), coords.tolist(), numbers.tolist())
+            found = spglib.get_symmetry_dataset(cell, symprec=symprec)
         except Exception:  # newer versions raise where older ones return None
             return None
         return None if found is None else int(found.number)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
-from symmbfn.crystals import reconstruction
+from symmbfn.crystals import cleaning, reconstruction
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
 from symmbfn.crystals.elements import COVALENT_RADIUS
 from symmbfn.crystals.reconstruction import reconstruct
@@ -357,7 +357,7 @@ def test_company_chunks_and_precision_do_not_change_a_crystal(monkeypatch) -> No
     log_probs = letters(batch)
     together = reconstruct(batch, wyckoff_log_probs=log_probs)
     monkeypatch.setattr(reconstruction, "CHUNK_CRYSTALS", 7)
-    monkeypatch.setattr(reconstruction, "CHUNK_PAIRS", 50)
+    monkeypatch.setattr(cleaning, "CHUNK_PAIRS", 50)
     apart = reconstruct(batch, wyckoff_log_probs=log_probs)
     single = replace(
         batch, lattice_k=batch.lattice_k.float(), fractional_coords=batch.fractional_coords.float()
