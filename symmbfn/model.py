@@ -499,8 +499,6 @@ class SymmBFN(nn.Module):
             gamma = _expand(self.schedules[name].gamma(t), mu)
             value = continuous.estimate(output[name], mu, gamma, self.config.target)
             x_hat[name] = value * self.is_real(name, given)
-        if not self.config.is_standardised:
-            x_hat["coords"] = x_hat["coords"] % 1.0 * given.is_site[..., None]
         for name in self.categorical:
             z = logits[name].float()
             if self.config.is_preconditioned:

@@ -24,7 +24,8 @@ class ModelConfig:
         has_images: symmetry images as neighbours.
         has_self_conditioning: the previous estimate is an input.
         is_standardised: coordinates have their train mean and deviation removed and live on the
-            chart [-0.06, 0.94); otherwise raw in [0, 1) and wrapped after every call.
+            chart [-0.06, 0.94); otherwise raw in [0, 1), and wrapped after every call when
+            sampling (in the loss a wrap would punish -0.01 for 0 as an error of 0.99).
         sigma1_coords: final deviation of the coordinates' beliefs, fractional units.
         sigma1_lattice: the same for the standardised lattice.
         beta1_elements, beta1_symmetry, beta1_pointers: final accuracies.

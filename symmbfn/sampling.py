@@ -7,7 +7,7 @@ import torch
 
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.checkpoints import load_model
-from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
+from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnitBatch
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.found_symmetry import check_symmetry
 from symmbfn.crystals.loci import nearest_point
@@ -101,7 +101,7 @@ def sample(
     previous = earlier = None
     for step in range(1, len(times)):
         s, t = times[step - 1], times[step]
-        estimates = predict(beliefs, given, ones * s, previous)
+        estimates = confine(model, predict(beliefs, given, ones * s, previous), given)
         if sampler.has_projection:
             estimates = project_settled(model, estimates, given)
         noise = _noise(model, given, seed, index, step, is_ode=sampler.solver == "ode2")
@@ -131,8 +131,19 @@ def sample(
             xi = noise.categorical.get(name, torch.zeros_like(z))
             logits[name] = solvers.categorical_step(z, e, beta_s, beta_t, eta, xi).float()
         beliefs, previous, earlier = Variables(mean, logits), estimates, estimates
-    estimates = predict(beliefs, given, ones, previous)
+    estimates = confine(model, predict(beliefs, given, ones, previous), given)
     return project_settled(model, estimates, given) if sampler.has_projection else estimates
+
+
+def confine(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
+    """Keep estimated coordinates where data can be: clipped about the chart, or wrapped.
+
+    Source: the wrap is the paper's, after every call; the clip ours (method.md 4.6).
+    """
+    x = model.fractional(estimates.continuous["coords"])
+    x = x.clamp(CHART_END - 1.15, CHART_END + 0.15) if model.config.is_standardised else x % 1.0
+    coords = (x - model.coords_mean) / model.coords_std * given.is_site[..., None]
+    return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)
 
 
 def project_settled(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
