@@ -8,13 +8,15 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
     """Give a temporary path in the same folder; rename it to `path` once it is on the disk.
 
     An error or a kill inside the block leaves what stood at `path` before.
 
     Args:
         path: the file to write; missing parent folders are made.
+        is_durable: wait for the disk, milliseconds a file; without it a power cut may empty
+            a file, which only those may do that are made again from others.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -22,8 +24,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        if is_durable:
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
         # mkstemp makes files private; a cache or a result is as readable as any new file
         umask = os.umask(0)
         os.umask(umask)
@@ -33,7 +36,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write text (UTF-8) or bytes to `path` in one step."""
-    with whole_file(path) as part:
+def write_whole(path: Path, content: str | bytes, *, is_durable: bool = True) -> None:
+    """Write text (UTF-8) or bytes to `path` in one step; arguments as in `whole_file`."""
+    with whole_file(path, is_durable=is_durable) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)

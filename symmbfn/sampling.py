@@ -388,8 +388,7 @@ def generate(
     Raises:
         ValueError: for a value that cannot be met, naming it.
     """
-    if not (isinstance(n, int) and n >= 1):
-        raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
+    check_request(n, seed)
     model = (
         weights if isinstance(weights, SymmBFN) else load_model(weights, device=pick_device(device))
     )
@@ -407,6 +406,18 @@ def generate(
     ):
         crystals += [check_symmetry(crystal) for crystal in batch]
     return sorted(crystals, key=lambda crystal: crystal.index)
+
+
+def check_request(n: int, seed: int) -> None:
+    """Refuse a number of crystals or a seed that cannot be met.
+
+    Raises:
+        ValueError: n below 1, or a seed that is no whole number from 0 to 2^63 - 1.
+    """
+    if not (isinstance(n, int) and n >= 1):
+        raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
+    if not (isinstance(seed, int) and 0 <= seed < 2**63):
+        raise ValueError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
 
 
 def pick_device(device: str) -> torch.device:

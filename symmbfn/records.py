@@ -1,0 +1,139 @@
+"""Crystals as lines of JSON: plain facts to read, and the asymmetric unit to build them again."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
+from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.elements import SYMBOLS, element_number
+from symmbfn.crystals.reconstruction import reconstruct
+from symmbfn.crystals.symmetry import positions_of, symmetry_tables
+
+CHUNK = 1000
+
+
+def record_of(crystal: Crystal) -> dict[str, Any]:
+    """Everything of a crystal in JSON types; null where there is no structure.
+
+    `lattice_k` and the coordinates of `sites` are exact, the other numbers are rounded.
+    """
+    tables = symmetry_tables()
+    group = crystal.space_group_number
+    record = {
+        "index": crystal.index,
+        "seed": crystal.seed,
+        "status": crystal.status,
+        "reason": crystal.reason,
+        "formula": crystal.formula,
+        "space_group_number": group,
+        "space_group": str(tables.hermann_mauguin[group - 1]),
+        "found_space_group_number": crystal.found_space_group_number,
+        "letters": list(crystal.letters),
+        "n_atoms": len(crystal),
+        "density": _rounded(crystal.density),
+        "volume": _rounded(crystal.volume),
+        "minimum_distance": _rounded(crystal.minimum_distance),
+        "contact_ratio": _rounded(crystal.contact_ratio),
+        "lattice_parameters": None,
+        "lattice_k": None,
+        "sites": [],
+    }
+    if crystal.unit is None:
+        return record
+    unit = crystal.unit
+    record["lattice_parameters"] = [_rounded(value) for value in crystal.lattice_parameters]
+    record["lattice_k"] = unit.lattice_k.tolist()
+    record["sites"] = [
+        {
+            "element": SYMBOLS[number],
+            "letter": letter,
+            "coords": coords,
+            "residual": _rounded(residual),
+        }
+        for number, letter, coords, residual in zip(
+            unit.atomic_numbers.tolist(),
+            crystal.letters,
+            unit.fractional_coords.tolist(),
+            crystal.residual.tolist(),
+            strict=True,
+        )
+    ]
+    return record
+
+
+def crystals_of(records: list[dict[str, Any]]) -> list[Crystal]:
+    """Inverse of `record_of`, for many at once."""
+    built: dict[int, Crystal] = {}
+    rows = [row for row, record in enumerate(records) if record["sites"]]
+    if rows:
+        batch = AsymmetricUnitBatch.stack([_unit_of(records[row]) for row in rows])
+        built = dict(zip(rows, reconstruct(batch, merge=False), strict=True))
+    crystals = []
+    for row, record in enumerate(records):
+        facts = {name: record[name] for name in ("index", "seed", "status", "reason")}
+        crystal = built.get(row)
+        if crystal is None:
+            group = record["space_group_number"]
+            crystals.append(Crystal.failed(**facts, space_group_number=group))
+            continue
+        residual = np.array([site["residual"] for site in record["sites"]])
+        found = record["found_space_group_number"]
+        crystals.append(
+            replace(crystal, **facts, residual=residual, found_space_group_number=found)
+        )
+    return crystals
+
+
+def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Records of a file, one after the other.
+
+    Args:
+        path: `records.jsonl`, or the folder of a run.
+
+    Raises:
+        ValueError: a line that is no record.
+    """
+    path = Path(path)
+    path = path / "records.jsonl" if path.is_dir() else path
+    with path.open() as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path} line {number} is no record: {error}") from None
+            yield record
+
+
+def read_crystals(path: str | Path) -> Iterator[Crystal]:
+    """Crystals of a file or of the folder of a run, whatever their status, as `read_records`."""
+    records = read_records(path)
+    while chunk := list(islice(records, CHUNK)):
+        yield from crystals_of(chunk)
+
+
+def lines_of(records: Iterable[dict[str, Any]]) -> str:
+    """Text of records, one line each."""
+    return "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
+
+
+def _unit_of(record: dict[str, Any]) -> AsymmetricUnit:
+    sites, group = record["sites"], record["space_group_number"]
+    letters = symmetry_tables().letter[positions_of(group)].tolist()
+    return AsymmetricUnit(
+        space_group_number=group,
+        lattice_k=np.array(record["lattice_k"]),
+        atomic_numbers=np.array([element_number(site["element"]) for site in sites]),
+        wyckoff_positions=np.array([letters.index(site["letter"]) for site in sites]),
+        fractional_coords=np.array([site["coords"] for site in sites]),
+    )
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 6) if math.isfinite(value) else None
