@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 N      ?= 100
 SEED   ?= 0
+REFERENCE ?= val
 OUT    ?= generated/seed-$(SEED)
 # More threads than free cores makes small batches several times slower.
 export OMP_NUM_THREADS ?= 1
@@ -39,8 +40,8 @@ lint: $(STAMP) ## style, format and types
 bench: $(STAMP) ## timings: scripts/bench_*.py
 	for script in scripts/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
 
-results: $(STAMP) ## the figures behind results/: scripts/results_*.py (needs SYMMBFN_DATA)
-	for script in scripts/results_*.py; do $(BIN)/python "$$script" || exit 1; done
+results: $(STAMP) ## the figures of results/foundation.json (hours; REFERENCE=val|test_open)
+	$(BIN)/python scripts/foundation.py all --reference $(REFERENCE)
 
 clean: ## remove the environment and what was built
 	rm -rf $(VENV) _build build dist

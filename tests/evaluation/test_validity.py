@@ -25,7 +25,7 @@ def rock_salt(edge: float = 5.64) -> Crystal:
 
 
 def test_real_crystals_are_valid_and_keep_their_group() -> None:
-    rows = [judge(c) for c in reconstruct(AsymmetricUnitBatch.stack(prototypes()[1]))]
+    rows = [judge(c) for c in reconstruct(AsymmetricUnitBatch.stack(prototypes()[1][::3]))]
     assert all(row.is_structurally_valid for row in rows)
     # hydrogen and phases of high pressure make the rest
     assert np.mean([row.has_good_contacts for row in rows]) > 0.9

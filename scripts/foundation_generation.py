@@ -1,0 +1,251 @@
+"""Claims about generated crystals, and the floors that real ones set."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from foundation_claims import Options, rate
+from foundation_data import lines, read
+from tqdm import tqdm
+
+from symmbfn.checkpoints import WEIGHTS_FILE, file_digest, load_model, weights_folder
+from symmbfn.datasets.workers import run_killable
+from symmbfn.evaluation.distributions import (
+    DISTANCES,
+    NO_GROUP,
+    Observables,
+    dataset_observables,
+    distances,
+    noise_floor,
+)
+from symmbfn.evaluation.intervals import bootstrap_deviation
+from symmbfn.evaluation.validity import OXIDATION_STATES, judge
+from symmbfn.results import Claim
+from symmbfn.sampling import generate_indices, preset_sampler
+
+FLOOR_DRAWS, FLOOR_SIZE = 200, 1000
+CHUNK = 250  # requests between two writes
+JUDGE_SECONDS = 300.0
+UNITS = {"d_rho": "g/cm3", "d_elem": "elements", "d_g": ""}
+
+
+# ---- floors -----------------------------------------------------------------------------------
+
+
+def reference_of(options: Options) -> Observables:
+    """Observables of the split that generated crystals are compared with."""
+    return dataset_observables(read("mp_20", options.reference)[1])
+
+
+def floor_draws(options: Options) -> np.ndarray:
+    """d_rho, d_elem and d_G of 200 draws of 1,000 train crystals, (200, 3)."""
+    pool = dataset_observables(read("mp_20", "train")[1])
+    return noise_floor(
+        pool, reference_of(options), size=FLOOR_SIZE, n_draws=FLOOR_DRAWS, seed=options.seed
+    )
+
+
+def floors(options: Options) -> Iterator[Claim]:
+    """What a perfect generator would score with as many crystals."""
+    draws = floor_draws(options)
+    for name, values in zip(DISTANCES, draws.T, strict=True):
+        low, high = np.quantile(values, [0.025, 0.975])
+        yield Claim(
+            f"floor.{name}",
+            round(float(values.mean()), 4),
+            options.command,
+            unit=UNITS[name],
+            n=FLOOR_DRAWS,
+            seed=options.seed,
+            interval=(round(float(low), 4), round(float(high), 4)),
+            note=f"Mean over draws of {FLOOR_SIZE} MP-20 train crystals against mp_20 "
+            f"{options.reference} (all rows at hand); standard deviation {values.std(ddof=1):.4f}; "
+            "the interval holds 95 % of the draws.",
+        )
+
+
+# ---- generation -------------------------------------------------------------------------------
+
+
+def generate(options: Options) -> Iterator[Claim]:
+    """Rates and distances of one model with one sampler, over all seeds."""
+    folder = weights_folder(options.weights)
+    preset, digest = folder.name, file_digest(folder / WEIGHTS_FILE)
+    model = load_model(folder)
+    changes = {"solver": options.solver, "n_steps": options.steps}
+    sampler = preset_sampler(model, **{k: v for k, v in changes.items() if v is not None})
+    label = f"{sampler.solver}_{sampler.n_steps}"
+    rows = []
+    for seed in options.seeds:
+        path = options.work / "generate" / f"{digest[:12]}-{label}-seed{seed}.jsonl"
+        rows.append(requests(model, sampler, path, seed, options.n))
+    is_own = sampler == preset_sampler(model)
+    prefix = f"generate.{preset}" + ("" if is_own else f".{label}")
+    shared = {"options": options, "seed": [*options.seeds]}
+    shared |= {"versions": {f"weights/{preset}": digest}}
+    has_aims = preset == "default" and is_own
+    yield from rates(prefix, [row for seed in rows for row in seed], shared, has_aims, label)
+    yield from distances_of(prefix, rows, options, shared["versions"], has_aims)
+
+
+def requests(model, sampler, path: Path, seed: int, n: int) -> list[dict]:
+    """Judgements of requests 0 to n - 1; those on disk are not made again."""
+    done = {row["index"]: row for row in lines(path)}
+    missing = torch.tensor([i for i in range(n) if i not in done], dtype=torch.long)
+    bar = tqdm(total=n, initial=n - len(missing), desc=path.stem, disable=None)
+    with path.open("a") as file:
+        for part in missing.split(CHUNK):
+            crystals = [c for b in generate_indices(model, part, sampler, seed=seed) for c in b]
+            for outcome in run_killable(judge, crystals, workers=1, time_limit=JUDGE_SECONDS):
+                crystal = crystals[outcome.index]
+                row = unjudged(crystal, outcome.reason) if outcome.reason else outcome.value
+                row = row if isinstance(row, dict) else asdict(row)
+                done[row["index"]] = row
+                file.write(json.dumps(row) + "\n")
+                bar.update()
+            file.flush()
+    return [done[i] for i in range(n)]
+
+
+def unjudged(crystal, reason: str) -> dict:
+    """The row of a crystal on which a library hung or died: a failure of the crystal."""
+    status = "timeout" if reason.startswith("timeout") else "worker_lost"
+    lost = type(crystal).failed(crystal.index, crystal.seed, status, reason, 1)
+    return asdict(judge(lost)) | {"space_group_number": crystal.space_group_number}
+
+
+def rates(prefix, rows: list[dict], shared: dict, has_aims: bool, label: str) -> Iterator[Claim]:
+    """Shares of all requests; whatever failed is in the denominator."""
+    n = len(rows)
+    each = f"Sampler {label}; denominator: all requests of all seeds"
+
+    def share(name: str, counted, aim: float | None = None, note: str = "") -> Claim:
+        count = sum(map(counted, rows))
+        return rate(
+            f"{prefix}.{name}",
+            count,
+            n,
+            aim=aim if has_aims else None,
+            note=f"{each}. {note}".strip(),
+            **shared,
+        )
+
+    status = Counter(row["status"] for row in rows)
+    yield share(
+        "validity_structural",
+        lambda row: row["is_structurally_valid"],
+        97,
+        "No pair within 0.5 angstrom, volume above 0.1 cubic angstrom, no guard of the "
+        f"reconstruction broken. Statuses: {dict(status)}.",
+    )
+    yield share(
+        "contacts",
+        lambda row: row["has_good_contacts"],
+        85,
+        "Valid, and no pair closer than 0.7 of the sum of covalent radii; real crystals 99.8 %.",
+    )
+    yield share(
+        "validity_smact",
+        lambda row: row["is_smact_valid"],
+        None,
+        f"SMACT charge neutrality and Pauling test, oxidation states {OXIDATION_STATES}; elements "
+        "and alloys are valid.",
+    )
+    yield share(
+        "validity",
+        lambda row: row["is_smact_valid"] and row["is_structurally_valid"],
+        None,
+        "Valid by structure and by composition.",
+    )
+    for name, key, symprec in (
+        ("group_kept", "symmetry", "0.1"),
+        ("group_kept_sharp", "sharp_symmetry", "0.001"),
+    ):
+        found = Counter(row[key] for row in rows)
+        yield share(
+            name,
+            lambda row, key=key: row[key] == "kept",
+            98 if key == "symmetry" else None,
+            f"Asked group found at symprec {symprec}, before any check of validity. Apart from "
+            f"these: proper supergroup {found['supergroup']}, lost {found['lost']}, no group or "
+            f"no structure {found['none']}.",
+        )
+        yield share(
+            name.replace("kept", "supergroup"),
+            lambda row, key=key: row[key] == "supergroup",
+            None,
+            f"A proper supergroup of the asked group found at symprec {symprec}.",
+        )
+
+
+def observables(rows: list[dict]) -> Observables:
+    """Density, elements and found group of rows with a structure."""
+    rows = [row for row in rows if math.isfinite(row["density"])]
+    return Observables(
+        np.array([row["density"] for row in rows], dtype=float),
+        np.array([row["n_elements"] for row in rows], dtype=int),
+        np.array([row["found_group"] or NO_GROUP for row in rows], dtype=int),
+    )
+
+
+def distances_of(
+    prefix: str, seeds: list[list[dict]], options: Options, versions: dict, has_aims: bool
+) -> Iterator[Claim]:
+    """Mean distances over the seeds, for all crystals and for the valid ones."""
+    reference, draws = reference_of(options), floor_draws(options)
+    limits = draws.mean(axis=0) + 2 * draws.std(axis=0, ddof=1)
+    kinds = {
+        "": ("is_structurally_valid",),
+        "_all": (),
+        "_valid": ("is_structurally_valid", "is_smact_valid"),
+    }
+    meaning = {
+        "": "structurally valid crystals",
+        "_all": "all crystals that have a structure",
+        "_valid": "crystals valid by structure and composition",
+    }
+    for suffix, keys in kinds.items():
+        crowds = [observables([r for r in rows if all(r[k] for k in keys)]) for rows in seeds]
+        values = np.array([distances(crowd, reference) for crowd in crowds])
+        spread = np.array(
+            [
+                bootstrap_deviation(partial(resampled, crowd, reference), len(crowd))
+                for crowd in crowds
+            ]
+        )
+        error = np.sqrt((spread**2).mean(axis=0) / len(seeds))
+        for i, name in enumerate(DISTANCES):
+            mean = float(values[:, i].mean())
+            sizes = ", ".join(str(len(crowd)) for crowd in crowds)
+            by_seed = ", ".join(f"{value:.4f}" for value in values[:, i])
+            is_judged = has_aims and not suffix
+            yield Claim(
+                f"{prefix}.{name}{suffix}",
+                round(mean, 4),
+                options.command,
+                unit=UNITS[name],
+                n=sum(map(len, crowds)),
+                seed=[*options.seeds],
+                interval=(
+                    round(max(0.0, mean - 1.96 * error[i]), 4),
+                    round(mean + 1.96 * error[i], 4),
+                ),
+                aim=f"inside floor mean + 2 sd, {limits[i]:.4f}" if is_judged else None,
+                met=mean <= limits[i] if is_judged else None,
+                note=f"Mean over seeds of {meaning[suffix]} ({sizes} of {len(seeds[0])} requests "
+                f"each) against mp_20 {options.reference} (all rows at hand): {by_seed}; interval "
+                f"from the bootstrap deviation. Floor {draws[:, i].mean():.4f}, sd "
+                f"{draws[:, i].std(ddof=1):.4f}.",
+                versions=versions,
+            )
+
+
+def resampled(crowd: Observables, reference: Observables, rows: np.ndarray) -> np.ndarray:
+    """Distances of some rows of a crowd."""
+    return distances(crowd[rows], reference)
