@@ -21,8 +21,9 @@ from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
 if TYPE_CHECKING:
     import pandas
 
-# part of the digest: raise it when files or encoder give something else for the same input
 FORMAT = 1
+# part of the digest: raise it when `asymmetric_unit` gives something else for the same input
+ENCODER = 2
 FORMS = ("canonical", "raw")
 REPRESENTATIVES = ("locus", "centre")
 FAILURES = "failures.csv"
@@ -335,7 +336,7 @@ def _flat(units: list[AsymmetricUnit]) -> dict[str, Tensor]:
 
 def _digest(table: "pandas.DataFrame", names: list[str], settings: dict[str, Any]) -> str:
     """SHA-256 over everything that decides what the tensors hold."""
-    digest = hashlib.sha256(f"format {FORMAT}".encode())
+    digest = hashlib.sha256(f"format {FORMAT} encoder {ENCODER}".encode())
     digest.update(json.dumps([settings, names], sort_keys=True).encode())
     digest.update((files("symmbfn.crystals") / "symmetry_tables.npz").read_bytes())
     for identifier, text in zip(table["material_id"], table["cif"], strict=True):
