@@ -20,7 +20,7 @@ from symmbfn.crystals.symmetry import CRYSTAL_FAMILIES, symmetry_tables
 
 K6_RANGE = (0.2, 3.4)
 K4_LIMIT, K5_LIMIT = 1.6, 1.4
-LENGTH_RANGE = (1.5, 130.0)  # angstrom
+LENGTH_RANGE = (1.5, 150.0)  # angstrom
 ANGLE_RANGE = (15.0, 165.0)  # degrees
 MINIMUM_VOLUME = 0.1  # cubic angstrom
 
