@@ -38,9 +38,12 @@ def encode(options: argparse.Namespace) -> int:
     from symmbfn.datasets.cache import FAILURES, TooManyFailuresError, encode_dataset
     from symmbfn.datasets.registry import cache_folder, dataset_splits
 
+    splits = (options.split,) if options.split else dataset_splits(options.dataset)
+    if not splits:
+        raise ValueError(f"{options.dataset} is only in the folder SYMMBFN_DATA, not downloaded")
     folder = options.out or cache_folder() / "encoded"
     code = 0
-    for split in [options.split] if options.split else dataset_splits(options.dataset):
+    for split in splits:
         try:
             encoded = encode_dataset(
                 options.dataset,

@@ -34,6 +34,14 @@ def test_encode_a_folder_and_set_the_bar(
     assert "1 of 3" in capsys.readouterr().err
 
 
+def test_a_set_that_is_not_at_hand_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.delenv("SYMMBFN_DATA", raising=False)
+    assert main(["encode", "--dataset", "mp_20_mini"]) == 2
+    assert "mp_20_mini" in capsys.readouterr().err
+
+
 def test_info_names_what_is_at_hand(capsys: pytest.CaptureFixture) -> None:
     assert main(["info"]) == 0
     shown = capsys.readouterr().out
