@@ -3,14 +3,13 @@
 import math
 import re
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import spglib
 import torch
 from pymatgen.core import Structure
 from pymatgen.io.cif import CifParser
-from spglib import SpglibDataset
 
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit
@@ -156,7 +155,7 @@ def _check_cell(parameters: list[float], n_atoms: int = 1) -> None:
         raise ValueError(f"cell volume {volume:.3g} cubic angstrom for {n_atoms} atoms")
 
 
-def _symmetry_dataset(cell: tuple, symprec: float) -> SpglibDataset:
+def _symmetry_dataset(cell: tuple, symprec: float) -> Any:
     halls = symmetry_tables().hall_number
     dataset = _spglib_dataset(cell, symprec, 0)
     wanted = int(halls[dataset.number - 1])
@@ -165,7 +164,7 @@ def _symmetry_dataset(cell: tuple, symprec: float) -> SpglibDataset:
     return dataset
 
 
-def _spglib_dataset(cell: tuple, symprec: float, hall_number: int) -> SpglibDataset:
+def _spglib_dataset(cell: tuple, symprec: float, hall_number: int) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -180,7 +179,7 @@ def _spglib_dataset(cell: tuple, symprec: float, hall_number: int) -> SpglibData
 
 
 def _symmetrised_metric(
-    dataset: SpglibDataset, lattice_matrix: Float[np.ndarray, "3 3"]
+    dataset: Any, lattice_matrix: Float[np.ndarray, "3 3"]
 ) -> Float[np.ndarray, "3 3"]:
     """Return the metric of the standard cell, averaged over the point group."""
     standard = np.linalg.inv(dataset.transformation_matrix).T @ lattice_matrix
@@ -189,7 +188,7 @@ def _symmetrised_metric(
 
 
 def _symmetrised_orbits(
-    dataset: SpglibDataset, cell: tuple, metric: Float[np.ndarray, "3 3"]
+    dataset: Any, cell: tuple, metric: Float[np.ndarray, "3 3"]
 ) -> tuple[Int[np.ndarray, "D"], Int[np.ndarray, "D"], Float[np.ndarray, "D 3"]]:
     """Take one site of each orbit in the standard setting, averaged over the whole orbit.
 
