@@ -261,7 +261,9 @@ def _finish(folder: Path, settings: RunSettings) -> dict[str, Any]:
     missing = [
         record
         for record in read_records(folder)
-        if record["status"] == "ok" and _cif_name(record, settings.n) not in there
+        if record["status"] == "ok"
+        and cif_name(record["index"], record["formula"], record["space_group_number"], settings.n)
+        not in there
     ]
     _write_cifs(folder, crystals_of(missing), settings)
     if not (folder / SUMMARY).is_file():
@@ -290,13 +292,16 @@ def _write_cifs(folder: Path, crystals: list[Crystal], settings: RunSettings) ->
     """One file for each valid crystal."""
     for crystal in crystals:
         if crystal.status == "ok":
-            path = folder / CIFS / _cif_name(record_of(crystal), settings.n)
-            write_whole(path, crystal.to_cif(primitive=settings.primitive), is_durable=False)
+            group = crystal.space_group_number
+            name = cif_name(crystal.index, crystal.formula, group, settings.n)
+            write_whole(
+                folder / CIFS / name, crystal.to_cif(primitive=settings.primitive), is_durable=False
+            )
 
 
-def _cif_name(record: dict[str, Any], n: int) -> str:
-    digits = max(4, len(str(n - 1)))
-    return f"{record['index']:0{digits}d}-{record['formula']}-{record['space_group_number']}.cif"
+def cif_name(index: int, formula: str, space_group_number: int, n: int) -> str:
+    """Name of a crystal's file in a run of n: "0012-NaCl-225.cif"."""
+    return f"{index:0{max(4, len(str(n - 1)))}d}-{formula}-{space_group_number}.cif"
 
 
 def _summary(folder: Path) -> dict[str, Any]:
