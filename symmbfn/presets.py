@@ -77,6 +77,10 @@ class ModelConfig:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
         if not self.elements:
             raise ValueError("elements must name at least one atomic number, got ()")
+        pointers = ("pointers",) if self.elements_as == "slots" else ()
+        for name in ("lattice", "coords", "elements", *pointers, self.symmetry):
+            if name not in self.weights:
+                raise ValueError(f"weights must name {name!r}, got {self.weights}")
 
 
 def default_config(elements: tuple[int, ...], **changes) -> ModelConfig:
