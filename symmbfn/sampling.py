@@ -124,7 +124,7 @@ def sample(
             z, log_p = beliefs.categorical[name], estimates.categorical[name]
             u = _uniform_like(log_p, seed, index, step, 8 + stream)
             e = categorical.sample_one_hot(log_p, u)
-            beta_s, beta_t = (model.schedules[name](u)[0] for u in (s, t))
+            beta_s, beta_t = (model.schedules[name](u)[0].reshape(1) for u in (s, t))
             eta = torch.zeros_like(beta_t)
             if sampler.solver == "bfn":
                 eta = solvers.ancestral_eta(beta_s, beta_t)
