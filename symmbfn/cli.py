@@ -1,4 +1,4 @@
-"""The command line: `symmbfn encode | info`.
+"""The command line: `symmbfn encode | train | generate | info`.
 
 Each verb is one function, which imports what it needs when it is called. A bad argument is one
 line that names the value, and exit code 2.
@@ -25,8 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
-    except KeyboardInterrupt:
-        print("symmbfn: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"symmbfn {options.verb}: {stop or 'interrupted'}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         print(f"symmbfn {options.verb}: {_one_line(error)}", file=sys.stderr)
@@ -69,6 +69,37 @@ def encode(options: argparse.Namespace) -> int:
     return code
 
 
+def generate(options: argparse.Namespace) -> int:
+    """Make new crystals: CIFs, a gallery, one record for each request; the same call resumes."""
+    _set_threads()
+    from symmbfn.gallery import PAGE, write_gallery
+    from symmbfn.runs import generate_run
+
+    summary = generate_run(
+        options.out,
+        n=options.n,
+        weights=options.weights,
+        space_group_number=options.space_group,
+        solver=options.solver,
+        n_steps=options.steps,
+        seed=options.seed,
+        device=options.device,
+        primitive=options.primitive,
+    )
+    write_gallery(options.out)
+    if unknown := summary["space_groups_not_in_training"]:
+        print(f"never drawn, since no training crystal has them: {unknown}")
+    counts = ", ".join(f"{count} {status}" for status, count in summary["statuses"].items())
+    rates = summary["rates"]
+    print(
+        f"{summary['n']} crystals: {counts}; "
+        f"asked space group found in {rates['asked_space_group_found']['count']}, "
+        f"a supergroup in {rates['supergroup_found']['count']}"
+    )
+    print(f"look at {options.out / PAGE}")
+    return 0
+
+
 def info(options: argparse.Namespace) -> int:
     """Show versions, device, shipped weights and the datasets at hand."""
     import json
@@ -101,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="symmbfn", description="New crystals with a chosen space group.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_encode(verbs.add_parser("encode", help=encode.__doc__, description=encode.__doc__))
+    _add_generate(verbs.add_parser("generate", help=generate.__doc__, description=generate.__doc__))
     verbs.add_parser("info", help=info.__doc__, description=info.__doc__).set_defaults(run=info)
     return parser
 
@@ -126,6 +158,37 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--time-limit", type=float, default=60.0, metavar="SECONDS", help="per crystal; 60"
     )
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=generate)
+    parser.add_argument("--n", type=int, required=True, help="number of crystals")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, or to resume")
+    parser.add_argument("--weights", default="default", help="a shipped model or a model folder")
+    parser.add_argument(
+        "--space-group",
+        metavar="LIST",
+        help="numbers, symbols, crystal systems: 225,Fm-3m,cubic; default: as in training",
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="default: the model's own, 20")
+    parser.add_argument("--solver", help="bfn or ode2; default: the model's own")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    parser.add_argument("--primitive", action="store_true", help="write primitive cells")
+
+
+def _set_threads(n: int | None = None) -> None:
+    """Take the threads that are asked for, one if nobody says.
+
+    With more threads than free cores small batches take many times as long.
+    """
+    import torch
+
+    if n is None and "OMP_NUM_THREADS" in os.environ:
+        return
+    if n is not None and n < 1:
+        raise ValueError(f"threads must be at least 1, got {n}")
+    torch.set_num_threads(n or 1)
 
 
 def _one_line(error: Exception) -> str:

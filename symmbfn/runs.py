@@ -11,8 +11,6 @@ import platform
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +27,7 @@ from symmbfn.crystals.found_symmetry import SYMPREC, check_symmetry
 from symmbfn.crystals.symmetry import space_group_numbers
 from symmbfn.evaluation.intervals import wilson_interval
 from symmbfn.evaluation.validity import CONTACT_RATIO
+from symmbfn.manifests import MANIFEST, only_process, open_folder
 from symmbfn.model import SymmBFN
 from symmbfn.records import crystals_of, lines_of, read_crystals, read_records, record_of
 from symmbfn.sampling import (
@@ -43,7 +42,7 @@ from symmbfn.sampling import (
 
 # part of the manifest: raise it when the same settings give other crystals
 FORMAT = 1
-MANIFEST, RECORDS, SUMMARY = "manifest.json", "records.jsonl", "summary.json"
+RECORDS, SUMMARY = "records.jsonl", "summary.json"
 STRUCTURES, CIFS, PARTS = "crystals.extxyz", "cif", "parts"
 BATCH_SIZE = {"cpu": 128, "cuda": 1024}
 PACKAGES = ("symmbfn", "torch", "numpy", "spglib", "ase")
@@ -109,73 +108,22 @@ def generate_run(
     given = draw_given(model, torch.arange(n), seed=seed, space_group_number=groups)
     digest = json.loads((weights_folder(weights) / CONFIG_FILE).read_text())["sha256"]
     settings = RunSettings(n, seed, digest, groups, sampler.solver, sampler.n_steps, primitive)
-    unknown = sorted(set(groups or ()) - set(model.statistics.given[:, 0].tolist()))
+    facts = {
+        "weights_name": str(weights),
+        "space_groups_not_in_training": sorted(
+            set(groups or ()) - set(model.statistics.given[:, 0].tolist())
+        ),
+        "batch_size": BATCH_SIZE[place.type],
+        "versions": _versions(),
+    }
     folder = Path(folder)
-    batch_size = _open(folder, settings, str(weights), unknown, BATCH_SIZE[place.type])
-    with _alone(folder):
+    manifest = open_folder(folder, asdict(settings), facts)
+    with only_process(folder):
         if not (folder / RECORDS).is_file():
-            batches = size_batches(given, batch_size)
-            _sample(folder, model, settings, sampler, batches)
+            # a run that was begun elsewhere keeps its batches: what is done stays valid
+            _sample(folder, model, settings, sampler, size_batches(given, manifest["batch_size"]))
             _join_parts(folder, n)
         return _finish(folder, settings)
-
-
-# ---- the folder -------------------------------------------------------------------------------
-
-
-def _open(
-    folder: Path, settings: RunSettings, weights: str, unknown: list[int], batch_size: int
-) -> int:
-    """Make the folder or recognise it; returns the batch size that the run was begun with."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        # what a killed process leaves of a file is hidden and ends in .part
-        if any(not path.name.endswith(".part") for path in folder.iterdir()):
-            raise ValueError(f"{str(folder)!r} holds something else: nothing is overwritten")
-        manifest = {
-            "settings": asdict(settings),
-            "weights_name": weights,
-            "space_groups_not_in_training": unknown,
-            "batch_size": batch_size,
-            "versions": _versions(),
-        }
-        write_whole(path, json.dumps(manifest, indent=1) + "\n")
-        return batch_size
-    try:
-        manifest = json.loads(path.read_text())
-        there, size = manifest["settings"], int(manifest["batch_size"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} is no manifest of a run: {error!r}") from None
-    # through JSON, so that a tuple equals the list it was stored as
-    here = json.loads(json.dumps(asdict(settings)))
-    different = [
-        f"{name} is {there.get(name)!r} there and {value!r} here"
-        for name, value in here.items()
-        if there.get(name) != value
-    ]
-    if different:
-        raise ValueError(f"{str(folder)!r} holds another run: {', '.join(different)}")
-    return size
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second process out of the folder; the lock goes with the process."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process is writing into {str(folder)!r}") from None
-        yield
-    finally:
-        os.close(handle)
 
 
 # ---- sampling ---------------------------------------------------------------------------------
@@ -186,7 +134,7 @@ def _sample(
     model: SymmBFN,
     settings: RunSettings,
     sampler: SamplerConfig,
-    batches: list[Int[Tensor, "B"]],
+    batches: list[Int[Tensor, "_"]],
 ) -> None:
     """Write the parts that are not there yet."""
     paths = [folder / PARTS / f"part-{number:06d}.jsonl" for number in range(len(batches))]

@@ -340,7 +340,7 @@ def generate_indices(
         yield decode(model, estimates, batch, sampler, seed=seed, index=place)
 
 
-def size_batches(given: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor, "B"]]:
+def size_batches(given: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor, "_"]]:
     """Rows that go through the network together: about as many sites and operations.
 
     Args:

@@ -37,3 +37,14 @@ def data_folder() -> Path:
     if missing:
         pytest.fail(f"SYMMBFN_DATA={folder} lacks {', '.join(missing)} (.csv.gz)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that was never trained: quick, and its crystals are nonsense."""
+    from symmbfn.checkpoints import save_model
+    from tests.models import shaken_model
+
+    folder = tmp_path_factory.mktemp("weights") / "tiny"
+    save_model(shaken_model(), folder)
+    return folder

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "symmbfn"
 ROOMS = (
     "_shapes",
     "_files",
+    "manifests",
     "noise",
     "crystals",
     "datasets",
@@ -22,6 +23,7 @@ ROOMS = (
     "conditioning",
     "checkpoints",
     "training",
+    "fitting",
     "sampling",
     "evaluation",
     "records",

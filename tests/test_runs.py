@@ -1,0 +1,212 @@
+"""A run can be stopped anywhere: what is done stays, and the end is the same bit for bit."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from pymatgen.core import Structure
+
+from symmbfn import runs
+from symmbfn.crystals.crystal import PRIMITIVE_VECTORS
+from symmbfn.records import read_crystals, read_records
+from symmbfn.runs import generate_run
+from symmbfn.sampling import generate
+
+REQUEST = {"n": 30, "n_steps": 2, "seed": 7, "device": "cpu"}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file by name; times differ between runs, so the summary is compared without."""
+    found = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    summary = json.loads(found.pop("summary.json"))
+    summary.pop("time")
+    return found | {"summary.json": json.dumps(summary).encode()}
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run without interruption."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    generate_run(folder, weights=str(tiny_weights), **REQUEST)
+    return folder
+
+
+def test_every_request_has_one_record_and_counts_add_up(whole: Path) -> None:
+    records = list(read_records(whole))
+    assert [record["index"] for record in records] == list(range(30))
+    assert {record["seed"] for record in records} == {7}
+    summary = json.loads((whole / "summary.json").read_text())
+    assert sum(summary["statuses"].values()) == summary["n"] == 30
+    assert summary["statuses"]["ok"] == summary["rates"]["ok"]["count"]
+    assert 0 < summary["rates"]["ok"]["count"] < 30, "the test needs both kinds"
+    low, high = summary["rates"]["ok"]["interval"]
+    assert low < summary["rates"]["ok"]["share"] < high
+    assert summary["time"]["seconds"] > 0
+    assert not (whole / "parts").exists()
+
+
+def test_files_hold_the_crystals_that_python_returns(whole: Path, tiny_weights: Path) -> None:
+    expected = generate(weights=str(tiny_weights), **REQUEST)
+    crystals = list(read_crystals(whole))
+    assert [c.status for c in crystals] == [c.status for c in expected]
+    valid = [crystal for crystal in expected if crystal.status == "ok"]
+    names = sorted(path.name for path in (whole / "cif").iterdir())
+    assert [int(name.split("-")[0]) for name in names] == [crystal.index for crystal in valid]
+    atoms = ase.io.read(whole / "crystals.extxyz", ":")
+    for crystal, name, one in zip(valid, names, atoms, strict=True):
+        assert (whole / "cif" / name).read_text() == crystal.to_cif()
+        assert one.info["index"] == crystal.index
+        assert np.array_equal(one.numbers, crystal.atomic_numbers)
+        assert np.allclose(one.cell.array, crystal.lattice_matrix, atol=1e-6)
+        assert f"-{crystal.formula}-{crystal.space_group_number}.cif" in name
+
+
+def test_the_same_call_makes_nothing_again(
+    whole: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "generate_indices", pytest.fail)
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    generate_run(whole, weights=str(tiny_weights), **REQUEST)
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+
+
+def test_what_was_deleted_is_made_from_the_records(
+    whole: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "generate_indices", pytest.fail)
+    before = content(whole)
+    for path in [whole / "summary.json", whole / "crystals.extxyz", *(whole / "cif").iterdir()]:
+        path.unlink()
+    generate_run(whole, weights=str(tiny_weights), **REQUEST)
+    assert content(whole) == before
+
+
+@pytest.mark.parametrize("n_batches", [0, 1, 4])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(
+    n_batches: int,
+    whole: Path,
+    tiny_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+    real = runs.generate_indices
+
+    def stopping(model, index, *args, **kwargs):
+        if len(calls) == n_batches:
+            raise KeyboardInterrupt
+        calls.append(index.tolist())
+        return real(model, index, *args, **kwargs)
+
+    folder = tmp_path / "run"
+    monkeypatch.setattr(runs, "generate_indices", stopping)
+    with pytest.raises(KeyboardInterrupt, match=r"stopped with \d+ of 30") as stop:
+        generate_run(folder, weights=str(tiny_weights), **REQUEST)
+    safe = sum(map(len, calls))
+    assert str(stop.value).startswith(f"stopped with {safe} of 30")
+    assert len(list((folder / "cif").glob("*"))) <= safe
+
+    def counting(model, index, *args, **kwargs):
+        calls.append(index.tolist())
+        return real(model, index, *args, **kwargs)
+
+    monkeypatch.setattr(runs, "generate_indices", counting)
+    generate_run(folder, weights=str(tiny_weights), **REQUEST)
+    assert sorted(i for index in calls for i in index) == list(range(30)), "none twice"
+    assert content(folder) == content(whole)
+
+
+def test_a_killed_process_loses_nothing_but_its_batch(tiny_weights: Path, tmp_path: Path) -> None:
+    request = ["--n", "60", "--steps", "12", "--device", "cpu", "--weights", str(tiny_weights)]
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-m", "symmbfn.cli", "generate", *request, "--out", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while len(list((folder / "parts").glob("part-*"))) < 3 and time.monotonic() < deadline:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    parts = {path: path.read_bytes() for path in (folder / "parts").glob("part-*")}
+    assert len(parts) >= 3
+    options = {"n": 60, "n_steps": 12, "device": "cpu", "weights": str(tiny_weights)}
+    kept = [json.loads(line)["index"] for text in parts.values() for line in text.splitlines()[1:]]
+    summary = generate_run(folder, **options)
+    assert sum(summary["statuses"].values()) == 60 and len(set(kept)) == len(kept) > 0
+    generate_run(tmp_path / "whole", **options)
+    left_over = [name for name in content(folder) if name.endswith(".part")]
+    assert {k: v for k, v in content(folder).items() if k not in left_over} == content(
+        tmp_path / "whole"
+    )
+
+
+def test_other_settings_are_refused_and_nothing_changes(whole: Path, tiny_weights: Path) -> None:
+    before = content(whole)
+    for change, text in [
+        ({"n": 31}, "n is 30 there and 31 here"),
+        ({"seed": 8}, "seed is 7 there and 8 here"),
+        ({"n_steps": 3}, "n_steps is 2 there and 3 here"),
+        ({"solver": "bfn"}, "solver is 'ode2' there and 'bfn' here"),
+        ({"space_group_number": 225}, r"space_group_number is None there and \[225\] here"),
+        ({"primitive": True}, "primitive is False there and True here"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            generate_run(whole, weights=str(tiny_weights), **{**REQUEST, **change})
+    assert content(whole) == before
+
+
+def test_primitive_cells_and_asked_groups(tiny_weights: Path, tmp_path: Path) -> None:
+    request = {**REQUEST, "n": 12, "space_group_number": "225,229,195"}
+    summary = generate_run(tmp_path, weights=str(tiny_weights), primitive=True, **request)
+    assert summary["space_groups_not_in_training"] == [195]
+    assert summary["cells"] == "primitive"
+    valid = [crystal for crystal in read_crystals(tmp_path) if crystal.status == "ok"]
+    assert {crystal.space_group_number for crystal in valid} <= {225, 229} and valid
+    atoms = ase.io.read(tmp_path / "crystals.extxyz", ":")
+    for crystal, one, path in zip(valid, atoms, sorted((tmp_path / "cif").iterdir()), strict=True):
+        centring = {225: "F", 229: "I"}[crystal.space_group_number]
+        n_copies = round(1 / np.linalg.det(PRIMITIVE_VECTORS[centring]))
+        assert len(one) * n_copies == len(crystal)
+        assert len(Structure.from_file(path)) == len(one)
+
+
+def test_groups_that_no_training_crystal_has_are_refused(
+    tiny_weights: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="195"):
+        generate_run(tmp_path / "x", weights=str(tiny_weights), n=3, space_group_number=195)
+    assert not (tmp_path / "x").exists()
+
+
+def test_without_memory_a_batch_is_halved_and_one_crystal_is_a_record(
+    whole: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = runs.generate_indices
+
+    def small_memory(model, index, *args, **kwargs):
+        if len(index) > 1 or index.item() == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        return real(model, index, *args, **kwargs)
+
+    monkeypatch.setattr(runs, "generate_indices", small_memory)
+    summary = generate_run(tmp_path, weights=str(tiny_weights), **REQUEST)
+    assert summary["statuses"]["out_of_memory"] == 1
+    assert sum(summary["statuses"].values()) == 30
+    lost = list(read_records(tmp_path))[4]
+    assert lost["status"] == "out_of_memory" and re.search("memory", lost["reason"])
+    before, after = list(read_records(whole)), list(read_records(tmp_path))
+    assert [r["space_group_number"] for r in before] == [r["space_group_number"] for r in after]
