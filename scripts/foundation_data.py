@@ -18,6 +18,7 @@ from rebuild_benchmark import pyxtal_group, rebuild_benchmark
 from tqdm import tqdm
 
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
+from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.structure import asymmetric_unit, parse_cif
 from symmbfn.crystals.symmetry import operations_of, orbit_of, positions_of, symmetry_tables
@@ -100,9 +101,9 @@ def round_trip(options: Options) -> Claim:
                     break
                 raw = parse_cif(table.cif[row_of(name, split)[row]])
                 rebuilt = reconstruct(encoded.batch(torch.tensor([row]), torch.float64))[0]
-                match = rebuilt.has_structure and matcher.fit(raw, rebuilt.to_pymatgen())
-                done[key] = bool(match)
-                file.write(json.dumps({"key": key, "match": bool(match)}) + "\n")
+                match = comes_back(raw, rebuilt, matcher)
+                done[key] = match
+                file.write(json.dumps({"key": key, "match": match}) + "\n")
             outcomes[key] = done[key]
     misses = [f"{key[0]} {key[3]}" for key, match in outcomes.items() if not match]
     by_set = Counter(key[0] for key in outcomes)
@@ -117,6 +118,11 @@ def round_trip(options: Options) -> Claim:
         + ", ".join(f"{v} of {k}" for k, v in by_set.items())
         + (f". No match: {', '.join(misses[:10])}." if misses else "."),
     )
+
+
+def comes_back(raw: Structure, crystal: Crystal, matcher: StructureMatcher) -> bool:
+    """Whether a crystal is the raw structure, up to the matcher's tolerances."""
+    return crystal.has_structure and bool(matcher.fit(raw, crystal.to_pymatgen(primitive=True)))
 
 
 @cache

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 from foundation_claims import Options, rate
-from foundation_data import read, row_of
+from foundation_data import comes_back, read, row_of
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from tqdm import tqdm
 
@@ -13,9 +13,9 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.elements import MENDELEEV_NUMBER
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.structure import parse_cif
+from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES, bucket_of, n_operations
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.model import (
-    Given,
     SymmBFN,
     Variables,
     compute_statistics,
@@ -108,7 +108,7 @@ def perfect_match(preset: str, name: str, options: Options) -> Claim:
         crystals = from_truth(model, encoded, rows, options.seed)
         for row, crystal in zip(rows.tolist(), crystals, strict=True):
             raw = parse_cif(table.cif[raw_rows[row]])
-            if not (crystal.has_structure and matcher.fit(raw, crystal.to_pymatgen())):
+            if not comes_back(raw, crystal, matcher):
                 misses.append(f"{encoded.identifiers[row]} ({crystal.status})")
     return rate(
         f"perfect_predictor.{'' if preset == 'default' else 'paper.'}{name}.match",
@@ -192,26 +192,36 @@ def overfit(options: Options) -> Iterator[Claim]:
 
 
 def draw_again(model: SymmBFN, dataset: EncodedDataset, seed: int) -> torch.Tensor:
-    """Which sample matches which training crystal, (draws, 64 samples, 64 crystals)."""
-    matcher = StructureMatcher()
-    rows = torch.arange(len(dataset))
-    _, given = model.encode(dataset.batch(rows))
-    real = [crystal.to_pymatgen() for crystal in reconstruct(dataset.batch(rows, torch.float64))]
-    matches = torch.zeros(DRAWS, len(rows), len(rows), dtype=torch.bool)
-    sampler = preset_sampler(model)
+    """Which sample matches which training crystal, (draws, samples, crystals)."""
+    matcher, sampler = StructureMatcher(), preset_sampler(model)
+    everything = torch.arange(len(dataset))
+    real = [c.to_pymatgen() for c in reconstruct(dataset.batch(everything, torch.float64))]
+    twins = same_given(dataset)
+    matches = torch.zeros(DRAWS, len(dataset), len(dataset), dtype=torch.bool)
     for draw in tqdm(range(DRAWS), desc="samples", disable=None):
-        index = draw * len(rows) + rows
-        estimates = sample(model, given, sampler, seed=seed, index=index)
-        crystals = decode(model, estimates, given, sampler, seed=seed, index=index)
-        for i, crystal in enumerate(crystals):
-            if crystal.status == "ok":
-                mine = crystal.to_pymatgen()
-                for j in same_given(given, i):
-                    matches[draw, i, j] = matcher.fit(real[j], mine)
+        for rows in of_like_size(dataset):
+            _, given = model.encode(dataset.batch(rows))
+            index = draw * len(dataset) + rows
+            estimates = sample(model, given, sampler, seed=seed, index=index)
+            crystals = decode(model, estimates, given, sampler, seed=seed, index=index)
+            for i, crystal in zip(rows.tolist(), crystals, strict=True):
+                if crystal.status == "ok":
+                    mine = crystal.to_pymatgen(primitive=True)
+                    for j in twins[i].nonzero().flatten().tolist():
+                        matches[draw, i, j] = matcher.fit(real[j], mine)
     return matches
 
 
-def same_given(given: Given, i: int) -> list[int]:
-    """Crystals of a batch with the same space group, number of sites and of elements."""
-    keys = [given.space_group_number, given.is_site.sum(-1), given.n_elements]
-    return torch.stack([key == key[i] for key in keys]).all(0).nonzero().flatten().tolist()
+def of_like_size(dataset: EncodedDataset) -> list[torch.Tensor]:
+    """Rows in batches of like numbers of sites and operations."""
+    operations = n_operations(dataset.space_group_number.long())
+    key = bucket_of(operations, OPERATION_EDGES) * len(SITE_EDGES)
+    key += bucket_of(dataset.n_sites, SITE_EDGES)
+    return [(key == value).nonzero().flatten() for value in key.unique().tolist()]
+
+
+def same_given(dataset: EncodedDataset) -> torch.Tensor:
+    """Which crystals have the same space group, number of sites and of elements, (n, n)."""
+    elements = [len(set(dataset.unit(i).atomic_numbers.tolist())) for i in range(len(dataset))]
+    keys = [dataset.space_group_number, dataset.n_sites, torch.tensor(elements)]
+    return torch.stack([key[:, None] == key[None] for key in keys]).all(0)
