@@ -50,7 +50,8 @@ def uniform(
             first, so a longer first axis keeps the earlier entries.
     """
     bits = _bits(seed, index, stream, math.prod(shape))
-    return ((_shift_right(bits, 11).double() + 0.5) * 2.0**-53).reshape(len(index), *shape)
+    # 52 bits and a half fit a double exactly: 53 would round up to 1
+    return ((_shift_right(bits, 12).double() + 0.5) * 2.0**-52).reshape(len(index), *shape)
 
 
 def normal(
