@@ -108,7 +108,7 @@ def load_model(
     path = folder / WEIGHTS_FILE
     if not path.is_file():
         raise ValueError(f"weights {str(folder)!r} have no {WEIGHTS_FILE}")
-    if file_digest(path) != config["sha256"]:
+    if file_digest(path) != config.get("sha256"):
         raise ValueError(
             f"weights {str(path)!r} are truncated or altered: "
             f"their digest is not the one in {CONFIG_FILE}"
@@ -119,8 +119,8 @@ def load_model(
             config_from_dict(config["model"]), statistics_from_dict(config["statistics"])
         )
         model.load_state_dict({name: value.float() for name, value in weights.items()})
-    except (SafetensorError, RuntimeError, KeyError, TypeError) as error:
-        raise ValueError(f"weights {str(folder)!r} do not fit this version: {error}") from error
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"weights {str(path)!r} do not fit this version: {error}") from error
     return model.to(device).eval()
 
 
@@ -130,12 +130,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: if it is not JSON or of an unknown format.
     """
+    path = folder / CONFIG_FILE
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text())
+        config = json.loads(path.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{str(folder / CONFIG_FILE)!r} is unreadable: {error}") from error
-    if config.get("format") != FORMAT_VERSION:
-        raise ValueError(f"weights format {config.get('format')!r} is not {FORMAT_VERSION}")
+        raise ValueError(f"{str(path)!r} is unreadable: {error}") from error
+    version = config.get("format") if isinstance(config, dict) else None
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{str(path)!r} has format {version!r}, this version reads {FORMAT_VERSION}"
+        )
     return config
 
 
