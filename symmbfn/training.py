@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm import tqdm
 
@@ -98,7 +98,7 @@ def draw_noise(
     )
 
 
-def autocast(device: torch.device, dtype: str):
+def autocast(device: torch.device, dtype: str) -> torch.autocast:
     """bf16 autocast where asked for; the flows and losses stay in float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bf16")
 
@@ -234,16 +234,15 @@ class Trainer:
                 if self.validation is not None and (
                     self.epochs - validated >= self.config.validate_every or self.progress >= 1
                 ):
-                    self.log("validation", self.validate())
+                    n = self.config.validation_crystals
+                    values = validate(self.average, self.validation, n_crystals=n)
+                    self.log("validation", values)
                     validated = self.epochs
         bar.close()
+        if recent:
+            self.log("train", _means(recent))
         self.save()
         return self.average
-
-    def validate(self) -> dict[str, float]:
-        """Losses of the averaged weights on the first `validation_crystals` crystals."""
-        n = self.config.validation_crystals
-        return validate(self.average, self.validation, n_crystals=n)
 
     @property
     def epochs(self) -> float:
@@ -308,12 +307,15 @@ class Trainer:
         """Continue exactly where a checkpoint was written.
 
         Raises:
-            ValueError: if it belongs to another run.
+            ValueError: if it belongs to another run or is damaged.
         """
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if metadata["identity"] != self.identity():
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"checkpoint {str(path)!r} is unreadable: {error}") from error
+        if metadata.get("identity") != self.identity():
             raise ValueError(f"{str(path)!r} belongs to another run: other model, settings or data")
         for name, value in json.loads(metadata["state"]).items():
             setattr(self, name, value)
@@ -359,7 +361,8 @@ def validate(
     Returns:
         Per variable the mean nats per crystal over the times (the variational bound but for the
         reconstruction term), their sum `bound`, the cross-entropies `ce_*` and `coords_late`,
-        the mean squared v-error of the coordinates at t > 0.8 per component.
+        the mean squared v-error of the coordinates at t > 0.8 per component (with few times there
+        is none).
     """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
@@ -391,7 +394,8 @@ def validate(
     n = len(batches.n_sites) * n_times
     means = {name: value / n for name, value in sums.items()}
     means["bound"] = sum(v for k, v in means.items() if not k.startswith("ce_"))
-    means["coords_late"] = late / components
+    if components:
+        means["coords_late"] = late / components
     return means
 
 
