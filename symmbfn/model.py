@@ -325,9 +325,10 @@ class SymmBFN(nn.Module):
             beliefs: means and logits at time t.
             given: what the crystals are conditioned on.
             t: times in (0, 1].
-            previous: an earlier estimate of the same crystals, for self-conditioning.
+            previous: an earlier estimate of the same crystals; read with self-conditioning only.
         """
         real = given.is_site
+        previous = previous if self.config.has_self_conditioning else None
         reading = self._read(beliefs, given, t, previous)
         sites, elements_of_crystal = self._site_features(reading, given)
         graph = self._graph_features(reading, given, t, elements_of_crystal)

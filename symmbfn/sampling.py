@@ -346,7 +346,12 @@ def size_batches(given: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor,
     Args:
         given: space group, number of sites, number of elements of each crystal.
         batch_size: most rows in a batch.
+
+    Raises:
+        ValueError: batch_size below 1.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     groups, n_sites, _ = given.t().contiguous()
     sites = bucket_of(n_sites, SITE_EDGES)
     operations = bucket_of(n_operations(groups), OPERATION_EDGES)

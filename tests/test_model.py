@@ -539,3 +539,14 @@ def test_logits_of_the_marginal_are_masked() -> None:
     outside = ~given.is_position[:, None].expand_as(marginal)
     assert (marginal[outside] == 0).all()
     assert categorical.masked_log_softmax(like).exp().max() < marginal.max()
+
+
+def test_an_earlier_estimate_is_read_with_self_conditioning_only() -> None:
+    """Trained without, the network would take it for the coordinates that it was shown."""
+    for preset, is_read in (("default", True), ("paper", False)):
+        model, crystals = shaken_model(preset), batch(*WITHOUT_TIES)
+        _, beliefs, given, time = beliefs_at(model, crystals, 0.6)
+        first = model(beliefs, given, time)
+        again = model(beliefs, given, time, first)
+        same = torch.equal(first.continuous["coords"], again.continuous["coords"])
+        assert same != is_read
