@@ -40,7 +40,7 @@ GROUPS: dict[str, Callable[[Options], Iterator[Claim]]] = {
     "generate": generate,
 }
 # crystals of a group; 0 where time or another setting decides
-NUMBER = {"canonical": 2000, "predictor": 1000, "generate": 1000}
+NUMBER = {"canonical": 2000, "predictor": 3000, "generate": 1000}
 SHIPPED = ("default", "paper")
 
 
