@@ -98,9 +98,23 @@ def clean(notebook: "NotebookNode") -> "NotebookNode":
         tags = cell.metadata.get("tags", [])
         if VOLATILE in tags:
             cell["outputs"] = []
+        if "outputs" in cell:
+            cell["outputs"] = _in_one_piece(cell["outputs"])
         if not tags:
             cell.metadata.pop("tags", None)
     return notebook
+
+
+def _in_one_piece(outputs: list["NotebookNode"]) -> list["NotebookNode"]:
+    """Join text that a cell printed in a row: where it was cut depends on the clock."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        if output.output_type == "stream" and last.get("name") == output.name:
+            joined[-1]["text"] += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _prepared(notebook: "NotebookNode") -> "NotebookNode":
