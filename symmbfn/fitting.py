@@ -1,0 +1,345 @@
+"""From a dataset to weights: encode, build the model or take one that is trained, train, write."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from symmbfn._files import write_whole
+from symmbfn._shapes import Bool, Tensor
+from symmbfn.checkpoints import CONFIG_FILE, load_model, read_config, save_model, weights_folder
+from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
+from symmbfn.datasets.cache import EncodedDataset, encode_dataset
+from symmbfn.datasets.registry import DATASETS, dataset_label
+from symmbfn.manifests import check_folder, only_process, open_folder
+from symmbfn.model import SymmBFN
+from symmbfn.presets import ModelConfig, default_config, paper_config
+from symmbfn.sampling import pick_device
+from symmbfn.training import Trainer, TrainingConfig
+from symmbfn.variables import compute_statistics
+
+PRESETS = ("default", "paper")
+WEIGHTS, CARD = "weights", "MODEL_CARD.md"
+HELD_OUT = 20  # one crystal in so many validates where a dataset has no split for it
+# settings of a run that do not change its result
+INCIDENTAL = ("validate_every", "save_every", "validation_crystals")
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """What is trained, beside the data and the training itself.
+
+    Attributes:
+        preset: "default" or "paper", for a new model.
+        origin: weights to continue from, a shipped name or a model folder, or None.
+        width, depth: of a new model; None takes the preset's.
+        device: "auto", "cpu" or "cuda".
+        has_tensorboard: write TensorBoard's files beside the log.
+    """
+
+    preset: str = "default"
+    origin: str | None = None
+    width: int | None = None
+    depth: int | None = None
+    device: str = "auto"
+    has_tensorboard: bool = False
+
+    def __post_init__(self):
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
+        for name in ("width", "depth"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+            if value is not None and self.origin:
+                raise ValueError(f"{name} {value} cannot change the model of {self.origin!r}")
+
+
+def fit(
+    dataset: str | Path, folder: str | Path, config: FitConfig, training: TrainingConfig
+) -> Path:
+    """Train on a dataset, or go on with what an earlier call left; returns the model folder.
+
+    Args:
+        dataset: a name or a path, as in `load_dataset`.
+        folder: for checkpoints, log and, at the end, `weights/`; new, empty or of the same run.
+        config, training: what and how.
+
+    Raises:
+        ValueError: for a value that cannot be met, or a folder that holds something else.
+        KeyboardInterrupt: after a signal, when the state is on the disk.
+    """
+    device, folder = pick_device(config.device), Path(folder)
+    source = load_model(config.origin) if config.origin else None
+    log_class = _trainer_class(config)
+    check_folder(folder)
+    is_canonical = source.config.is_standardised if source else config.preset == "default"
+    train, validation = training_sets(dataset, form="canonical" if is_canonical else "raw")
+    model_config = source.config if source else new_config(train, config)
+    train = only_known(train, model_config)
+    if validation is not None:
+        validation = only_known(validation, model_config, is_needed=False)
+    origin = read_config(weights_folder(config.origin))["sha256"] if config.origin else None
+    settings = {
+        "dataset": dataset_label(dataset),
+        "data": train.digest,
+        "preset": None if source else config.preset,
+        "continued_from": origin,
+        "width": model_config.width,
+        "depth": model_config.depth,
+        **{k: v for k, v in asdict(training).items() if k not in INCIDENTAL},
+    }
+    open_folder(folder, settings, {"versions": _versions()})
+    with only_process(folder):
+        if (folder / WEIGHTS / CONFIG_FILE).is_file():
+            return folder / WEIGHTS
+        model = build_model(model_config, train, source, training.seed).to(device)
+        say = f"continuing from weights {origin[:12]}" if origin else f"a new {config.preset} model"
+        size = sum(parameter.numel() for parameter in model.parameters())
+        print(f"{say}: {size / 1e6:.2f} million parameters, {len(train)} crystals", flush=True)
+        trainer = log_class(model, train, validation, _fitting_warmup(training, train), folder)
+        if not trainer.step:
+            _log_start(folder, settings, validation)
+        average = trainer.run()
+        _write_weights(folder, average, trainer, settings)
+    return folder / WEIGHTS
+
+
+# ---- data -------------------------------------------------------------------------------------
+
+
+def training_sets(
+    dataset: str | Path, *, form: str
+) -> tuple[EncodedDataset, EncodedDataset | None]:
+    """Encoded training and validation crystals; what has no split for it gives one in 20.
+
+    Args:
+        dataset: a name or a path.
+        form: "canonical" or "raw".
+
+    Returns:
+        The training set, and the validation set or None where it would be empty.
+    """
+    known = DATASETS.get(str(dataset))
+    splits = {**known.local, **known.official} if known else {}
+    train = encode_dataset(dataset, split="train" if splits else None, form=form)
+    if "val" in splits:
+        return train, encode_dataset(dataset, split="val", form=form)
+    is_held_out = torch.tensor([_is_held_out(name) for name in train.identifiers])
+    if is_held_out.all() or not is_held_out.any():
+        return train, None
+    return select(train, ~is_held_out), select(train, is_held_out)
+
+
+def only_known(
+    dataset: EncodedDataset, config: ModelConfig, is_needed: bool = True
+) -> EncodedDataset:
+    """Leave out the crystals that a model has no classes for, and say how many.
+
+    Raises:
+        ValueError: none is left, where some are needed.
+    """
+    crystal = torch.repeat_interleave(torch.arange(len(dataset)), dataset.n_sites)
+    numbers = dataset.atomic_numbers.long()
+    is_known = torch.isin(numbers, torch.tensor(config.elements))
+    unknown = sorted({SYMBOLS[number] for number in numbers[~is_known].tolist()})
+    has_element = torch.zeros(len(dataset), len(SYMBOLS), dtype=torch.bool)
+    has_element[crystal, numbers] = True
+    keep = torch.ones(len(dataset), dtype=torch.bool)
+    keep[crystal[~is_known]] = False
+    is_crowded = has_element.sum(-1) > config.n_slots
+    if config.elements_as == "slots":
+        keep &= ~is_crowded
+    if keep.all():
+        return dataset
+    reasons = [f"elements it does not know ({', '.join(unknown)})"] if unknown else []
+    if config.elements_as == "slots" and is_crowded.any():
+        reasons.append(f"more than {config.n_slots} elements")
+    why = f"{int((~keep).sum())} of {len(dataset)} crystals have {' or '.join(reasons)}"
+    if not keep.any() and is_needed:
+        raise ValueError(f"nothing is left for the model to train on: {why}")
+    print(f"left out: {why}", flush=True)
+    return select(dataset, keep)
+
+
+def select(dataset: EncodedDataset, keep: Bool[Tensor, "n"]) -> EncodedDataset:
+    """Part of a dataset, with a digest of its own.
+
+    Args:
+        dataset: the whole.
+        keep: which crystals, shape (n,).
+    """
+    is_site = torch.repeat_interleave(keep, dataset.n_sites)
+    start = torch.cat([torch.zeros(1, dtype=torch.long), dataset.n_sites[keep].cumsum(0)])
+    sites = ("atomic_numbers", "wyckoff_positions", "fractional_coords")
+    crystals = ("space_group_number", "lattice_k", "properties")
+    part = hashlib.sha256(dataset.digest.encode() + bytes(keep.tolist())).hexdigest()
+    names = zip(dataset.identifiers, keep.tolist(), strict=True)
+    return replace(
+        dataset,
+        **{name: getattr(dataset, name)[is_site] for name in sites},
+        **{name: getattr(dataset, name)[keep] for name in crystals},
+        site_start=start.to(dataset.site_start.dtype),
+        identifiers=tuple(name for name, is_kept in names if is_kept),
+        digest=part,
+    )
+
+
+def _is_held_out(identifier: str) -> bool:
+    """One in 20, by the name alone: the same crystal validates wherever it comes."""
+    return int(hashlib.sha256(identifier.encode()).hexdigest(), 16) % HELD_OUT == 0
+
+
+# ---- model ------------------------------------------------------------------------------------
+
+
+def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
+    """Configuration of a new model; slots take their elements along the Mendeleev scale."""
+    changes: dict[str, Any] = {
+        name: getattr(config, name)
+        for name in ("width", "depth")
+        if getattr(config, name) is not None
+    }
+    if config.preset == "paper":
+        return paper_config(**changes)
+    present = set(dataset.atomic_numbers.tolist())
+    elements = sorted(present, key=lambda number: (MENDELEEV_NUMBER[number], number))
+    return default_config(tuple(elements), **changes)
+
+
+def build_model(
+    config: ModelConfig, dataset: EncodedDataset, source: SymmBFN | None, seed: int
+) -> SymmBFN:
+    """A new model, or the source's weights with the requests of the new dataset.
+
+    Coordinates and lattice stay standardised as the source's weights know them; which space
+    groups and numbers of sites and elements are drawn is the new dataset's.
+    """
+    statistics = compute_statistics(dataset.batch(torch.arange(len(dataset))), config)
+    if source is not None:
+        statistics = replace(
+            source.statistics, given=statistics.given, given_count=statistics.given_count
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = SymmBFN(config, statistics)
+    if source is not None:
+        model.load_state_dict(source.state_dict())
+    return model.train()
+
+
+# ---- the run ----------------------------------------------------------------------------------
+
+
+def _trainer_class(config: FitConfig) -> type[Trainer]:
+    """The loop, with TensorBoard's files beside its log if they are asked for.
+
+    Raises:
+        ValueError: TensorBoard is not installed.
+    """
+    if not config.has_tensorboard:
+        return Trainer
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError("tensorboard is not installed: pip install symmbfn[tensorboard]") from None
+
+    class LoggingTrainer(Trainer):
+        def log(self, kind: str, values: dict[str, float]) -> None:
+            super().log(kind, values)
+            with SummaryWriter(str(self.folder / "tensorboard")) as writer:
+                for name, value in values.items():
+                    writer.add_scalar(f"{kind}/{name}", value, self.step)
+
+    return LoggingTrainer
+
+
+def _fitting_warmup(training: TrainingConfig, dataset: EncodedDataset) -> TrainingConfig:
+    """Shorten the warm-up to a tenth of a short run."""
+    if training.minutes is not None:
+        return training
+    n_steps = training.epochs * len(dataset) / training.batch_size
+    return replace(training, warmup_steps=min(training.warmup_steps, max(1, int(n_steps / 10))))
+
+
+def _log_start(folder: Path, settings: dict[str, Any], validation: EncodedDataset | None) -> None:
+    """The first line of the log says what the others belong to."""
+    line = {
+        "kind": "start",
+        **settings,
+        "validation_crystals": 0 if validation is None else len(validation),
+    }
+    write_whole(folder / "log.jsonl", json.dumps(line) + "\n")
+
+
+def _write_weights(
+    folder: Path, average: SymmBFN, trainer: Trainer, settings: dict[str, Any]
+) -> None:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    measured = [line for line in lines if line["kind"] == "validation"]
+    notes = {
+        **settings,
+        "n_crystals": len(trainer.dataset),
+        "crystals_seen": trainer.crystals,
+        "epochs_seen": round(trainer.epochs, 2),
+        "steps": trainer.step,
+        "seconds": round(trainer.elapsed),
+        "device": _device_name(trainer.device),
+        "validation": measured[-1] if measured else None,
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": _versions(),
+    }
+    write_whole(folder / WEIGHTS / CARD, model_card(average, notes))
+    save_model(average, folder / WEIGHTS, notes=notes)
+
+
+def model_card(model: SymmBFN, notes: dict[str, Any]) -> str:
+    """What anyone should know who uses these weights, in Markdown."""
+    c, found = model.config, notes["validation"]
+    size = sum(parameter.numel() for parameter in model.parameters())
+    groups = len(set(model.statistics.given[:, 0].tolist()))
+    origin = notes["continued_from"]
+    start = f"continued from the weights {origin[:12]}" if origin else "trained from scratch"
+    bound = (
+        f"{found['bound']:.3f} nats per crystal (variational bound without its last term)"
+        if found
+        else "not measured: no crystals were held out"
+    )
+    elements = " ".join(SYMBOLS[number] for number in c.elements)
+    return f"""# Model card
+
+A symmetry-aware Bayesian flow network for crystals, {start} on {notes["dataset"]}:
+{notes["n_crystals"]} crystals, {notes["epochs_seen"]} epochs, {notes["steps"]} steps of at most
+{notes["batch_size"]} crystals, seed {notes["seed"]}, {notes["dtype"]}, {notes["device"]};
+{notes["date"]}.
+
+| | |
+|---|---|
+| parameters | {size} |
+| width, depth | {c.width}, {c.depth} |
+| symmetry, elements | {c.symmetry}, {c.elements_as} |
+| validation | {bound} |
+| data digest | {notes["data"]} |
+| symmbfn, torch | {notes["versions"]["symmbfn"]}, {notes["versions"]["torch"]} |
+
+**Made for.** Proposing crystals of the kind it was trained on, with a chosen space group:
+`symmbfn generate --weights FOLDER`. Requests are drawn from the {groups} space groups of the
+training set; other groups are refused. Elements: {elements}.
+
+**Not made for.** It does not know energies: what it proposes must be relaxed and judged before
+anyone believes in it. The weights are the averaged ones of the training, in half precision;
+`config.json` holds the configuration, the statistics of the data and these figures as JSON.
+"""
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("symmbfn", "torch", "numpy")}
