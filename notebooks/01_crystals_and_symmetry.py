@@ -623,6 +623,11 @@ plt.show()
 # The supplement was not at hand when this was written. Its table is the
 # one printed above if it follows from the same basis; we derived ours.
 # All numbers here are exact counts, without seeds or intervals.
+# The tables as a whole, checked by scripts:
+#
+# ```{claims} tables.*
+# :columns: name value unit n aim met
+# ```
 #
 # ## What can go wrong
 #
