@@ -64,6 +64,7 @@ def contact_sheet(crystals: list[Crystal], subtitle: str = "") -> Any:
     n_rows = max(1, -(-len(crystals) // COLUMNS))
     height = 2.72 * n_rows + 0.75
     figure = Figure(figsize=(2.3 * COLUMNS + 0.5, height), facecolor="white")
+    figure.set_layout_engine("none")  # whatever the style in use says: every place is given
     top = 1 - 0.28 / height
     title = "New crystals" if crystals else "No valid crystal"
     figure.text(0.022, top, title, size=16, weight="bold", va="center", color="#1d2430")

@@ -199,8 +199,9 @@ def _sized(picture: str, height: int) -> str:
 def _png(structure: Any) -> str:
     from matplotlib.figure import Figure as Canvas
 
+    canvas = Canvas(figsize=(3.2, 3.2), dpi=110)
     # the style's layout engine has nothing to arrange here, and warns of it
-    canvas = Canvas(figsize=(3.2, 3.2), dpi=110, layout="none")
+    canvas.set_layout_engine("none")
     draw_crystal(canvas.add_axes((0, 0, 1, 1)), structure)
     buffer = io.BytesIO()
     canvas.savefig(buffer, format="png")

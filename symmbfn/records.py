@@ -26,7 +26,7 @@ def record_of(crystal: Crystal) -> dict[str, Any]:
     """
     tables = symmetry_tables()
     group = crystal.space_group_number
-    record = {
+    record: dict[str, Any] = {
         "index": crystal.index,
         "seed": crystal.seed,
         "status": crystal.status,
