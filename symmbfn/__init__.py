@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from symmbfn.datasets.cache import EncodedDataset as EncodedDataset
     from symmbfn.datasets.cache import encode_dataset as encode_dataset
     from symmbfn.datasets.registry import load_dataset as load_dataset
-    from symmbfn.presets import ModelConfig as ModelConfig
     from symmbfn.model import SymmBFN as SymmBFN
+    from symmbfn.presets import ModelConfig as ModelConfig
     from symmbfn.sampling import generate as generate
 
 _HOMES = {
