@@ -42,7 +42,7 @@ class SamplerConfig:
     """
 
     solver: str = "ode2"
-    n_steps: int = 20
+    n_steps: int = 50
     start: float = 0.005
     has_projection: bool = True
     is_drawn: bool = False
@@ -57,7 +57,7 @@ class SamplerConfig:
 
 
 def preset_sampler(model: SymmBFN, **changes) -> SamplerConfig:
-    """The sampler that belongs to a model's preset: `ode2` with 20 steps, or the paper's."""
+    """The sampler that belongs to a model's preset: `ode2` with 50 steps, or the paper's."""
     if model.config.is_standardised:
         return replace(SamplerConfig(), **changes)
     paper = SamplerConfig("bfn", 100, start=1e-4, has_projection=False, is_drawn=True)
