@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from symmbfn.datasets.registry import load_dataset as load_dataset
     from symmbfn.model import SymmBFN as SymmBFN
     from symmbfn.presets import ModelConfig as ModelConfig
+    from symmbfn.records import read_crystals as read_crystals
     from symmbfn.sampling import generate as generate
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "generate": "sampling",
     "load_dataset": "datasets.registry",
     "parse_cif": "crystals.structure",
+    "read_crystals": "records",
     "reconstruct": "crystals.reconstruction",
     "space_group_numbers": "crystals.symmetry",
 }
