@@ -248,7 +248,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="numbers, symbols, crystal systems: 225,Fm-3m,cubic; default: as in training",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="default: the model's own, 20")
+    parser.add_argument("--steps", type=int, metavar="N", help="default: the model's own")
     parser.add_argument("--solver", help="bfn or ode2; default: the model's own")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")

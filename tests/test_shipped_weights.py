@@ -9,6 +9,7 @@ from safetensors import safe_open
 
 from symmbfn.checkpoints import CONFIG_FILE, WEIGHTS_FILE, file_digest, load_model
 from symmbfn.cli import main
+from symmbfn.sampling import preset_sampler
 
 FOLDER = Path(str(files("symmbfn") / "weights"))
 NAMES = ("default", "paper")
@@ -31,6 +32,8 @@ def test_default_weights_make_a_few_crystals(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(["generate", "--n", "8", "--space-group", "225,62", "--out", str(out)]) == 0
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["settings"]["solver"] == "ode2" and summary["settings"]["n_steps"] == 20
+    sampler = preset_sampler(load_model("default"))
+    assert summary["settings"]["solver"] == sampler.solver == "ode2"
+    assert summary["settings"]["n_steps"] == sampler.n_steps
     assert summary["statuses"]["ok"] >= 6
     assert summary["rates"]["asked_space_group_found"]["count"] >= 5
