@@ -233,11 +233,11 @@ def distances_of(
                 n=sum(map(len, crowds)),
                 seed=[*options.seeds],
                 interval=(
-                    round(max(0.0, mean - 1.96 * error[i]), 4),
-                    round(mean + 1.96 * error[i], 4),
+                    round(float(max(0.0, mean - 1.96 * error[i])), 4),
+                    round(float(mean + 1.96 * error[i]), 4),
                 ),
                 aim=f"inside floor mean + 2 sd, {limits[i]:.4f}" if is_judged else None,
-                met=mean <= limits[i] if is_judged else None,
+                met=bool(mean <= limits[i]) if is_judged else None,
                 note=f"Mean over seeds of {meaning[suffix]} ({sizes} of {len(seeds[0])} requests "
                 f"each) against mp_20 {options.reference} (all rows at hand): {by_seed}; interval "
                 f"from the bootstrap deviation. Floor {draws[:, i].mean():.4f}, sd "

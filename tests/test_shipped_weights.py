@@ -12,7 +12,10 @@ from symmbfn.cli import main
 from symmbfn.sampling import preset_sampler
 
 FOLDER = Path(str(files("symmbfn") / "weights"))
-NAMES = ("default", "paper")
+NAMES = (
+    "default",
+    *sorted({path.parent.name for path in FOLDER.glob(f"*/{CONFIG_FILE}")} - {"default"}),
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
