@@ -7,6 +7,7 @@ given: the space group, the number of sites, and with slots the number of elemen
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,6 +102,17 @@ class SymmBFN(nn.Module):
     Source: Ruple et al. 2026, "Symmetry-aware Bayesian flow networks"; default preset ours.
     """
 
+    coords_mean: Tensor
+    coords_std: Tensor
+    lattice_mean: Tensor
+    lattice_std: Tensor
+    radius: Tensor
+    multiplicity: Tensor
+    group_features: Tensor
+    rotations: Tensor
+    translations: Tensor
+    n_operations: Tensor
+
     def __init__(self, config: ModelConfig, statistics: Statistics):
         super().__init__()
         self.config, self.statistics = config, statistics
@@ -108,7 +120,7 @@ class SymmBFN(nn.Module):
         tables = symmetry_tables()
         for name in ("coords_mean", "coords_std", "lattice_mean", "lattice_std"):
             self.register_buffer(name, getattr(statistics, name), persistent=False)
-        self.schedules = {
+        self.schedules: dict[str, Any] = {
             "lattice": ContinuousSchedule(c.sigma1_lattice),
             "coords": ContinuousSchedule(
                 min(c.sigma1_coords / float(statistics.coords_std.mean()), 0.5)
@@ -162,10 +174,9 @@ class SymmBFN(nn.Module):
             is_modulated=c.is_modulated,
         )
         self.write_coords = nn.Linear(width, 3)
-        self.write_lattice = nn.Sequential(
-            nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, 6)
-        )
-        for last in (self.write_coords, self.write_lattice[-1]):
+        hidden, write_k = nn.Linear(2 * width, width), nn.Linear(width, 6)
+        self.write_lattice = nn.Sequential(hidden, nn.SiLU(), write_k)
+        for last in (self.write_coords, write_k):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
@@ -341,13 +352,13 @@ class SymmBFN(nn.Module):
             "lattice": self.write_lattice(pooled).float() * given.lattice_free,
         }
         logits = {}
-        if self.config.elements_as == "slots":
+        if reading.slots is not None:
             logits["elements"], logits["pointers"] = self.slots.logits(
                 h, vector, reading.slots, reading.theta["pointers"], reading.atoms * real
             )
         else:
             logits["elements"] = self.elements.logits(h)
-        if self.config.symmetry == "letters":
+        if reading.positions is not None:
             logits["letters"] = self.letters.logits(h, reading.positions, given.rows)
         else:
             logits["axes"] = self.axes.logits(h).unflatten(-1, (15, 13))
@@ -376,10 +387,10 @@ class SymmBFN(nn.Module):
         x = self.fractional(best["coords"].clamp(-5, 5))
         if c.is_standardised:
             x = x.clamp(CHART_END - 1.15, CHART_END + 0.15)
-        state = {}
+        scaled = {}
         for name in self.continuous:
             gamma = _expand(self.schedules[name].gamma(t), mean[name])
-            state[name] = mean[name] / gamma.sqrt().clamp_min(1e-2)
+            scaled[name] = mean[name] / gamma.sqrt().clamp_min(1e-2)
 
         slots = positions = None
         if c.elements_as == "slots":
@@ -396,7 +407,7 @@ class SymmBFN(nn.Module):
             theta=theta,
             channels=channels,
             mean=mean,
-            state=state,
+            state=scaled,
             best={"coords": best["coords"].clamp(-5, 5), "lattice": best["lattice"]},
             x=x,
             k=self.lattice_k(best["lattice"].clamp(-5, 5), given).float(),
@@ -414,11 +425,11 @@ class SymmBFN(nn.Module):
         """Elements, symmetry and coordinates of the sites; and the elements of the crystal."""
         c, real = self.config, given.is_site
         of_crystal = None
-        if c.elements_as == "slots":
+        if reading.slots is not None:
             elements, of_crystal = self.slots.embed(reading.slots, *reading.channels["pointers"])
         else:
             elements = self.elements.embed(reading.theta["elements"])
-        if c.symmetry == "letters":
+        if reading.positions is not None:
             letters = reading.channels["letters"]
             symmetry = self.letters.embed(reading.positions, *letters, real)
         else:

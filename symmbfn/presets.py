@@ -5,6 +5,7 @@ the recommended one.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,12 @@ class ModelConfig:
                 raise ValueError(f"weights must name {name!r}, got {self.weights}")
 
 
-def default_config(elements: tuple[int, ...], **changes) -> ModelConfig:
+def default_config(elements: tuple[int, ...], **changes: Any) -> ModelConfig:
     """The recommended model (method.md 11), `changes` by keyword."""
     return replace(ModelConfig(elements=elements), **changes)
 
 
-def paper_config(**changes) -> ModelConfig:
+def paper_config(**changes: Any) -> ModelConfig:
     """The model of the paper as method.md 11 defines it: K = 94, 15 x 13 axes, noise target.
 
     Source: Methods; weights and accuracies from the authors' README.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -56,7 +57,7 @@ class SamplerConfig:
             raise ValueError(f"start must lie in (0, 1), got {self.start}")
 
 
-def preset_sampler(model: SymmBFN, **changes) -> SamplerConfig:
+def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
     """The sampler that belongs to a model's preset: `ode2` with 50 steps, or the paper's."""
     if model.config.is_standardised:
         return replace(SamplerConfig(), **changes)
@@ -98,7 +99,7 @@ def sample(
     times = grid.to(given.is_site.device)
     beliefs = model.prior(given, float(times[0]), _noise(model, given, seed, index, PRIOR_STEP))
     ones = torch.ones(len(index), device=given.is_site.device)
-    previous = earlier = None
+    previous: Variables | None = None
     for step in range(1, len(times)):
         s, t = times[step - 1], times[step]
         estimates = confine(model, predict(beliefs, given, ones * s, previous), given)
@@ -111,7 +112,7 @@ def sample(
             schedule = model.schedules[name]
             gammas = [schedule.gamma(u) for u in (times[max(step - 2, 0)], s, t)]
             if sampler.solver == "ode2":
-                before = None if earlier is None else earlier.continuous[name]
+                before = None if previous is None else previous.continuous[name]
                 mu = solvers.continuous_step_second_order(mu, x_hat, before, tuple(gammas))
             else:
                 eta = solvers.ancestral_eta(schedule(s)[0], schedule(t)[0])
@@ -130,7 +131,7 @@ def sample(
                 eta = solvers.ancestral_eta(beta_s, beta_t)
             xi = noise.categorical.get(name, torch.zeros_like(z))
             logits[name] = solvers.categorical_step(z, e, beta_s, beta_t, eta, xi).float()
-        beliefs, previous, earlier = Variables(mean, logits), estimates, estimates
+        beliefs, previous = Variables(mean, logits), estimates
     estimates = confine(model, predict(beliefs, given, ones, previous), given)
     return project_settled(model, estimates, given) if sampler.has_projection else estimates
 

@@ -49,6 +49,8 @@ class WyckoffPositions(nn.Module):
     Source: ours.
     """
 
+    geometry: Tensor
+
     def __init__(self, width: int, features: int = 96, log_prior: Float[Tensor, "P"] | None = None):
         super().__init__()
         self.register_buffer("geometry", position_geometry(), persistent=False)

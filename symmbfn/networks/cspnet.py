@@ -1,5 +1,7 @@
 """CSPNet on dense, padded batches: message passing on the complete graph of a crystal's sites."""
 
+from typing import cast
+
 import torch
 from torch import nn
 
@@ -119,7 +121,7 @@ class CSPNet(nn.Module):
             edges = silu(self.compress(edges))
         weight = is_site.to(h.dtype)
         weight = (weight / weight.sum(-1, keepdim=True))[:, None, :, None]
-        for layer in self.layers:
+        for layer in cast(list[Layer], self.layers):
             h_norm, gate = layer.normalised(h, vector[:, None])
             m = layer.receiver(h_norm)[:, :, None] + layer.sender(h_norm)[:, None]
             m = silu(m + layer.edge(edges))

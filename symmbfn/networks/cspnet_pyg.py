@@ -1,17 +1,19 @@
 """The same CSPNet in PyTorch Geometric: the readable reference and the timing baseline."""
 
+from typing import cast
+
 import torch
 from torch import nn
 from torch_geometric.utils import scatter
 
 from symmbfn._shapes import Float, Int, Tensor
-from symmbfn.networks.cspnet import CSPNet
+from symmbfn.networks.cspnet import CSPNet, Layer
 
 
 class CSPNetPyG(CSPNet):
     """CSPNet over an edge list; loads the dense network's weights and equals it to 1e-5."""
 
-    def forward(
+    def forward(  # type: ignore[override]  # an edge list is what this form is about
         self,
         sites: Float[Tensor, "M F"],
         graph: Float[Tensor, "B G"],
@@ -34,7 +36,7 @@ class CSPNetPyG(CSPNet):
         if self.compress is not None:
             edges = silu(self.compress(edges))
         i, j = edge_index
-        for layer in self.layers:
+        for layer in cast(list[Layer], self.layers):
             h_norm, gate = layer.normalised(h, vector[batch])
             pair = torch.cat([h_norm[i], h_norm[j], edges], dim=-1)
             first = torch.cat(
