@@ -29,7 +29,7 @@ def test_rows_are_the_positions_of_the_group() -> None:
         mine = rows[number - 1][is_position[number - 1]].tolist()
         assert mine == list(range(expected.start, expected.stop))
     # padding points to a row of the same group and never out of the table
-    first = torch.from_numpy(symmetry_tables().position_start[:-1]).long()
+    first = torch.tensor(symmetry_tables().position_start[:-1]).long()
     assert (rows[~is_position] == first[:, None].expand_as(rows)[~is_position]).all()
 
 
