@@ -208,7 +208,7 @@ def draw_again(model: SymmBFN, dataset: EncodedDataset, seed: int) -> torch.Tens
                 if crystal.status == "ok":
                     mine = crystal.to_pymatgen(primitive=True)
                     for j in twins[i].nonzero().flatten().tolist():
-                        matches[draw, i, j] = matcher.fit(real[j], mine)
+                        matches[draw, i, j] = bool(matcher.fit(real[j], mine))
     return matches
 
 
