@@ -79,9 +79,13 @@ def learning_rate_factor(step: int, progress: float, config: TrainingConfig) -> 
 def stratified_times(
     n: int, min_t: float, generator: torch.Generator, device: torch.device
 ) -> Float[Tensor, "B"]:
-    """One time in each of n equal parts of (min_t, 1): low variance over a batch."""
+    """One time in each of n equal parts of (min_t, 1), in random order: low variance over a batch.
+
+    The order matters: a batch that mixes sizes is sorted by them.
+    """
     u = torch.rand(n, generator=generator, device=device)
-    return min_t + (1 - min_t) * (torch.arange(n, device=device) + u) / n
+    part = torch.randperm(n, generator=generator, device=device)
+    return min_t + (1 - min_t) * (part + u) / n
 
 
 def draw_noise(

@@ -74,9 +74,12 @@ def test_times_are_one_in_each_equal_part() -> None:
     generator = torch.Generator().manual_seed(0)
     draws = torch.stack([stratified_times(8, 0.2, generator, CPU) for _ in range(500)])
     edges = 0.2 + 0.8 * torch.arange(9) / 8
-    assert ((draws >= edges[:-1]) & (draws <= edges[1:])).all()
+    ordered = draws.sort(dim=1).values
+    assert ((ordered >= edges[:-1]) & (ordered <= edges[1:])).all()
     middle = (edges[:-1] + edges[1:]) / 2
-    torch.testing.assert_close(draws.mean(0), middle, rtol=0, atol=0.007)
+    torch.testing.assert_close(ordered.mean(0), middle, rtol=0, atol=0.007)
+    # a crystal's row in the batch, which may follow its size, says nothing about its time
+    torch.testing.assert_close(draws.mean(0), torch.full((8,), 0.6), rtol=0, atol=0.05)
     # the mean over a batch varies far less than that of independent times
     assert draws.mean(1).std() < 0.8 / math.sqrt(12) / math.sqrt(8) / 4
 
