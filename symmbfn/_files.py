@@ -15,8 +15,9 @@ def whole_file(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
 
     Args:
         path: the file to write; missing parent folders are made.
-        is_durable: wait for the disk, milliseconds a file; without it a power cut may empty
-            a file, which only those may do that are made again from others.
+        is_durable: wait until the file and its name are on the disk, milliseconds a file;
+            without it a power cut may empty a file, so that is for those alone whose size is
+            checked and which are made again from others.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -25,15 +26,27 @@ def whole_file(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
     try:
         yield part
         if is_durable:
-            with part.open("rb") as file:
+            with part.open("rb+") as file:  # Windows lets only writers wait
                 os.fsync(file.fileno())
         # mkstemp makes files private; a cache or a result is as readable as any new file
         umask = os.umask(0)
         os.umask(umask)
         part.chmod(0o666 & ~umask)
         os.replace(part, path)
+        if is_durable:
+            _keep_names(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _keep_names(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; Windows cannot open a folder."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_whole(path: Path, content: str | bytes, *, is_durable: bool = True) -> None:

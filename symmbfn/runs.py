@@ -6,11 +6,11 @@ crystals depend on the manifest alone: batches are planned from it, not from wha
 """
 
 import json
-import os
 import platform
 import shutil
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,7 @@ from symmbfn.evaluation.intervals import wilson_interval
 from symmbfn.evaluation.validity import CONTACT_RATIO
 from symmbfn.manifests import MANIFEST, only_process, open_folder
 from symmbfn.model import SymmBFN
-from symmbfn.records import crystals_of, lines_of, read_crystals, read_records, record_of
+from symmbfn.records import lines_of, read_crystals, read_records, record_of
 from symmbfn.sampling import (
     SamplerConfig,
     check_request,
@@ -205,15 +205,7 @@ def _finish(folder: Path, settings: RunSettings) -> dict[str, Any]:
     """Write whatever is missing beside the records; returns the summary."""
     if not (folder / STRUCTURES).is_file():
         _write_extxyz(folder, settings)
-    there = set(os.listdir(folder / CIFS)) if (folder / CIFS).is_dir() else set()
-    missing = [
-        record
-        for record in read_records(folder)
-        if record["status"] == "ok"
-        and cif_name(record["index"], record["formula"], record["space_group_number"], settings.n)
-        not in there
-    ]
-    _write_cifs(folder, crystals_of(missing), settings)
+    _write_cifs(folder, read_crystals(folder), settings)
     if not (folder / SUMMARY).is_file():
         write_whole(folder / SUMMARY, json.dumps(_summary(folder), indent=1) + "\n")
     shutil.rmtree(folder / PARTS, ignore_errors=True)
@@ -236,15 +228,15 @@ def _write_extxyz(folder: Path, settings: RunSettings) -> None:
                 write_extxyz(file, atoms)
 
 
-def _write_cifs(folder: Path, crystals: list[Crystal], settings: RunSettings) -> None:
-    """One file for each valid crystal."""
+def _write_cifs(folder: Path, crystals: Iterable[Crystal], settings: RunSettings) -> None:
+    """One file for each valid crystal, where it is missing or not as long as it should be."""
     for crystal in crystals:
         if crystal.status == "ok":
             group = crystal.space_group_number
-            name = cif_name(crystal.index, crystal.formula, group, settings.n)
-            write_whole(
-                folder / CIFS / name, crystal.to_cif(primitive=settings.primitive), is_durable=False
-            )
+            path = folder / CIFS / cif_name(crystal.index, crystal.formula, group, settings.n)
+            text = crystal.to_cif(primitive=settings.primitive).encode()
+            if not (path.is_file() and path.stat().st_size == len(text)):
+                write_whole(path, text, is_durable=False)
 
 
 def cif_name(index: int, formula: str, space_group_number: int, n: int) -> str:

@@ -94,6 +94,19 @@ def test_what_was_deleted_is_made_from_the_records(
     assert content(whole) == before
 
 
+def test_a_cif_that_a_power_cut_emptied_is_made_again(
+    whole: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CIFs do not wait for the disk: the name of one may outlive its content."""
+    monkeypatch.setattr(runs, "generate_indices", pytest.fail)
+    before = content(whole)
+    emptied, cut, *_ = sorted((whole / "cif").iterdir())
+    emptied.write_bytes(b"")
+    cut.write_bytes(cut.read_bytes()[:100])
+    generate_run(whole, weights=str(tiny_weights), **REQUEST)
+    assert content(whole) == before
+
+
 @pytest.mark.parametrize("n_batches", [0, 1, 4])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(
     n_batches: int,

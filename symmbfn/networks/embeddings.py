@@ -9,6 +9,9 @@ from symmbfn._shapes import Bool, Float, Tensor
 IMAGE_CENTRES = torch.linspace(0.3, 6.0, 14)  # angstrom
 CONTACT_CENTRES = torch.linspace(0.3, 2.0, 12)  # in sums of covalent radii
 N_IMAGE_FEATURES = 2 * (6 + 14 + 12) + 12
+RESOLUTION = 1e-3  # angstrom; images closer in distance than this are taken in order
+HALF_CELL = 0.5 + 1e-4  # fractional; on the half cell itself rounding would choose the side
+HIDDEN = 100.0  # angstrom
 
 
 def time_features(t: Float[Tensor, "B"], n_frequencies: int = 16) -> Float[Tensor, "B F"]:
@@ -65,7 +68,9 @@ def image_features(
     For every ordered pair (i = j included) and every operation g of the space group the vector
     v = g x_j - x_i is reduced to its nearest lattice image; the two shortest enter with vector,
     direction and radial basis, all of them with a pooled radial basis. Distances appear in
-    angstrom and in sums of covalent radii.
+    angstrom and in sums of covalent radii. Around special positions many images are equally
+    near: of these the first operations count, so that rounding decides nothing. The geometry is
+    float32 under autocast too.
 
     Args:
         x: fractional coordinates.
@@ -80,35 +85,46 @@ def image_features(
 
     Source: ours.
     """
+    with torch.autocast(x.device.type, enabled=False):
+        return _image_features(x, metric, rotations, translations, is_operation, radius)
+
+
+def _image_features(
+    x: Tensor,
+    metric: Tensor,
+    rotations: Tensor,
+    translations: Tensor,
+    is_operation: Tensor,
+    radius: Tensor,
+) -> Tensor:
     b, n, _ = x.shape
+    if rotations.shape[1] == 1:  # two images are read: the second is a hidden one
+        rotations, translations = rotations.repeat(1, 2, 1, 1), translations.repeat(1, 2, 1)
+        is_operation = torch.nn.functional.pad(is_operation, (0, 1))
     images = torch.einsum("boxy,bny->bnox", rotations, x) + translations[:, None]
     v = images[:, None] - x[:, :, None, None]  # (B, N_i, N_j, O, 3)
-    v = v - v.round()
-    g = metric[:, None, None, None]
+    v = v - (v + HALF_CELL).floor()
     gv = torch.einsum("bxy,bijoy->bijox", metric, v)
     squared = (v * gv).sum(-1)
     # The wrapped vector need not be the shortest in a skewed cell: try one flip along each axis.
-    diagonal = g.diagonal(dim1=-2, dim2=-1)
-    flipped = squared[..., None] - 2 * gv.abs() + diagonal
-    best, axis = flipped.min(-1)
-    flips = best < squared
-    squared = torch.minimum(squared, best).clamp_min(0)
+    gain = 2 * gv.abs() - metric.diagonal(dim1=-2, dim2=-1)[:, None, None, None]
+    axis = _in_order(-gain).argmin(-1)
+    gain = gain.gather(-1, axis[..., None]).squeeze(-1)
+    flips = gain > RESOLUTION
     own = torch.eye(n, dtype=torch.bool, device=x.device)[None, :, :, None]
     identity = torch.arange(rotations.shape[1], device=x.device) == 0
     hidden = (own & identity) | ~is_operation[:, None, None]
-    squared = squared.masked_fill(hidden, 1e4)
-    distance = squared.sqrt()
+    distance = (squared - gain * flips).clamp_min(0).sqrt().masked_fill(hidden, HIDDEN)
     radii = (radius[:, :, None] + radius[:, None])[..., None]
-    scaled = distance / radii
-    pooled = torch.log1p(gaussian_basis(scaled, CONTACT_CENTRES).sum(-2))
-    nearest, index = distance.topk(min(2, distance.shape[-1]), dim=-1, largest=False)
-    if nearest.shape[-1] == 1:
-        nearest, index = nearest.expand(b, n, n, 2), index.expand(b, n, n, 2)
+    pooled = torch.log1p(gaussian_basis(distance / radii, CONTACT_CENTRES).sum(-2))
+    index = _in_order(distance).topk(2, dim=-1, largest=False).indices
+    nearest = distance.gather(-1, index)
     vector = v.gather(-2, index[..., None].expand(b, n, n, 2, 3))
     flip = (
         torch.nn.functional.one_hot(axis.gather(-1, index), 3) * flips.gather(-1, index)[..., None]
     )
     vector = vector - flip * torch.where(vector < 0, -1.0, 1.0)
+    vector = vector * (nearest < HIDDEN)[..., None]
     features = [
         vector.flatten(-2),
         (vector / (nearest[..., None] / nearest.new_tensor(5.0) + 0.1)).flatten(-2),
@@ -117,3 +133,9 @@ def image_features(
         pooled,
     ]
     return torch.cat(features, dim=-1)
+
+
+def _in_order(value: Float[Tensor, "*X O"]) -> Float[Tensor, "*X O"]:
+    """Values in units of the resolution, rounded; equal ones rank by their place."""
+    place = torch.arange(value.shape[-1], device=value.device) / value.shape[-1]
+    return (value / RESOLUTION).round() + 0.9 * place

@@ -10,6 +10,7 @@ from symmbfn.networks.embeddings import (
     CONTACT_CENTRES,
     IMAGE_CENTRES,
     N_IMAGE_FEATURES,
+    RESOLUTION,
     gaussian_basis,
     image_features,
     pair_phases,
@@ -90,7 +91,7 @@ def test_the_two_nearest_images_are_those_of_a_search(group: int, cell) -> None:
     expected = np.take_along_axis(distance, order, -1)
     is_pair = np.isfinite(expected)
     got = found[..., :6].reshape(len(x), len(x), 2, 3)[..., :n_images, :]
-    np.testing.assert_allclose(lengths(got, cell)[is_pair], expected[is_pair], atol=2e-5)
+    np.testing.assert_allclose(lengths(got, cell)[is_pair], expected[is_pair], atol=RESOLUTION)
     # between different sites in general places no two images are equally far: vectors agree too
     different = ~np.eye(len(x), dtype=bool)
     expected_vectors = np.take_along_axis(vector, order[..., None], -2)
@@ -113,8 +114,9 @@ def test_radial_features_follow_from_the_distances(group: int, cell) -> None:
     radial = found[..., 12:40].reshape(4, 4, 2, 14)[..., :n_images, :]
     contact = found[..., 40:64].reshape(4, 4, 2, 12)[..., :n_images, :]
     pooled = np.log1p(basis(distance / scale, CONTACT_CENTRES).sum(-2))
-    np.testing.assert_allclose(radial, basis(nearest, IMAGE_CENTRES), atol=1e-4)
-    np.testing.assert_allclose(contact, basis(nearest / scale, CONTACT_CENTRES), atol=1e-4)
+    # the second nearest may be one that is as near within the resolution
+    np.testing.assert_allclose(radial, basis(nearest, IMAGE_CENTRES), atol=2 * RESOLUTION)
+    np.testing.assert_allclose(contact, basis(nearest / scale, CONTACT_CENTRES), atol=1e-2)
     np.testing.assert_allclose(found[..., 64:], pooled, atol=1e-4)
     assert found.shape[-1] == N_IMAGE_FEATURES
 
@@ -153,21 +155,12 @@ def test_lattice_shifts_of_the_whole_crystal_change_nothing() -> None:
     )
 
 
-HIDDEN_VECTOR = pytest.mark.xfail(
-    strict=True, reason="with fewer than two other images the vector of a hidden one is shown"
-)
-
-
-@pytest.mark.parametrize(
-    ("group", "cell"),
-    [pytest.param(*case, marks=HIDDEN_VECTOR) if case[0] <= 2 else case for case in CELLS],
-)
+@pytest.mark.parametrize(("group", "cell"), CELLS)
 def test_padded_operations_change_nothing(group: int, cell) -> None:
     x = sites()
     np.testing.assert_array_equal(features(x, group, cell, 7), features(x, group, cell))
 
 
-@pytest.mark.xfail(strict=True, reason="equally near images are ranked by rounding errors")
 @pytest.mark.parametrize(
     ("group", "cell", "x"),
     [
@@ -225,3 +218,10 @@ def test_the_radial_basis_peaks_at_its_centres() -> None:
     torch.testing.assert_close(values.diagonal(), torch.ones(14))
     # one spacing away a function has fallen to exp(-1/2)
     torch.testing.assert_close(values.diagonal(1), torch.full((13,), np.exp(-0.5).item()))
+
+
+def test_autocast_does_not_coarsen_the_geometry() -> None:
+    x = sites()
+    plain = features(x, *CELLS[2])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        np.testing.assert_array_equal(features(x, *CELLS[2]), plain)
