@@ -8,7 +8,7 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -102,6 +102,38 @@ def claims(pattern: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
     """Return the claims whose name matches a shell pattern such as "generate.default.*"."""
     entries = (entry for path in sorted(folder.glob("*.json")) for entry in _entries(path))
     return [entry for entry in entries if fnmatchcase(entry["name"], pattern)]
+
+
+def claims_table(rows: Mapping[str, str], folder: Path = RESULTS) -> str:
+    """Text of claims for a chapter, one line each and 75 characters wide.
+
+    What nobody measured keeps its line and says so: a gap that closes up would put the next
+    value under a wrong name.
+
+    Args:
+        rows: label, of at most 24 characters -> name of a claim.
+        folder: the repository's `results/`.
+    """
+    found = {entry["name"]: entry for entry in claims("*", folder)}
+    lines = [f"{'':<25}{'value':<16}{'95 % interval':<17}{'n':<6}{'seed':<8}met"]
+    for label, name in rows.items():
+        if name not in found:
+            lines.append(f"{label:<25}not measured yet")
+            continue
+        entry = found[name]
+        value = f"{_digits(entry['value'])} {entry['unit']}"
+        interval = " to ".join(_digits(end) for end in entry["interval"] or ()) or "-"
+        seeds = entry["seed"] if isinstance(entry["seed"], list) else [entry["seed"]]
+        seed = ", ".join("-" if value is None else str(value) for value in seeds)
+        n = "-" if entry["n"] is None else str(entry["n"])
+        met = {True: "yes", False: "no", None: "-"}[entry["met"]]
+        lines.append(f"{label:<25}{value:<15} {interval:<17}{n:<6}{seed:<8}{met}")
+    return "\n".join(lines)
+
+
+def _digits(value: float | int | str) -> str:
+    """Four significant digits, as in the book's tables."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from symmbfn import results
-from symmbfn.results import Claim, claim, claims, record
+from symmbfn.results import Claim, claim, claims, claims_table, record
 
 # what every reader of a figure may ask for
 KEYS = {"name", "value", "unit", "n", "seed", "interval", "aim", "met"}
@@ -40,6 +40,24 @@ def test_unknown_and_unfit_claims_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not finite"):
         record("a", [Claim("x.rate", float("nan"), "make")], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_table_keeps_the_line_of_what_was_not_measured(tmp_path: Path) -> None:
+    mine = Claim("x.mine", 84.9333, "make", unit="%", n=3000, seed=[0, 1, 2], met=False, aim="85")
+    other = Claim("x.other", 3, "make", interval=(0.05, 12.3456), aim="all", met=True)
+    record("a", [mine, other], tmp_path)
+    rows = {"paper": "x.paper", "mine": "x.mine", "other": "x.other"}
+    lines = claims_table(rows, tmp_path).splitlines()
+    assert lines[0].split() == ["value", "95", "%", "interval", "n", "seed", "met"]
+    assert lines[1].split() == ["paper", "not", "measured", "yet"]
+    assert lines[2].split() == ["mine", "84.93", "%", "-", "3000", "0,", "1,", "2", "no"]
+    assert lines[3].split() == ["other", "3", "0.05", "to", "12.35", "-", "-", "yes"]
+
+
+def test_a_table_of_measurements_of_models_fits_a_page() -> None:
+    of_models = [*claims("floor.*"), *claims("generate.*"), *claims("overfit_64.*")]
+    rows = {str(row): entry["name"] for row, entry in enumerate(of_models)}
+    assert max(map(len, claims_table(rows).splitlines())) <= 75
 
 
 def stored_claims() -> list[dict]:
