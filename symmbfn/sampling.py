@@ -1,5 +1,6 @@
 """New crystals: draw what is given, sharpen the beliefs step by step, decode and rebuild."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,12 @@ from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import space_group_numbers
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES, bucket_of, n_operations
 from symmbfn.flows import categorical, solvers
-from symmbfn.flows.schedules import log_snr_grid, uniform_grid
+from symmbfn.flows.schedules import (
+    CategoricalSchedule,
+    ContinuousSchedule,
+    log_snr_grid,
+    uniform_grid,
+)
 from symmbfn.model import Given, SymmBFN, Variables
 from symmbfn.noise import normal, uniform
 
@@ -33,9 +39,13 @@ class SamplerConfig:
     """How beliefs are taken from t = 0 to t = 1.
 
     Attributes:
-        solver: "bfn", the ancestral sampler of the paper, or "ode2": second order without
-            noise for lattice and coordinates, noise-free sampled classes.
+        solver: "bfn", first order on a uniform grid, or "ode2", second order without noise for
+            lattice and coordinates on a grid uniform in the half log-SNR.
         n_steps: number of steps; one more network call gives the final estimate.
+        eta: share of fresh noise in a first-order step, in [0, 1]; 0 is the probability-flow ODE,
+            1 redraws the beliefs from the flow. None: the ancestral share of the paper for
+            "bfn"; 0 for "ode2", where it concerns the classes only.
+        has_expected_classes: probabilities enter the update instead of one class drawn from them.
         start: first time; the model's average crystal stands for what came before.
         has_projection: coordinates of settled letters are moved onto their locus.
         is_drawn: final classes are drawn from their probabilities, as published, instead of
@@ -44,6 +54,8 @@ class SamplerConfig:
 
     solver: str = "ode2"
     n_steps: int = 50
+    eta: float | None = None
+    has_expected_classes: bool = False
     start: float = 0.005
     has_projection: bool = True
     is_drawn: bool = False
@@ -53,8 +65,21 @@ class SamplerConfig:
             raise ValueError(f"solver must be one of {SOLVERS}, got {self.solver!r}")
         if not (isinstance(self.n_steps, int) and self.n_steps >= 1):
             raise ValueError(f"steps must be a whole number of at least 1, got {self.n_steps!r}")
+        if self.eta is not None and not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
         if not 0 < self.start < 1:
             raise ValueError(f"start must lie in (0, 1), got {self.start}")
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether a step adds fresh noise."""
+        return self.solver == "bfn" if self.eta is None else self.eta > 0
+
+    def noise_share(self, accuracy_s: Tensor, accuracy_t: Tensor) -> Tensor:
+        """Share of fresh noise in a step from one accuracy to the next."""
+        if self.eta is None and self.solver == "bfn":
+            return solvers.ancestral_eta(accuracy_s, accuracy_t)
+        return torch.full_like(accuracy_t, self.eta or 0.0)
 
 
 def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
@@ -92,48 +117,109 @@ def sample(
     Source: Methods, "Sampling"; the other solvers as in `flows.solvers`.
     """
     predict = predict or model
-    if sampler.solver == "ode2":
-        grid = log_snr_grid(sampler.n_steps, model.schedules["coords"], sampler.start)
-    else:
-        grid = uniform_grid(sampler.n_steps).clamp_min(sampler.start)
-    times = grid.to(given.is_site.device)
-    beliefs = model.prior(given, float(times[0]), _noise(model, given, seed, index, PRIOR_STEP))
+    times = time_grid(model, sampler).to(given.is_site.device)
     ones = torch.ones(len(index), device=given.is_site.device)
+
+    def estimate(beliefs: Variables, t: Tensor, previous: Variables | None) -> Variables:
+        estimates = confine(model, predict(beliefs, given, ones * t, previous), given)
+        return project_settled(model, estimates, given) if sampler.has_projection else estimates
+
+    beliefs = model.prior(given, float(times[0]), _noise(model, given, seed, index, PRIOR_STEP))
     previous: Variables | None = None
     for step in range(1, len(times)):
-        s, t = times[step - 1], times[step]
-        estimates = confine(model, predict(beliefs, given, ones * s, previous), given)
-        if sampler.has_projection:
-            estimates = project_settled(model, estimates, given)
-        noise = _noise(model, given, seed, index, step, is_ode=sampler.solver == "ode2")
-        mean = {}
+        instants = times[max(step - 2, 0)], times[step - 1], times[step]
+        estimates = estimate(beliefs, instants[1], previous)
+        noise = Variables({}, {})
+        if sampler.is_noisy:
+            noise = _noise(model, given, seed, index, step)
+        mean, logits = {}, {}
         for name in model.continuous:
-            mu, x_hat = beliefs.continuous[name], estimates.continuous[name]
-            schedule = model.schedules[name]
-            gammas = [schedule.gamma(u) for u in (times[max(step - 2, 0)], s, t)]
-            if sampler.solver == "ode2":
-                before = None if previous is None else previous.continuous[name]
-                mu = solvers.continuous_step_second_order(mu, x_hat, before, tuple(gammas))
-            else:
-                eta = solvers.ancestral_eta(schedule(s)[0], schedule(t)[0])
-                mu = solvers.continuous_step(
-                    mu, x_hat, gammas[1], gammas[2], eta, noise.continuous[name]
-                )
-            mean[name] = (mu * model.is_real(name, given)).float()
-        logits = {}
+            mu = continuous_update(
+                model.schedules[name],
+                beliefs.continuous[name],
+                estimates.continuous[name],
+                None if previous is None else previous.continuous[name],
+                instants,
+                sampler,
+                noise.continuous.get(name),
+            )
+            mean[name] = mu * model.is_real(name, given)
         for stream, name in enumerate(model.categorical):
-            z, log_p = beliefs.categorical[name], estimates.categorical[name]
-            u = _uniform_like(log_p, seed, index, step, 8 + stream)
-            e = categorical.sample_one_hot(log_p, u)
-            beta_s, beta_t = (model.schedules[name](u)[0].reshape(1) for u in (s, t))
-            eta = torch.zeros_like(beta_t)
-            if sampler.solver == "bfn":
-                eta = solvers.ancestral_eta(beta_s, beta_t)
-            xi = noise.categorical.get(name, torch.zeros_like(z))
-            logits[name] = solvers.categorical_step(z, e, beta_s, beta_t, eta, xi).float()
+            log_p = estimates.categorical[name]
+            if sampler.has_expected_classes:
+                e = log_p.exp()
+            else:
+                u = _uniform_like(log_p, seed, index, step, 8 + stream)
+                e = categorical.sample_one_hot(log_p, u)
+            logits[name] = categorical_update(
+                model.schedules[name],
+                beliefs.categorical[name],
+                e,
+                instants[1:],
+                sampler,
+                noise.categorical.get(name),
+            )
         beliefs, previous = Variables(mean, logits), estimates
-    estimates = confine(model, predict(beliefs, given, ones, previous), given)
-    return project_settled(model, estimates, given) if sampler.has_projection else estimates
+    return estimate(beliefs, times[-1], previous)
+
+
+def time_grid(model: SymmBFN, sampler: SamplerConfig) -> Float[Tensor, "S"]:
+    """Times of the network calls, shape (n_steps + 1,), from the sampler's start to 1."""
+    if sampler.solver == "ode2":
+        return log_snr_grid(sampler.n_steps, model.schedules["coords"], sampler.start)
+    return uniform_grid(sampler.n_steps).clamp_min(sampler.start)
+
+
+def continuous_update(
+    schedule: ContinuousSchedule,
+    mu: Float[Tensor, "*X"],
+    x_hat: Float[Tensor, "*X"],
+    x_hat_previous: Float[Tensor, "*X"] | None,
+    instants: tuple[Tensor, Tensor, Tensor],
+    sampler: SamplerConfig,
+    noise: Float[Tensor, "*X"] | None,
+) -> Float[Tensor, "*X"]:
+    """Mean of a continuous belief at the last of three instants.
+
+    Args:
+        schedule: of the variable.
+        mu: mean at the second instant.
+        x_hat, x_hat_previous: estimates at the second and, or None, at the first instant.
+        instants: times of the previous call, of this one and of the next.
+        sampler: solver and share of noise.
+        noise: standard normal; None for a sampler without it.
+    """
+    gamma_r, gamma_s, gamma_t = (schedule.gamma(u) for u in instants)
+    if sampler.solver == "ode2":
+        gammas = (gamma_r, gamma_s, gamma_t)
+        return solvers.continuous_step_second_order(mu, x_hat, x_hat_previous, gammas).float()
+    eta = sampler.noise_share(*(schedule(u)[0] for u in instants[1:]))
+    xi = torch.zeros_like(mu) if noise is None else noise
+    return solvers.continuous_step(mu, x_hat, gamma_s, gamma_t, eta, xi).float()
+
+
+def categorical_update(
+    schedule: CategoricalSchedule,
+    z: Float[Tensor, "*X K"],
+    e: Float[Tensor, "*X K"],
+    instants: tuple[Tensor, Tensor],
+    sampler: SamplerConfig,
+    noise: Float[Tensor, "*X K"] | None,
+) -> Float[Tensor, "*X K"]:
+    """Logits of a categorical belief at the second instant.
+
+    Args:
+        schedule: of the variable.
+        z: logits at the first instant.
+        e: the estimated class, one-hot, or the probabilities.
+        instants: times of this call and of the next.
+        sampler: share of noise.
+        noise: standard normal; None for a sampler without it.
+    """
+    beta_s, beta_t = (schedule(u)[0].reshape(1) for u in instants)
+    xi = torch.zeros_like(z) if noise is None else noise
+    eta = sampler.noise_share(beta_s, beta_t)
+    return solvers.categorical_step(z, e, beta_s, beta_t, eta, xi).float()
 
 
 def confine(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
@@ -267,11 +353,8 @@ def _noise(
     seed: int,
     index: Int[Tensor, "B"],
     step: int,
-    is_ode: bool = False,
 ) -> Variables:
-    """Standard normal noise of one step; nothing is drawn for a step without noise."""
-    if is_ode:
-        return Variables({}, {})
+    """Standard normal noise of one step."""
     names = [*model.continuous, *model.categorical]
     draws = {
         name: normal(seed, index, step * STREAMS_PER_STEP + stream, model.shape(name, given)[1:])
@@ -313,6 +396,11 @@ def draw_given(
     row = torch.searchsorted(count.cumsum(0), u * count.sum(), right=True)
     last = int(count.nonzero().max())
     return rows[row.clamp_max(last)]
+
+
+def groups_not_in_training(model: SymmBFN, space_group_number: tuple[int, ...] | None) -> list[int]:
+    """Those of the space groups that no training crystal has, in order; they are never drawn."""
+    return sorted({*(space_group_number or ())} - {*model.statistics.given[:, 0].tolist()})
 
 
 def generate_indices(
@@ -375,7 +463,10 @@ def generate(
     device: str = "auto",
     batch_size: int = 128,
 ) -> list[Crystal]:
-    """Generate n crystals; crystal i depends on (weights, settings, seed, i) alone.
+    """Generate n crystals; the noise of crystal i depends on (seed, i) alone.
+
+    So crystal i is the same in every request of these weights and settings, up to the rounding
+    of matrix products, which differs with the shape of the batch.
 
     Args:
         n: number of crystals, at least 1.
@@ -384,7 +475,7 @@ def generate(
         solver: "bfn" or "ode2"; None takes the preset's own.
         n_steps: sampling steps; None takes the preset's own.
         seed: of the request.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu" or "cuda"; a model stays where it is.
         batch_size: most crystals in one network call.
 
     Returns:
@@ -393,6 +484,7 @@ def generate(
 
     Raises:
         ValueError: for a value that cannot be met, naming it.
+        UserWarning: if some of the space groups never occur in the training data.
     """
     check_request(n, seed)
     model = (
@@ -401,6 +493,10 @@ def generate(
     changes = {"solver": solver, "n_steps": n_steps}
     sampler = preset_sampler(model, **{k: v for k, v in changes.items() if v is not None})
     groups = None if space_group_number is None else space_group_numbers(space_group_number)
+    if unknown := groups_not_in_training(model, groups):
+        warnings.warn(
+            f"never drawn, since no training crystal has them: space groups {unknown}", stacklevel=2
+        )
     crystals: list[Crystal] = []
     for batch in generate_indices(
         model,

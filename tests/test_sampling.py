@@ -84,11 +84,20 @@ def test_a_predictor_of_other_crystals_does_not() -> None:
     assert not StructureMatcher().fit(crystal.to_pymatgen(), references()[0].to_pymatgen())
 
 
+FAMILY = (
+    {"solver": "bfn", "n_steps": 10, "eta": 1.0},
+    {"solver": "bfn", "n_steps": 10, "eta": 0.4},
+    {"solver": "bfn", "n_steps": 10, "eta": 0.0, "start": 0.2},
+    {"solver": "bfn", "n_steps": 10, "has_expected_classes": True},
+    {"solver": "ode2", "n_steps": 6, "eta": 0.5},
+)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize(("solver", "n_steps"), SOLVERS)
-def test_beliefs_follow_the_flow_of_a_perfect_predictor(
-    preset: str, solver: str, n_steps: int
-) -> None:
+@pytest.mark.parametrize(
+    "changes", [*({"solver": a, "n_steps": n} for a, n in SOLVERS), *FAMILY], ids=str
+)
+def test_beliefs_follow_the_flow_of_a_perfect_predictor(preset: str, changes: dict) -> None:
     """At every call beliefs lie where the flow puts them: noise of unit variance about the data."""
     model = fresh_model(preset)
     rows = torch.full((300,), 15)
@@ -100,8 +109,9 @@ def test_beliefs_follow_the_flow_of_a_perfect_predictor(
         seen.append((beliefs, float(t[0])))
         return perfect(beliefs, given, t, previous)
 
-    sampler = preset_sampler(model, solver=solver, n_steps=n_steps)
+    sampler = preset_sampler(model, **changes)
     sample(model, given, sampler, seed=0, index=indices(300), predict=watched)
+    is_redrawn = sampler.solver == "bfn" and sampler.eta != 0
     for beliefs, t in seen[1:]:
         time = torch.tensor(t)
         for name in model.continuous:
@@ -109,7 +119,7 @@ def test_beliefs_follow_the_flow_of_a_perfect_predictor(
             off = beliefs.continuous[name] - gamma * data.continuous[name]
             real = model.is_real(name, given).expand_as(off)
             score = (off / torch.sqrt(gamma * (1 - gamma)))[real]
-            if solver == "bfn":
+            if is_redrawn:
                 assert score.std().item() == pytest.approx(1, abs=0.12)
             else:  # what the noise-free steps keep of the start, in which the data are unknown
                 assert score.abs().max() < 12
@@ -241,14 +251,7 @@ def by_index(model: SymmBFN, index: torch.Tensor, batch_size: int) -> dict[int, 
     return {crystal.index: crystal for part in parts for crystal in part}
 
 
-RANKED_BY_ROUNDING = pytest.mark.xfail(
-    strict=True, reason="equally near images are ranked by rounding errors"
-)
-
-
-@pytest.mark.parametrize(
-    ("has_images", "scale"), [(False, 0.05), pytest.param(True, 0.2, marks=RANKED_BY_ROUNDING)]
-)
+@pytest.mark.parametrize(("has_images", "scale"), [(False, 0.05), (True, 0.2)])
 def test_crystal_i_is_the_same_in_every_batch_and_order(has_images: bool, scale: float) -> None:
     model = shaken_model(scale=scale, has_images=has_images)
     whole = by_index(model, indices(24), 128)
@@ -308,6 +311,18 @@ def test_like_sizes_share_a_batch_and_every_row_is_in_one() -> None:
 def test_requests_that_cannot_be_met_are_refused_by_name(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         generate(arguments.pop("n"), weights=fresh_model(), **arguments)
+
+
+def test_a_share_of_noise_outside_0_and_1_is_refused() -> None:
+    with pytest.raises(ValueError, match="eta.*1.5"):
+        SamplerConfig(eta=1.5)
+
+
+def test_groups_that_are_never_drawn_are_told() -> None:
+    model = shaken_model()
+    with pytest.warns(UserWarning, match=r"space groups \[230\]"):
+        crystals = generate(2, weights=model, space_group_number=(225, 230), n_steps=1)
+    assert {crystal.space_group_number for crystal in crystals} == {225}
 
 
 def test_devices_are_checked() -> None:
