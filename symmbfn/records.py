@@ -17,12 +17,14 @@ from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 
 CHUNK = 1000
+FACTS_OF_STRUCTURE = ("found_space_group_number", "n_merged", "n_dropped")
 
 
 def record_of(crystal: Crystal) -> dict[str, Any]:
     """Everything of a crystal in JSON types; null where there is no structure.
 
-    `lattice_k` and the coordinates of `sites` are exact, the other numbers are rounded.
+    The keys are those of `Crystal`, where they are explained. `lattice_k` and the coordinates
+    of `sites` are exact, the other numbers are rounded.
     """
     tables = symmetry_tables()
     group = crystal.space_group_number
@@ -37,6 +39,8 @@ def record_of(crystal: Crystal) -> dict[str, Any]:
         "found_space_group_number": crystal.found_space_group_number,
         "letters": list(crystal.letters),
         "n_atoms": len(crystal),
+        "n_merged": crystal.n_merged,
+        "n_dropped": crystal.n_dropped,
         "density": _rounded(crystal.density),
         "volume": _rounded(crystal.volume),
         "minimum_distance": _rounded(crystal.minimum_distance),
@@ -84,10 +88,9 @@ def crystals_of(records: list[dict[str, Any]]) -> list[Crystal]:
             crystals.append(Crystal.failed(**facts, space_group_number=group))
             continue
         residual = np.array([site["residual"] for site in record["sites"]])
-        found = record["found_space_group_number"]
-        crystals.append(
-            replace(crystal, **facts, residual=residual, found_space_group_number=found)
-        )
+        # what building it again cannot know
+        facts |= {name: record[name] for name in FACTS_OF_STRUCTURE}
+        crystals.append(replace(crystal, **facts, residual=residual))
     return crystals
 
 

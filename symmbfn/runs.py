@@ -35,13 +35,14 @@ from symmbfn.sampling import (
     check_request,
     draw_given,
     generate_indices,
+    groups_not_in_training,
     pick_device,
     preset_sampler,
     size_batches,
 )
 
-# part of the manifest: raise it when the same settings give other crystals
-FORMAT = 1
+# part of the manifest: raise it when the same settings give other crystals or records
+FORMAT = 2
 RECORDS, SUMMARY = "records.jsonl", "summary.json"
 STRUCTURES, CIFS, PARTS = "crystals.extxyz", "cif", "parts"
 BATCH_SIZE = {"cpu": 128, "cuda": 1024}
@@ -110,9 +111,7 @@ def generate_run(
     settings = RunSettings(n, seed, digest, groups, sampler.solver, sampler.n_steps, primitive)
     facts = {
         "weights_name": str(weights),
-        "space_groups_not_in_training": sorted(
-            set(groups or ()) - set(model.statistics.given[:, 0].tolist())
-        ),
+        "space_groups_not_in_training": groups_not_in_training(model, groups),
         "batch_size": BATCH_SIZE[place.type],
         "versions": _versions(),
     }

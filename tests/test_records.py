@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.found_symmetry import check_symmetry
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.records import crystals_of, lines_of, read_crystals, read_records, record_of
+from tests.crystals.samples import one_crystal
 from tests.models import batch
 
 
@@ -22,6 +24,10 @@ def crystals() -> list[Crystal]:
     crowded.lattice_k[:, 5] -= 1.5
     built += reconstruct(crowded, indices=[len(built)], seed=5)
     assert built[-1].status == "invalid_geometry"
+    # a site beside a mirror, twice
+    twice = one_crystal(6, [(14, "c", (0.1, 0.03, 0.7)), (8, "c", (0.6, 0.3, 0.2))] * 2, edge=6.0)
+    built += reconstruct(AsymmetricUnitBatch.stack([twice]), indices=[len(built)], seed=5)
+    assert (built[-1].n_merged, built[-1].n_dropped) == (1, 2)
     return [*built, Crystal.failed(len(built), 5, "reconstruction_failed", "no letter", 47)]
 
 
@@ -32,6 +38,7 @@ def test_what_comes_back_is_what_went_in(tmp_path: Path) -> None:
         for name in ("index", "seed", "status", "reason", "space_group_number", "letters"):
             assert getattr(after, name) == getattr(before, name)
         assert after.found_space_group_number == before.found_space_group_number
+        assert (after.n_merged, after.n_dropped) == (before.n_merged, before.n_dropped)
         assert after.has_structure == before.has_structure
         assert after.formula == before.formula
         assert np.array_equal(after.atomic_numbers, before.atomic_numbers)
@@ -55,6 +62,7 @@ def test_a_record_can_be_read_by_people_and_by_any_json_reader() -> None:
     assert salt["minimum_distance"] == pytest.approx(2.8)
     # 4 NaCl in a cube of 5.6 angstrom
     assert salt["density"] == pytest.approx(4 * (22.98977 + 35.453) * 1.66054 / 5.6**3, rel=1e-4)
+    assert salt["n_merged"] == salt["n_dropped"] == 0
     nothing = record_of(crystals()[-1])
     assert nothing["density"] is None and nothing["sites"] == []
     json.loads(lines_of([salt, nothing]).splitlines()[1], parse_constant=pytest.fail)

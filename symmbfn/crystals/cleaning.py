@@ -21,7 +21,8 @@ class Sites:
     """The sites of all crystals in one row, crystal after crystal.
 
     `coords` is fractional and, once projected, on the first locus of `row`, a row of the
-    table of Wyckoff positions; `residual` is in angstrom.
+    table of Wyckoff positions; `residual` is in angstrom; `is_merged` tells whether the site
+    was moved onto a more special position than it was given.
     """
 
     crystal: Int[Tensor, "S"]
@@ -31,6 +32,7 @@ class Sites:
     coords: Float[Tensor, "S 3"]
     confidence: Float[Tensor, "S"]
     residual: Float[Tensor, "S"]
+    is_merged: Bool[Tensor, "S"]
 
     def __getitem__(self, mask: Tensor) -> "Sites":
         return Sites(*(getattr(self, field.name)[mask] for field in fields(self)))
@@ -124,6 +126,7 @@ def merge_collapsed(
             coords=sites.coords.index_copy(0, todo, coords[near]),
             row=sites.row.index_copy(0, todo, tables.row_of_operation[operation[near]]),
             residual=sites.residual.index_add(0, todo, distance[near]),
+            is_merged=sites.is_merged.index_fill(0, todo, True),
         )
         todo = todo[tables.degrees_of_freedom[sites.row[todo]] > 0]
     return sites

@@ -53,6 +53,10 @@ class Crystal:
         contact_ratio: smallest distance over the sum of the two covalent radii.
         found_space_group_number: the group that the structure has within a tolerance; None
             where it was not looked for or none was found.
+        n_merged: sites that cleaning moved onto a more special position, because atoms of
+            their orbit were less than 0.6 angstrom apart.
+        n_dropped: sites that cleaning left out, because a surer one lies in the same place
+            (0.05 angstrom); with the sites that are there they add up to the request.
 
     A record without structure has empty arrays and NaN distances.
     """
@@ -72,6 +76,8 @@ class Crystal:
     minimum_distance: float
     contact_ratio: float
     found_space_group_number: int | None = None
+    n_merged: int = 0
+    n_dropped: int = 0
 
     @classmethod
     def failed(

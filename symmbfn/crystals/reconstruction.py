@@ -2,7 +2,8 @@
 
 Letters are decoded, every site is moved onto the locus of its Wyckoff position, orbits
 that collapsed are merged, the cell is filled from the tables and judged. Nothing is
-dropped: each request is answered by one record with a status and a reason.
+dropped in silence: each request is answered by one record with a status, a reason, and
+the numbers of sites that were merged and dropped.
 """
 
 from collections.abc import Sequence
@@ -54,8 +55,9 @@ def reconstruct(
             the batch are taken as they are.
         representative: "locus" when sites were encoded on the first locus of their
             position, "centre" when they may lie on any of its loci (method 1.3).
-        merge: clean up orbits that collapsed and sites that coincide. Off where the
-            composition or the positions are a condition: then coinciding sites fail.
+        merge: clean up orbits that collapsed and sites that coincide, and count them in
+            `n_merged` and `n_dropped`. Off where the composition or the positions are a
+            condition: then coinciding sites fail.
         indices: number of each request, 0, 1, ... by default.
         seed: written into the records.
 
@@ -206,6 +208,7 @@ def _gather_sites(batch: AsymmetricUnitBatch, positions: Tensor, confidence: Ten
         coords=batch.fractional_coords[batch.is_site],
         confidence=confidence[batch.is_site],
         residual=confidence.new_zeros(len(crystal)),
+        is_merged=torch.zeros_like(crystal, dtype=torch.bool),
     )
 
 
@@ -228,14 +231,14 @@ def _records(
     numbers = sites.atomic_number.cpu().numpy()
     coords = sites.coords.cpu().numpy()
     coords = coords - np.floor(coords - (CHART_END - 1))
-    residual = sites.residual.cpu().numpy()
+    residual, is_merged = sites.residual.cpu().numpy(), sites.is_merged.cpu().numpy()
     site_of_atom = geometry.site_of_atom.cpu().numpy()
     atoms, atom_numbers = geometry.atoms.cpu().numpy(), numbers[site_of_atom]
     site_start = _offsets(sites.crystal, n_crystals)
     atom_start = _offsets(sites.crystal[geometry.site_of_atom], n_crystals)
     k, cells = lattice_k.cpu().numpy(), lattice.cpu().numpy()
     minimum, contact = geometry.minimum_distance.tolist(), geometry.contact_ratio.tolist()
-    plausible = is_plausible.tolist()
+    plausible, n_given = is_plausible.tolist(), batch.n_sites.tolist()
 
     crystals = []
     for row, number in enumerate(group):
@@ -267,6 +270,8 @@ def _records(
                 residual=residual[own],
                 minimum_distance=minimum[row],
                 contact_ratio=contact[row],
+                n_merged=int(is_merged[own].sum()),
+                n_dropped=n_given[row] - len(unit),
             )
         )
     return crystals

@@ -45,6 +45,7 @@ def test_real_crystals_come_back() -> None:
     for structure, unit, crystal in zip(structures, units, crystals, strict=True):
         assert crystal.status == "ok", crystal.reason
         assert crystal.residual.max() < 1e-9
+        assert crystal.n_merged == crystal.n_dropped == 0
         assert np.array_equal(crystal.unit.wyckoff_positions, unit.wyckoff_positions)
         assert matcher.fit(structure, crystal.to_pymatgen())
 
@@ -167,6 +168,8 @@ def test_collapsed_orbits_become_the_special_position_between_them(
     assert len(merged) < len(left)
     assert 0 < merged.residual[0] < 0.6
     assert merged.letters == (expected,)
+    assert (merged.n_merged, merged.n_dropped) == (1, 0)
+    assert (left.n_merged, left.n_dropped) == (0, 0)
     # the image it was merged into lies where the site was
     gap = merged.fractional_coords - np.array(xyz)
     gap = np.linalg.norm((gap - np.rint(gap)) @ merged.lattice_matrix, axis=-1)
@@ -189,6 +192,7 @@ def test_an_element_twice_in_one_place_is_there_once() -> None:
     assert crystal.letters == ("e", "b")
     assert len(crystal) == 24 + 4
     assert crystal.orbit.max() == 1
+    assert (crystal.n_merged, crystal.n_dropped) == (0, 1)
     (refused,) = build(unit, merge=False)
     assert refused.status == "reconstruction_failed"
     assert "Na and Na coincide" in refused.reason
@@ -203,8 +207,26 @@ def test_two_elements_in_one_place_are_invalid_and_the_surer_one_stays() -> None
     assert crystal.status == "invalid_geometry"
     assert "Na and Cl coincide" in crystal.reason
     assert crystal.unit.atomic_numbers.tolist() == [17, 8]
+    assert crystal.n_dropped == 1
     (refused,) = build(unit, wyckoff_log_probs=log_probs, merge=False)
     assert refused.status == "reconstruction_failed"
+
+
+def test_cleaning_is_counted_crystal_by_crystal() -> None:
+    """Sites that remain and sites that were dropped add up to those that were given."""
+    near_mirror, far = (0.1, 0.03, 0.7), (0.6, 0.3, 0.2)
+    units = [
+        one_crystal(6, [(14, "c", far)], edge=6.0),
+        # merged onto the mirror, where they coincide
+        one_crystal(6, [(14, "c", near_mirror), (8, "c", far), (14, "c", near_mirror)], edge=6.0),
+        one_crystal(6, [(14, "c", far), (14, "c", far), (14, "c", far)], edge=6.0),
+    ]
+    crystals = build(*units)
+    assert [crystal.status for crystal in crystals] == ["ok"] * 3
+    assert [crystal.n_merged for crystal in crystals] == [0, 1, 0]
+    assert [crystal.n_dropped for crystal in crystals] == [0, 1, 2]
+    for unit, crystal in zip(units, crystals, strict=True):
+        assert len(crystal.letters) + crystal.n_dropped == len(unit)
 
 
 def test_two_sites_that_want_one_point_get_two_points() -> None:
