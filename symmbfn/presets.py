@@ -7,8 +7,12 @@ the recommended one.
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from symmbfn.crystals.symmetry import MAX_POSITIONS
 
-@dataclass(frozen=True)
+CERTAINTY = 32.0  # K beta1 at which the right one of K classes leads by four deviations
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Everything that defines a model but its weights and the statistics of its data.
 
@@ -29,7 +33,8 @@ class ModelConfig:
             sampling (in the loss a wrap would punish -0.01 for 0 as an error of 0.99).
         sigma1_coords: final deviation of the coordinates' beliefs, fractional units.
         sigma1_lattice: the same for the standardised lattice.
-        beta1_elements, beta1_symmetry, beta1_pointers: final accuracies.
+        beta1_elements, beta1_symmetry, beta1_pointers: final accuracies, each with its own
+            number of classes in mind (see `default_config`).
         weights: loss weights by variable.
         cross_entropy: weight of the auxiliary cross-entropy of categorical variables.
         min_t: smallest training time.
@@ -52,9 +57,9 @@ class ModelConfig:
     is_standardised: bool = True
     sigma1_coords: float = 0.02
     sigma1_lattice: float = 0.04
-    beta1_elements: float = 0.36
-    beta1_symmetry: float = 1.2
-    beta1_pointers: float = 4.0
+    beta1_elements: float
+    beta1_symmetry: float
+    beta1_pointers: float
     weights: dict[str, float] = field(
         default_factory=lambda: {
             "coords": 1.0,
@@ -85,8 +90,20 @@ class ModelConfig:
 
 
 def default_config(elements: tuple[int, ...], **changes: Any) -> ModelConfig:
-    """The recommended model (method.md 11), `changes` by keyword."""
-    return replace(ModelConfig(elements=elements), **changes)
+    """The recommended model (method.md 11), `changes` by keyword.
+
+    Raises:
+        ValueError: no elements.
+
+    Source: beta1 = 32 / K for K classes, method.md 4.7.
+    """
+    n_slots = changes.get("n_slots", ModelConfig.n_slots)
+    accuracies = {
+        "beta1_elements": CERTAINTY / max(1, len(elements)),
+        "beta1_symmetry": CERTAINTY / MAX_POSITIONS,
+        "beta1_pointers": CERTAINTY / n_slots,
+    }
+    return ModelConfig(elements=elements, **{**accuracies, **changes})
 
 
 def paper_config(**changes: Any) -> ModelConfig:
@@ -113,6 +130,7 @@ def paper_config(**changes: Any) -> ModelConfig:
         sigma1_lattice=0.02,
         beta1_elements=0.25,
         beta1_symmetry=2.5,
+        beta1_pointers=4.0,
         weights={"coords": 1.0, "lattice": 0.1, "elements": 3.0, "axes": 10.0},
         cross_entropy=0.0,
         min_t=1e-4,

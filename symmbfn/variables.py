@@ -11,6 +11,8 @@ from symmbfn.crystals.lattice import lattice_constraints
 from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.presets import ModelConfig
 
+LEAST_DEVIATION = 0.05  # of a standardised variable, so that one that never varies stays finite
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -72,7 +74,8 @@ def compute_statistics(units: AsymmetricUnitBatch, config: ModelConfig) -> Stati
     free, _ = lattice_constraints(units.space_group_number)
     k, count = units.lattice_k.double(), free.sum(0).clamp_min(1)
     mean = (k * free).sum(0) / count
-    std = (((k - mean) * free).square().sum(0) / count).sqrt().clamp_min(0.05)
+    std = (((k - mean) * free).square().sum(0) / count).sqrt().clamp_min(LEAST_DEVIATION)
+    x_std = x.std(0, correction=0).clamp_min(LEAST_DEVIATION)
     classes = element_classes(units.atomic_numbers, config.elements)
     slots, _, n_elements = slots_and_pointers(
         classes, real, len(config.elements), max(config.n_slots, len(config.elements))
@@ -94,7 +97,7 @@ def compute_statistics(units: AsymmetricUnitBatch, config: ModelConfig) -> Stati
     standardised = config.is_standardised
     return Statistics(
         coords_mean=(x.mean(0) if standardised else torch.zeros(3)).float(),
-        coords_std=(x.std(0) if standardised else torch.ones(3)).float(),
+        coords_std=(x_std if standardised else torch.ones(3)).float(),
         lattice_mean=mean.float(),
         lattice_std=std.float(),
         element_log_prior=(element_count / element_count.sum()).log().float(),

@@ -13,6 +13,7 @@ from symmbfn.crystals.lattice import lattice_constraints
 from symmbfn.crystals.symmetry import operations_of, orbit_of, positions_of, symmetry_tables
 from symmbfn.flows import categorical
 from symmbfn.model import (
+    SymmBFN,
     Variables,
     compute_statistics,
     default_config,
@@ -108,6 +109,16 @@ def test_variables_lead_back_to_the_crystal(preset: str) -> None:
     assert (number[classes][real] == crystals.atomic_numbers[real]).all()
 
 
+@pytest.mark.parametrize("indices", [(5,), (5, 5, 5), (4, 5)], ids=["site", "same", "metals"])
+def test_crystals_that_hardly_differ_can_be_learnt(indices: tuple[int, ...]) -> None:
+    crystals, settings = batch(*indices), config("default")
+    model = SymmBFN(settings, compute_statistics(crystals, settings))
+    assert (model.coords_std >= 0.05).all() and (model.lattice_std >= 0.05).all()
+    data, beliefs, given, time = beliefs_at(model, crystals, 0.5)
+    nats, cross_entropy = model.losses(data, model(beliefs, given, time), given, time)
+    assert all(value.isfinite().all() for value in (*nats.values(), *cross_entropy.values()))
+
+
 def test_an_element_without_a_class_is_named() -> None:
     with pytest.raises(ValueError, match=r"\[92\]"):
         element_classes(torch.tensor([[8, 92, 0]]), (8, 26))
@@ -119,7 +130,7 @@ def test_statistics_are_those_of_the_crystals() -> None:
     found = compute_statistics(crystals, config("default"))
     x = np.concatenate([unit.fractional_coords for unit in units()])
     np.testing.assert_allclose(found.coords_mean, x.mean(0), atol=1e-6)
-    np.testing.assert_allclose(found.coords_std, x.std(0, ddof=1), atol=1e-6)
+    np.testing.assert_allclose(found.coords_std, x.std(0), atol=1e-6)
     k = np.stack([unit.lattice_k for unit in units()])
     free = np.stack([symmetry_tables().lattice_free[u.space_group_number - 1] for u in units()])
     for i in range(6):
@@ -505,6 +516,16 @@ def test_the_paper_preset_is_the_minimal_faithful_configuration() -> None:
 def test_impossible_settings_are_refused_by_name(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         default_config((8, 26), **changes)
+
+
+@pytest.mark.parametrize("n_elements", [1, 2, 88])
+def test_every_variable_settles_as_surely_whatever_the_number_of_classes(n_elements: int) -> None:
+    c = default_config(tuple(range(1, 1 + n_elements)), n_slots=4)
+    certainties = (n_elements * c.beta1_elements, 27 * c.beta1_symmetry, 4 * c.beta1_pointers)
+    # z-score sqrt(K beta1 / 2) = 4
+    assert certainties == pytest.approx((32, 32, 32))
+    given = default_config((8, 26), beta1_elements=0.36, beta1_pointers=1.0)
+    assert (given.beta1_elements, given.beta1_pointers) == (0.36, 1.0)
 
 
 def test_a_model_of_no_elements_is_refused() -> None:
