@@ -5,6 +5,8 @@ claims whose names match its pattern. A name that nobody recorded is a warning, 
 build.
 """
 
+import re
+
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
@@ -26,6 +28,14 @@ def shown(value: object) -> str:
     if isinstance(value, list):
         return " to ".join(shown(item) for item in value)
     return str(value)
+
+
+def breakable(text: str) -> list[nodes.Node]:
+    """A dotted name that may go on in the next line after a dot or an underscore."""
+    pieces: list[nodes.Node] = []
+    for part in re.split(r"(?<=[._])", text):
+        pieces += [nodes.Text(part), nodes.raw("", "<wbr>", format="html")]
+    return pieces[:-1]
 
 
 class ClaimRole(SphinxRole):
@@ -53,18 +63,21 @@ class ClaimsTable(SphinxDirective):
         if not entries:
             text = f"Nothing is recorded under {self.arguments[0]} yet."
             return [nodes.paragraph(text=text)]
-        table = nodes.table()
+        table = nodes.table(classes=["claims"])
         group = nodes.tgroup(cols=len(columns))
         group += [nodes.colspec(colwidth=1) for _ in columns]
-        group += nodes.thead("", self._row(columns))
-        group += nodes.tbody(
-            "", *(self._row([shown(entry[column]) for column in columns]) for entry in entries)
+        group += nodes.thead("", nodes.row("", *(self._entry(name, name) for name in columns)))
+        rows = (
+            nodes.row("", *(self._entry(name, shown(entry[name])) for name in columns))
+            for entry in entries
         )
+        group += nodes.tbody("", *rows)
         table += group
         return [table]
 
-    def _row(self, texts: list[str]) -> nodes.row:
-        return nodes.row("", *(nodes.entry("", nodes.paragraph(text=text)) for text in texts))
+    def _entry(self, column: str, text: str) -> nodes.entry:
+        pieces = breakable(text) if column == "name" else [nodes.Text(text)]
+        return nodes.entry("", nodes.paragraph("", "", *pieces), classes=[column])
 
 
 def setup(app: Sphinx) -> dict:
