@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "Figure",
     "crystal_view",
     "draw_crystal",
+    "draw_loops",
     "formula_mathtext",
     "plotly_figure",
     "space_group_mathtext",
@@ -46,6 +48,33 @@ COLOURS = {
     "pink": "#CC79A7",
     "black": "#000000",
 }
+
+# the chart of `draw_loops`, in inches: name -> (x, y, colour, text)
+BOX = (1.16, 0.68)
+BOXES = {
+    "crystal": (0.62, 4.15, "green", "crystal\n$G, D$\n$k, x, a, S$"),
+    "flow": (1.93, 4.15, "blue", "beliefs\n$\\theta \\sim p_F(\\cdot\\,; t)$\n$t \\sim U(0, 1)$"),
+    "trained": (3.24, 4.15, "orange", "network\n$\\theta, t, G, D$"),
+    "guessed": (4.55, 4.15, "blue", "estimates\n$\\hat k, \\hat x, p_a, p_S$"),
+    "loss": (5.86, 4.15, "black", "loss\n$L_k + L_x$\n$+ L_a + L_S$"),
+    "given": (0.62, 2.45, "green", "draw $G, D$\nas in the data"),
+    "prior": (1.93, 2.45, "blue", "prior $\\theta_0$\nof $D$ sites"),
+    "network": (3.24, 2.45, "orange", "network\n$\\theta_{i-1}, t_{i-1},$\n$G, D$"),
+    "estimates": (4.55, 2.45, "blue", "estimates\n$\\hat k, \\hat x, p_a, p_S$"),
+    "decode": (5.86, 2.45, "orange", "decode,\nproject,\nreplicate"),
+    "update": (3.24, 1.25, "blue", "update\n$\\theta_i =$\n$h(\\theta_{i-1}, y, \\alpha_i)$"),
+    "message": (4.55, 1.25, "black", "message $y$\naccuracy $\\alpha_i$"),
+    "new": (5.86, 1.25, "green", "new crystal\nin group $G$"),
+}
+JOINED = (
+    ("crystal", "flow", "trained", "guessed", "loss"),
+    ("given", "prior", "network", "estimates", "decode", "new"),
+    ("estimates", "message", "update", "network"),
+)
+LETTERS = """$k$ lattice, $x$ coordinates; $p_a$ and $p_S$ probabilities of classes
+paper: $a$ an element for each site, $S$ its 15 axes
+default: $a$ a list of slots for the crystal and a pointer for each site, $S$ a letter
+for each site; the number of elements $M$ is drawn with $G$ and $D$"""
 
 
 def use_style() -> None:
@@ -139,6 +168,42 @@ def plotly_figure(figure: Any, *, height: int = 420, name: str = "plotly figure"
     )
 
 
+def draw_loops(axes: Any) -> None:
+    """Draw how training and sampling meet in the network, as boxes and arrows.
+
+    Args:
+        axes: matplotlib axes of 6.5 by 5 inches; lettering that large fits the boxes.
+
+    Source: Fig. 2, redrawn; D and the meaning of the letters under the chart are ours.
+    """
+    from matplotlib.patches import FancyBboxPatch
+
+    (width, height), round_corner = BOX, "round,pad=0,rounding_size=0.08"
+    for x, y, name, text in BOXES.values():
+        colour = COLOURS[name]
+        corner = x - width / 2, y - height / 2
+        box = FancyBboxPatch(corner, width, height, boxstyle=round_corner)
+        box.set(facecolor=f"{colour}1c", edgecolor=colour)
+        axes.add_patch(box)
+        axes.text(x, y, text, ha="center", va="center", size=8.5)
+    for names in JOINED:
+        for start, end in pairwise(np.array(BOXES[name][:2]) for name in names):
+            reach = np.sign(end - start) * BOX / 2
+            _arrow(axes, start + reach, end - reach)
+    (left, top), (right, _) = BOXES["crystal"][:2], BOXES["loss"][:2]
+    low = top - height / 2 - 0.25
+    axes.plot([left, left, right], [top - height / 2, low, low], color=COLOURS["green"], lw=1)
+    _arrow(axes, (right, low), (right, top - height / 2), COLOURS["green"])
+    axes.text((left + right) / 2, low - 0.16, "the data, to compare with", ha="center", size=8.5)
+    axes.text(3.9, 1.85, "$i = 1 \\ldots n$", ha="center", va="center", size=8.5)
+    axes.text(5.2, 3.0, "after step $n$", ha="center", va="center", size=8.5)
+    for y, title in ((4.72, "Training"), (3.0, "Sampling")):
+        axes.text(0.04, y, title, weight="bold", va="center")
+    axes.text(0.04, 0.75, LETTERS, va="top", size=8.5, linespacing=1.5)
+    axes.set(xlim=(0, 6.5), ylim=(-0.1, 4.9))
+    axes.axis("off")
+
+
 def formula_mathtext(formula: str) -> str:
     """Write "Al2O3" with subscripts for matplotlib."""
     parts: list[str] = []
@@ -189,6 +254,11 @@ def _formula(structure: Any) -> str:
     if callable(getattr(structure, "get_chemical_formula", None)):
         formula = structure.get_chemical_formula()
     return formula.replace(" ", "")
+
+
+def _arrow(axes: Any, start: Any, end: Any, colour: str = "0.3") -> None:
+    look = {"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 8}
+    axes.annotate("", end, start, arrowprops=look)
 
 
 def _sized(picture: str, height: int) -> str:

@@ -3,17 +3,20 @@
 import base64
 import json
 import re
+from itertools import combinations
 
 import matplotlib
 import matplotlib.pyplot as plt
 import plotly.graph_objects as go
 import pytest
 from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.plotting import (
     COLOURS,
     crystal_view,
+    draw_loops,
     formula_mathtext,
     plotly_figure,
     space_group_mathtext,
@@ -65,6 +68,25 @@ def test_plotly_figures_bring_no_script_and_keep_the_original() -> None:
     assert html.count("</script>") == 1 and html.endswith("</script>")
     assert forms["application/vnd.plotly.v1+json"]["layout"]["colorway"][0] == COLOURS["blue"]
     assert html == plotly_figure(original, name="a line").forms["text/html"]
+
+
+def test_words_of_the_chart_stay_in_their_boxes() -> None:
+    with matplotlib.rc_context():
+        use_style()
+        figure, axes = plt.subplots(figsize=(6.5, 5))
+        draw_loops(axes)
+        figure.canvas.draw()
+    boxes = [patch.get_window_extent() for patch in axes.patches]
+    assert len(boxes) == 13
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    paper = figure.bbox
+    for text in filter(Text.get_text, axes.texts):  # an arrow is a text without words
+        words = text.get_window_extent()
+        assert paper.contains(words.x0, words.y0) and paper.contains(words.x1, words.y1)
+        around = [box for box in boxes if box.overlaps(words)]
+        assert len(around) <= 1
+        assert all(box.x0 < words.x0 and words.x1 < box.x1 for box in around), text
+    plt.close(figure)
 
 
 @pytest.mark.parametrize(
