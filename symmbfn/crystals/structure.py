@@ -33,23 +33,26 @@ MINIMUM_DISTANCE = 0.5  # angstrom, between two atoms
 ANGLE_TOLERANCE = 5.0  # degrees
 LOCUS_TOLERANCE = 0.3  # angstrom, between a site and the images that should meet there
 
+_HEADER = re.compile(r"^[^\S\n]*data_", re.IGNORECASE | re.MULTILINE)
+_CELL_OR_ATOMS = re.compile(r"(?:^|\s)_(?:cell_length|atom_site)_", re.IGNORECASE)
 _CELL_TAGS = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 
 
 def parse_cif(text: str) -> Structure:
-    """Read the first structure of a CIF.
+    """Read the one structure of a CIF.
 
     The text is checked before any parser sees it, since a degenerate cell can keep a parser
     busy for ever.
 
     Raises:
-        ValueError: the text is no CIF of an ordered, finite, non-overlapping crystal; the
+        ValueError: the text is no CIF of one ordered, finite, non-overlapping crystal; the
             message says what is wrong.
     """
     if not isinstance(text, str) or not text.strip():
         raise ValueError("empty CIF")
     if len(text) > MAX_CIF_CHARACTERS:
-        raise ValueError(f"CIF of {len(text)} characters, more than {MAX_CIF_CHARACTERS}")
+        raise ValueError(f"CIF of more than {MAX_CIF_CHARACTERS} characters")
+    _check_blocks(text)
     _check_cell([_cell_value(text, tag) for tag in _CELL_TAGS])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -131,8 +134,21 @@ def asymmetric_unit(
     return (canonical_form if form == "canonical" else arranged)(unit, representative)
 
 
+def _check_blocks(text: str) -> None:
+    """Refuse a CIF of several structures, of which the parser would drop the broken ones.
+
+    Blocks without cell and atoms, such as a publication's, are no structures.
+    """
+    n_structures = sum(bool(_CELL_OR_ATOMS.search(block)) for block in _HEADER.split(text))
+    if n_structures == 0:
+        start = text.strip().splitlines()[0][:80]
+        raise ValueError(f"unreadable CIF: no cell and no atoms, it begins {start!r}")
+    if n_structures > 1:
+        raise ValueError(f"CIF of {n_structures} structures, expected one")
+
+
 def _cell_value(text: str, tag: str) -> float:
-    match = re.search(rf"^\s*_cell_{tag}[ \t]+(\S+)", text, re.IGNORECASE | re.MULTILINE)
+    match = re.search(rf"^[^\S\n]*_cell_{tag}[ \t]+(\S+)", text, re.IGNORECASE | re.MULTILINE)
     if match is None:
         raise ValueError(f"unreadable CIF: no _cell_{tag}")
     number = match[1].split("(")[0].strip("'\"")

@@ -177,8 +177,9 @@ def with_row(pattern: str, replacement: str) -> str:
     ("text", "reason"),
     [
         ("", "empty"),
-        ("not a CIF", "no _cell_length_a"),
-        ("\0\1\2" * 100, "no _cell_length_a"),
+        ("not a CIF", "no cell and no atoms, it begins 'not a CIF'"),
+        ("\0\1\2" * 100, "no cell and no atoms"),
+        (re.sub("_cell_length_a.*", "", CIF), "no _cell_length_a"),
         (CIF[: len(CIF) // 2], "unreadable"),
         (CIF + "#" * 3_000_000, "characters"),
         (with_cell("length_a", "nan"), "not finite"),
@@ -198,6 +199,28 @@ def with_row(pattern: str, replacement: str) -> str:
 def test_bad_cifs_are_refused_with_a_reason(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse_cif(text)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        CIF,
+        CIF.replace("data_", "DATA_"),
+        CIF.replace("data_", "dta_"),
+        with_row(r"0\.305\S*", "nan"),
+        re.sub("_cell_.*", "", CIF),
+        re.sub("(?s)loop_.*", "", CIF),
+    ],
+    ids=["whole", "capitals", "no header", "no coordinates", "no cell", "no atoms"],
+)
+def test_a_second_structure_is_never_taken_for_the_first(first: str) -> None:
+    with pytest.raises(ValueError, match="2 structures, expected one"):
+        parse_cif(first + "\n" + str(CifWriter(ROCK_SALT)))
+
+
+def test_a_block_without_structure_is_no_obstacle() -> None:
+    text = "data_global\n_journal_year 2026\n_atom_sites_solution_primary direct\n" + CIF
+    assert parse_cif(text).composition == RUTILE.composition
 
 
 def test_bad_structures_are_refused_with_a_reason() -> None:
