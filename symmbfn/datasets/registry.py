@@ -1,7 +1,8 @@
 """Named datasets, folders of CIFs and CSV files, all as one table of CIF texts.
 
 A named dataset is served from the folder `SYMMBFN_DATA` where that holds the split, else its
-official file is downloaded once from its public repository and verified by its git blob id.
+official file is downloaded once from its public repository. Its git blob id is verified at every
+reading.
 """
 
 import gzip
@@ -9,6 +10,7 @@ import hashlib
 import http.client
 import json
 import os
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -107,6 +109,9 @@ def dataset_splits(name_or_path: str | Path) -> tuple[str, ...]:
     """Return the splits to be had now: those in `SYMMBFN_DATA`, else the official ones.
 
     A file, a folder or the prototypes have one split, "all".
+
+    Raises:
+        ValueError: `SYMMBFN_DATA` names no folder.
     """
     dataset = DATASETS.get(str(name_or_path))
     if dataset is None:
@@ -138,10 +143,12 @@ def load_dataset(name_or_path: str | Path, split: str | None = None) -> "pandas.
 
     Returns:
         One row a crystal. `material_id` and `cif` are text; a column is numeric where every
-        value that is given is a number, and NaN means not known.
+        value that is given is a number, and NaN means not known. A file of a folder that
+        cannot be read has the reason for its `cif`, as a remark that no CIF parser takes.
 
     Raises:
-        ValueError: no such dataset or split, or a file without the two columns.
+        ValueError: no such dataset or split, a file without the two columns, or
+            `SYMMBFN_DATA` names no folder.
         ConnectionError: the official file is neither at hand nor to be had.
     """
     name = str(name_or_path)
@@ -206,18 +213,18 @@ def download(url: str, target: Path, blob: str) -> Path:
 
     Args:
         url: where it lies.
-        target: where to put it. A file already there is taken as it is: it was verified
-            when it was written.
+        target: where to put it. A file already there is kept, if it has this content.
         blob: git blob id of the content.
 
     Raises:
         ConnectionError: offline, not there, or broken off in every attempt.
         ValueError: the content is not the one that was asked for.
     """
-    if target.is_file():
+    if target.is_file() and git_blob_id(target.read_bytes()) == blob:
         return target
     if os.environ.get("SYMMBFN_OFFLINE", "0") not in ("", "0"):
-        raise ConnectionError(f"SYMMBFN_OFFLINE is set, and {url} was not downloaded before")
+        state = "altered since" if target.is_file() else "not there"
+        raise ConnectionError(f"SYMMBFN_OFFLINE is set, and the download {target} is {state}")
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
@@ -255,8 +262,12 @@ def _fetch(url: str, label: str) -> bytes:
 
 def _in_data_folder(file: str) -> Path | None:
     folder = os.environ.get("SYMMBFN_DATA")
-    path = Path(folder, file) if folder else None
-    return path if path is not None and path.is_file() else None
+    if not folder:
+        return None
+    if not Path(folder).is_dir():
+        raise ValueError(f"SYMMBFN_DATA is {folder!r}, which is no folder")
+    path = Path(folder, file)
+    return path if path.is_file() else None
 
 
 def _file_of(name: str, split: str | None) -> Path:
@@ -268,26 +279,48 @@ def _file_of(name: str, split: str | None) -> Path:
         raise ValueError(f"dataset {name} has no split {split!r}, only {', '.join(known)}")
     if split in dataset.local and (path := _in_data_folder(dataset.local[split])):
         return path
+    folder = os.environ.get("SYMMBFN_DATA") or "unset"
     if split not in dataset.official:
-        folder = os.environ.get("SYMMBFN_DATA") or "unset"
         raise ValueError(
             f"{name} {split} is only in the folder SYMMBFN_DATA ({folder}), "
             f"which has no {dataset.local[split]}"
         )
     repository, path_there, blob = dataset.official[split]
     url = f"{RAW_FILES}/{repository}/HEAD/{path_there}"
-    return download(url, cache_folder() / "downloads" / f"{name}_{split}.csv", blob)
+    target = cache_folder() / "downloads" / f"{name}_{split}.csv"
+    if split in dataset.local and folder != "unset":
+        print(
+            f"{name} {split}: SYMMBFN_DATA ({folder}) has no {dataset.local[split]}, "
+            f"the official file {target} is taken",
+            file=sys.stderr,
+        )
+    return download(url, target, blob)
 
 
 def _folder_of_cifs(folder: Path) -> "pandas.DataFrame":
     import pandas as pd
 
-    paths = sorted(folder.glob("*.cif"))
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".cif")
     if not paths:
         raise ValueError(f"folder {folder} holds no .cif file")
-    # a byte that is no text makes a row that fails with a reason, not a run that stops
-    texts = [path.read_bytes().decode("utf-8", errors="replace") for path in paths]
+    texts = [_text_of(path) for path in paths]
     return pd.DataFrame({"material_id": [path.stem for path in paths], "cif": texts})
+
+
+def _text_of(path: Path) -> str:
+    """Read a CIF so far that its row can fail for its size; or say why it cannot be read.
+
+    Whatever is wrong with one file makes a row that fails with a reason, not a run that stops.
+    """
+    from symmbfn.crystals.structure import MAX_CIF_CHARACTERS
+
+    try:
+        if not path.is_file():  # a broken link, a folder, or a pipe that would never end
+            raise FileNotFoundError("no such file, or not a regular one")
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            return file.read(MAX_CIF_CHARACTERS + 1)
+    except OSError as error:
+        return f"# not read: {error.strerror or error}"
 
 
 def _prototypes() -> "pandas.DataFrame":

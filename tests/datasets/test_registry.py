@@ -2,12 +2,14 @@
 
 import gzip
 import http.server
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from symmbfn.crystals.structure import parse_cif
 from symmbfn.datasets import registry
 
 CSV = b"material_id,pretty_formula,band_gap,cif\nmp-1,NaN,,data_x\nmp-2,NaCl,5.5,data_y\n"
@@ -109,8 +111,50 @@ def test_named_dataset_is_downloaded_once_and_then_works_offline(
     monkeypatch.setenv("SYMMBFN_OFFLINE", "1")
     assert registry.load_dataset("mp_20", "val").equals(first)
     assert len(server.paths) == 1
-    with pytest.raises(ConnectionError, match="SYMMBFN_OFFLINE"):
+    with pytest.raises(ConnectionError, match="SYMMBFN_OFFLINE.*not there"):
         registry.load_dataset("mp_20", "train")
+
+
+def test_a_download_that_was_altered_is_never_read(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers = [(200, CSV, len(CSV))]
+    target, blob = tmp_path / "a.csv", registry.git_blob_id(CSV)
+    for content in (CSV[:-9], CSV.replace(b"5.5", b"5.6"), b""):
+        target.write_bytes(content)
+        registry.download(f"{server.url}/a", target, blob)
+        assert target.read_bytes() == CSV
+    target.write_bytes(CSV[:-9])
+    monkeypatch.setenv("SYMMBFN_OFFLINE", "1")
+    with pytest.raises(ConnectionError, match=r"a\.csv is altered"):
+        registry.download(f"{server.url}/a", target, blob)
+
+
+def test_a_data_folder_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYMMBFN_DATA", str(tmp_path / "dta"))
+    monkeypatch.setenv("SYMMBFN_OFFLINE", "1")
+    for read in (registry.load_dataset, lambda name, _: registry.dataset_splits(name)):
+        with pytest.raises(ValueError, match="SYMMBFN_DATA is .*dta', which is no folder"):
+            read("mp_20", "val")
+
+
+def test_a_data_folder_without_the_file_is_no_secret(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setenv("SYMMBFN_DATA", str(tmp_path))
+    monkeypatch.setenv("SYMMBFN_CACHE", str(tmp_path))
+    monkeypatch.setattr(registry, "RAW_FILES", server.url)
+    blob = registry.git_blob_id(CSV)
+    monkeypatch.setitem(registry.DATASETS["mp_20"].official, "val", ("owner/it", "val.csv", blob))
+    server.answers = [(200, CSV, len(CSV))]
+    assert len(registry.load_dataset("mp_20", "val")) == 2
+    shown = capsys.readouterr().err
+    assert "no mp_20_val.csv.gz" in shown and "downloads/mp_20_val.csv" in shown
 
 
 def test_sodium_nitride_is_no_missing_value(tmp_path: Path) -> None:
@@ -154,6 +198,37 @@ def test_folder_of_cifs_keeps_undecodable_files_as_rows(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no .cif file"):
         (tmp_path / "empty").mkdir()
         registry.load_dataset(tmp_path / "empty")
+
+
+def test_a_file_that_cannot_be_read_is_a_row_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "broken.cif").symlink_to(tmp_path / "nothing")
+    (tmp_path / "folder.cif").mkdir()
+    os.mkfifo(tmp_path / "pipe.cif")
+    with (tmp_path / "huge.cif").open("wb") as file:
+        file.truncate(1 << 24)
+    (tmp_path / "upper.CIF").write_text("data_upper")
+    table = registry.load_dataset(tmp_path)
+    texts = dict(zip(table["material_id"], table["cif"], strict=True))
+    assert texts.keys() == {"broken", "folder", "pipe", "huge", "upper"}
+    assert texts["upper"] == "data_upper"
+    assert len(texts["huge"]) == 2_000_001
+    for name in ("broken", "folder", "pipe"):
+        with pytest.raises(ValueError, match="not read: no such file"):
+            parse_cif(texts[name])
+    with pytest.raises(ValueError, match="more than 2000000 characters"):
+        parse_cif(texts["huge"])
+
+
+def test_a_file_that_may_not_be_read_is_a_row_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "theirs.cif").touch()
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ValueError, match="not read: Permission denied"):
+        parse_cif(registry.load_dataset(tmp_path)["cif"][0])
 
 
 def test_prototypes_need_no_network_and_are_288(monkeypatch: pytest.MonkeyPatch) -> None:
