@@ -1,7 +1,8 @@
 """The command line: `symmbfn encode | train | generate | info`.
 
 Each verb is one function, which imports what it needs when it is called. A bad argument is one
-line that names the value, and exit code 2.
+line that names the value, and exit code 2; a machine that gives up, such as one without memory
+left, is one line and exit code 1.
 """
 
 import argparse
@@ -32,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"symmbfn {options.verb}: {_one_line(error)}", file=sys.stderr)
         return BAD_ARGUMENT
+    except (RuntimeError, MemoryError) as error:
+        print(f"symmbfn {options.verb}: {_one_line(error)}", file=sys.stderr)
+        return 1
 
 
 def encode(options: argparse.Namespace) -> int:
@@ -198,7 +202,7 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
     parser.add_argument(
-        "--max-failures", type=int, metavar="N", help="exit with 1 above; default: any number"
+        "--max-failures", type=int, metavar="N", help="exit with 1 above; default: all but one"
     )
     parser.add_argument(
         "--time-limit", type=float, default=60.0, metavar="SECONDS", help="per crystal; 60"

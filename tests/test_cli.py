@@ -34,6 +34,48 @@ def test_encode_a_folder_and_set_the_bar(
     assert "1 of 3" in capsys.readouterr().err
 
 
+def test_nothing_but_failures_is_below_the_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    source = tmp_path / "cifs"
+    source.mkdir()
+    (source / "bad.cif").write_text("nothing")
+    command = ["encode", "--dataset", str(source), "--out", str(tmp_path / "out")]
+    for options in ([], ["--max-failures", "0"]):
+        assert main([*command, *options]) == 1
+        assert "not one of 1 rows" in capsys.readouterr().err
+
+
+def test_splits_after_a_bad_one_are_encoded(
+    crystals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    table = load_dataset(crystals)
+    table[table["material_id"] == "bad"].to_csv(tmp_path / "mp_20_train.csv.gz", index=False)
+    table.to_csv(tmp_path / "mp_20_val.csv.gz", index=False)
+    monkeypatch.setenv("SYMMBFN_DATA", str(tmp_path))
+    out = tmp_path / "out"
+    assert main(["encode", "--dataset", "mp_20", "--out", str(out), "--workers", "1"]) == 1
+    shown = capsys.readouterr()
+    assert "not one of 1 rows" in shown.err
+    assert "mp_20 val: 2 crystals, 1 failures" in shown.out
+    assert len(list(out.glob("mp_20-val-*.safetensors"))) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a worker process could not start\n(out of luck)"), MemoryError()]
+)
+def test_a_machine_that_gives_up_is_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def give_up(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("symmbfn.datasets.cache.encode_dataset", give_up)
+    assert main(["encode", "--dataset", "prototypes"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("symmbfn encode: ") and shown.count("\n") == 1
+
+
 def test_a_set_that_is_not_at_hand_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -5,6 +5,8 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -39,8 +41,11 @@ _TENSORS = {
 }
 
 
-class TooManyFailuresError(RuntimeError):
-    """More rows could not be encoded than the caller allows; what could be is on the disk."""
+class TooManyFailuresError(ValueError):
+    """More rows could not be encoded than the caller allows; what could be is on the disk.
+
+    All rows are always too many.
+    """
 
 
 @dataclass(frozen=True)
@@ -207,12 +212,13 @@ def encode_dataset(
         symprec: symmetry tolerance in angstrom; None takes the dataset's own.
         workers: processes; None takes one per core.
         cache_dir: None takes `cache_folder()/encoded`.
-        max_failures: None allows any number.
+        max_failures: None allows all but one.
         time_limit: seconds of wall time for one structure.
 
     Raises:
-        ValueError: an argument out of range, or not one row could be encoded.
-        TooManyFailuresError: more than `max_failures`; raised when all files are written.
+        ValueError: an argument out of range, or a dataset without rows.
+        TooManyFailuresError: more than `max_failures` rows could not be encoded, or all of
+            them; raised when all files are written.
     """
     from symmbfn.datasets.registry import (
         cache_folder,
@@ -238,6 +244,7 @@ def encode_dataset(
         raise PermissionError(f"cannot write into {folder}")
 
     table = load_dataset(name_or_path, split)
+    _check(len(table) > 0, f"{name_or_path} has no rows")
     settings = {
         "dataset": dataset_label(name_or_path),
         "split": split or "all",
@@ -257,7 +264,9 @@ def encode_dataset(
             encoded.save(path)
     _write_failures(folder / FAILURES, stem, encoded.failures)
     if not len(encoded):
-        raise ValueError(f"not one of {len(table)} rows could be encoded: see {folder / FAILURES}")
+        raise TooManyFailuresError(
+            f"not one of {len(table)} rows could be encoded: see {folder / FAILURES}"
+        )
     if max_failures is not None and len(encoded.failures) > max_failures:
         raise TooManyFailuresError(
             f"{len(encoded.failures)} of {len(table)} rows could not be encoded, "
@@ -347,15 +356,31 @@ def _digest(table: "pandas.DataFrame", names: list[str], settings: dict[str, Any
 
 def _write_failures(path: Path, stem: str, failures: tuple[tuple[int, str, str], ...]) -> None:
     """Put one dataset's failures into the folder's list, in place of what it had there."""
-    kept = []
-    if path.is_file():
-        with path.open(newline="") as file:
-            kept = [row for row in csv.reader(file)][1:]
-    rows = [row for row in kept if row[:1] != [stem]]
-    rows += [[stem, str(row), identifier, reason] for row, identifier, reason in failures]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([FAILURE_COLUMNS, *rows])
-    write_whole(path, text.getvalue())
+    mine = [[stem, str(row), identifier, reason] for row, identifier, reason in failures]
+    with _locked(path):
+        kept = []
+        if path.is_file():
+            with path.open(newline="") as file:
+                kept = [row for row in csv.reader(file)][1:]
+        rows = [row for row in kept if row[:1] != [stem]] + mine
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([FAILURE_COLUMNS, *rows])
+        write_whole(path, text.getvalue())
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Wait until no other process changes the file; the lock goes with the process."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on Windows
+        yield
+        return
+    # beside the file, which is replaced as a whole
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _n_cores() -> int:

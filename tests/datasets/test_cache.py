@@ -1,6 +1,8 @@
 """Encoded tensors hold what was encoded, survive the disk, and are made again when they must."""
 
 import csv
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -129,9 +131,34 @@ def test_nothing_encodable_is_an_error_with_its_reasons_kept(tmp_path: Path) -> 
     source = tmp_path / "cifs"
     source.mkdir()
     (source / "a.cif").write_text("nothing")
-    with pytest.raises(ValueError, match="not one of 1 rows"):
-        encode_dataset(source, cache_dir=tmp_path, workers=1)
+    with pytest.raises(TooManyFailuresError, match="not one of 1 rows"):
+        encode_dataset(source, cache_dir=tmp_path, workers=1, max_failures=0)
     assert "cifs-all-" in (tmp_path / "failures.csv").read_text()
+
+
+def test_a_dataset_without_rows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "none.csv").write_text("material_id,cif\n")
+    with pytest.raises(ValueError, match="none.csv has no rows"):
+        encode_dataset(tmp_path / "none.csv", cache_dir=tmp_path)
+
+
+def test_encodings_at_the_same_time_keep_each_others_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fcntl", reason="no file locks on this system")
+    path = tmp_path / "failures.csv"
+    write = cache.write_whole
+
+    def write_late(*arguments: object) -> None:
+        time.sleep(0.05)  # enough for all others to have read
+        write(*arguments)
+
+    monkeypatch.setattr(cache, "write_whole", write_late)
+    stems = [f"set-{i}" for i in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda stem: cache._write_failures(path, stem, ((0, "a", "bad"),)), stems))
+    with path.open(newline="") as file:
+        assert sorted(row["dataset"] for row in csv.DictReader(file)) == stems
 
 
 @pytest.mark.parametrize(
