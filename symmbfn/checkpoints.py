@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from symmbfn._files import whole_file, write_whole
+from symmbfn.crystals.elements import SYMBOLS
 from symmbfn.model import ModelConfig, Statistics, SymmBFN
 
 FORMAT_VERSION = 1
@@ -119,7 +120,7 @@ def load_model(
             config_from_dict(config["model"]), statistics_from_dict(config["statistics"])
         )
         model.load_state_dict({name: value.float() for name, value in weights.items()})
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, RuntimeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"weights {str(path)!r} do not fit this version: {error}") from error
     return model.to(device).eval()
 
@@ -144,8 +145,15 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def config_from_dict(values: dict[str, Any]) -> ModelConfig:
-    """Inverse of `dataclasses.asdict` after JSON."""
-    return ModelConfig(**{**values, "elements": tuple(values["elements"])})
+    """Inverse of `dataclasses.asdict` after JSON.
+
+    Raises:
+        ValueError: if an element has no atomic number that exists.
+    """
+    elements = tuple(values["elements"])
+    if unknown := [z for z in elements if not 0 < z < len(SYMBOLS)]:
+        raise ValueError(f"elements must be atomic numbers up to {len(SYMBOLS) - 1}, got {unknown}")
+    return ModelConfig(**{**values, "elements": elements})
 
 
 def statistics_from_dict(values: dict[str, Any]) -> Statistics:

@@ -63,6 +63,15 @@ def test_single_precision_comes_back_bit_for_bit(preset: str, tmp_path: Path) ->
             assert torch.equal(getattr(theirs, kind)[name], value)
 
 
+def test_accuracies_are_those_of_the_file_not_of_todays_rule(tmp_path: Path) -> None:
+    given = {"beta1_elements": 0.36, "beta1_symmetry": 1.2, "beta1_pointers": 3.0}
+    model = shaken_model(**given)
+    save_model(model, tmp_path)
+    loaded = load_model(tmp_path)
+    assert loaded.config == model.config
+    assert {name: getattr(loaded.config, name) for name in given} == given
+
+
 def test_half_precision_rounds_once_and_computes_in_single(folder: Path) -> None:
     model, loaded = shaken_model(), load_model(folder)
     assert all(v.dtype == torch.float16 for v in load_file(folder / WEIGHTS_FILE).values())
@@ -171,6 +180,8 @@ def test_settings_that_do_not_fit_the_weights_are_refused(folder: Path) -> None:
         ({"width": 32}, "size mismatch"),
         ({"no_such_setting": 1}, "no_such_setting"),
         ({"target": "velocity"}, "velocity"),
+        ({"elements": [200, *config["model"]["elements"][1:]]}, "200"),
+        ({"elements": [-1, *config["model"]["elements"][1:]]}, "-1"),
     ):
         rewrite_config(folder, model={**config["model"], **change})
         with pytest.raises(ValueError, match=f"(?s){WEIGHTS_FILE}.*{message}"):
