@@ -285,6 +285,11 @@ def _settings(number: int, special: tuple[int, ...]) -> _Settings:
             is_hit = _is_on_locus(loci[0][target], loci[1][target], points)
             if is_hit.any():
                 break
+        else:
+            raise ValueError(
+                f"coset {c} of the normaliser of space group {number} moves Wyckoff position "
+                f"{position} onto none of the group's"
+            )
         op = int(is_hit.argmax())
         rotation, translation = operations[0][op], operations[1][op]
         image[c, position] = target

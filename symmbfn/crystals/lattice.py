@@ -20,7 +20,8 @@ from symmbfn.crystals.symmetry import CRYSTAL_FAMILIES, symmetry_tables
 
 K6_RANGE = (0.2, 3.4)
 K4_LIMIT, K5_LIMIT = 1.6, 1.4
-LENGTH_RANGE = (1.5, 150.0)  # angstrom
+# angstrom; method 3.3 says 130, which would refuse a real crystal of MP-20 with a cell of 132
+LENGTH_RANGE = (1.5, 150.0)
 ANGLE_RANGE = (15.0, 165.0)  # degrees
 MINIMUM_VOLUME = 0.1  # cubic angstrom
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from symmbfn.crystals import canonical
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, to_chart
 from symmbfn.crystals.canonical import (
     arranged,
@@ -157,6 +158,15 @@ def test_small_noise_does_not_change_the_choice() -> None:
         noise = 1e-6 * rng.normal(size=noisy.fractional_coords.shape)
         noisy = replace(noisy, fractional_coords=noisy.fractional_coords + noise)
         assert_equal(canonical_form(noisy), canonical_form(unit), tolerance=2e-5)
+
+
+def test_a_position_that_the_normaliser_moves_nowhere_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It cannot be with sound tables; taking the last position in silence would hide it."""
+    monkeypatch.setattr(canonical, "_is_on_locus", lambda *_: np.zeros(1, dtype=bool))
+    with pytest.raises(ValueError, match="space group 47 moves Wyckoff position 0"):
+        canonical._settings.__wrapped__(47, ())
 
 
 def test_settings_of_a_cell_more_symmetric_than_its_group() -> None:
