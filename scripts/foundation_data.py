@@ -1,21 +1,25 @@
 """Claims about data and geometry: encoding, canonical form, tables, reconstruction."""
 
+import hashlib
 import json
+import re
 import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import spglib
 import torch
+from bench_rebuild import pyxtal_group, rebuild_benchmark
 from foundation_claims import Options, rate
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-from rebuild_benchmark import pyxtal_group, rebuild_benchmark
 from tqdm import tqdm
 
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
@@ -25,7 +29,7 @@ from symmbfn.crystals.structure import asymmetric_unit, parse_cif
 from symmbfn.crystals.symmetry import operations_of, orbit_of, positions_of, symmetry_tables
 from symmbfn.datasets.cache import EncodedDataset, encode_dataset
 from symmbfn.datasets.registry import load_dataset
-from symmbfn.results import Claim
+from symmbfn.results import PACKAGES, REPOSITORY, Claim
 
 # every file at hand, by the set it belongs to
 FILES = {
@@ -85,7 +89,7 @@ def encode(options: Options) -> Iterator[Claim]:
 
 def round_trip(options: Options) -> Claim:
     """StructureMatcher between raw CIFs and the crystals rebuilt from their encoding."""
-    path = options.work / "round_trip.jsonl"
+    path = options.work / f"round_trip-{code_digest(__file__)}.jsonl"
     done = {tuple(row["key"]): row["match"] for row in lines(path)}
     files = [file for group in FILES.values() for file in group]
     todo = [(*file, row) for file in files for row in range(len(read(*file)[1]))]
@@ -153,6 +157,27 @@ def lines(path) -> list[dict]:
         text = text[: text.rfind("\n") + 1]
         path.write_text(text)
     return [json.loads(line) for line in text.splitlines()]
+
+
+def code_digest(script: str, repository: Path = REPOSITORY) -> str:
+    """Short digest of a script, all it imports from the package, its tables and the libraries.
+
+    It names the files of per-crystal results: what other code found out is no result of this one.
+    """
+    tables = repository / "symmbfn" / "crystals" / "symmetry_tables.npz"
+    todo, code = [Path(script), tables], {}
+    while todo:
+        path = todo.pop()
+        if path in code:
+            continue
+        code[path] = path.read_bytes()
+        for module in re.findall(rb"from (symmbfn[\w.]*) import", code[path]):
+            place = repository.joinpath(*module.decode().split("."))
+            todo += place.glob("*.py") if place.is_dir() else [place.with_suffix(".py")]
+    digest = hashlib.sha256(" ".join(map(version, PACKAGES)).encode())
+    for path in sorted(code):
+        digest.update(code[path])
+    return digest.hexdigest()[:8]
 
 
 # ---- canonical form ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from foundation_claims import Options, rate
-from foundation_data import lines, read
+from foundation_data import code_digest, lines, read
 from tqdm import tqdm
 
 from symmbfn.checkpoints import WEIGHTS_FILE, file_digest, load_model, weights_folder
@@ -81,9 +81,10 @@ def generate(options: Options) -> Iterator[Claim]:
     changes = {"solver": options.solver, "n_steps": options.steps}
     sampler = preset_sampler(model, **{k: v for k, v in changes.items() if v is not None})
     label = f"{sampler.solver}_{sampler.n_steps}"
+    code = code_digest(__file__)
     rows = []
     for seed in options.seeds:
-        path = options.work / "generate" / f"{digest[:12]}-{label}-seed{seed}.jsonl"
+        path = options.work / "generate" / f"{digest[:12]}-{label}-{code}-seed{seed}.jsonl"
         rows.append(requests(model, sampler, path, seed, options.n))
     is_own = sampler == preset_sampler(model)
     prefix = f"generate.{preset}" + ("" if is_own else f".{label}")
