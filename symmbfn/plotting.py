@@ -4,13 +4,14 @@ import base64
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from symmbfn._shapes import Int
+from symmbfn._shapes import Float, Int
 from symmbfn.crystals.elements import COVALENT_RADIUS, SYMBOLS
 from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.drawing import (
@@ -33,6 +34,7 @@ __all__ = [
     "draw_loops",
     "formula_mathtext",
     "plotly_figure",
+    "probability_map",
     "space_group_mathtext",
     "use_style",
 ]
@@ -202,6 +204,31 @@ def draw_loops(axes: Any) -> None:
     axes.text(0.04, 0.75, LETTERS, va="top", size=8.5, linespacing=1.5)
     axes.set(xlim=(0, 6.5), ylim=(-0.1, 4.9))
     axes.axis("off")
+
+
+def probability_map(
+    axes: Any, probabilities: Float[np.ndarray, "T K"], names: Sequence[str], *, least: float = 0.15
+) -> None:
+    """Paint how a choice falls: time to the right, white to blue, a row for each class in play.
+
+    Args:
+        axes: of matplotlib.
+        probabilities: of K classes at T times, each row sums to 1.
+        names: of the classes; they label the rows.
+        least: classes that never reach it are left out.
+    """
+    rows = np.flatnonzero(probabilities.max(0) >= least).tolist()
+    axes.imshow(
+        probabilities[:, rows].T,
+        aspect="auto",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        interpolation="nearest",
+    )
+    axes.set_yticks(range(len(rows)), [names[row] for row in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(False)
 
 
 def formula_mathtext(formula: str) -> str:

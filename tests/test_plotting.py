@@ -7,6 +7,7 @@ from itertools import combinations
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 from matplotlib.mathtext import MathTextParser
@@ -19,6 +20,7 @@ from symmbfn.plotting import (
     draw_loops,
     formula_mathtext,
     plotly_figure,
+    probability_map,
     space_group_mathtext,
     use_style,
 )
@@ -105,3 +107,15 @@ def test_symbols_of_all_groups_can_be_set() -> None:
     assert len(set(texts)) == 230
     assert texts[224] == r"$Fm\overline{3}m$"
     assert texts[193] == r"$P\mathrm{6}_{3}\mathrm{/}mmc$"
+
+
+def test_a_map_of_probabilities_names_the_classes_that_were_ever_likely() -> None:
+    over_time = np.array([[0.1, 0.3, 0.5, 0.1], [0.05, 0.0, 0.9, 0.05]])
+    figure, axes = plt.subplots()
+    probability_map(axes, over_time, "abcd", least=0.2)
+    (image,) = axes.images
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "c"]
+    assert np.array_equal(image.get_array(), [[0.3, 0.0], [0.5, 0.9]])
+    # one scale for all maps: white is impossible, dark is certain
+    assert image.get_clim() == (0, 1)
+    plt.close(figure)
