@@ -1,12 +1,12 @@
 """Time the reconstruction of crystals, beside a loop of PyXtal's closest-position search.
 
-Encoded validation crystals are disturbed by Gaussian noise on their coordinates. Ours:
-`reconstruct` on a batch, from letter probabilities or from one-hot axis symbols to
-finished records, guards and all. PyXtal: for every site the search over every operation of
-every position that shares the site symmetry, and nothing else. Both run on one thread, in
-turns, and are charged by process time.
+Encoded crystals, the embedded prototypes by default, are disturbed by Gaussian noise on
+their coordinates. Ours: `reconstruct` on a batch, from letter probabilities or from one-hot
+axis symbols to finished records, guards and all. PyXtal: for every site the search over every
+operation of every position that shares the site symmetry, and nothing else. Both run on one
+thread, in turns, and are charged by process time.
 
-Run: python scripts/rebuild_benchmark.py --dataset mp_20 --split val
+Run: python scripts/bench_rebuild.py [--dataset mp_20 --split val]
 """
 
 import argparse
@@ -161,10 +161,11 @@ def pyxtal_search(unit: AsymmetricUnit) -> list[np.ndarray]:
 def main() -> None:
     """Print the numbers for one dataset as JSON."""
     from symmbfn.datasets.cache import encode_dataset
+    from symmbfn.datasets.registry import PROTOTYPES
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", default="mp_20")
-    parser.add_argument("--split", default="val")
+    parser.add_argument("--dataset", default=PROTOTYPES)
+    parser.add_argument("--split", help="of a dataset that has several")
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--n-pyxtal", type=int, default=200)
     parser.add_argument("--noise", type=float, default=0.025)

@@ -1,6 +1,9 @@
 """The timing script runs both sides on the same crystals and reports what it promises."""
 
 import importlib.util
+import json
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +12,12 @@ import pytest
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
 from tests.crystals.samples import prototypes
 
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "scripts" / "bench_rebuild.py"
+
 
 def _script():
-    path = Path(__file__).parents[1] / "scripts" / "rebuild_benchmark.py"
-    spec = importlib.util.spec_from_file_location("rebuild_benchmark", path)
+    spec = importlib.util.spec_from_file_location("bench_rebuild", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -39,3 +44,17 @@ def test_pyxtal_is_asked_for_the_positions_we_encode() -> None:
         found = np.array(script.pyxtal_search(unit))
         gap = found - unit.fractional_coords
         assert np.abs(gap - np.rint(gap)).max() < 0.02
+
+
+def test_make_bench_times_what_the_repository_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("pyxtal")
+    pattern = re.search(r"for script in (\S+);", (ROOT / "Makefile").read_text())
+    assert pattern and SCRIPT in ROOT.glob(pattern[1])
+    monkeypatch.delenv("SYMMBFN_DATA", raising=False)
+    monkeypatch.setenv("SYMMBFN_OFFLINE", "1")
+    monkeypatch.setattr(sys, "argv", [SCRIPT.name, "--n", "20", "--n-pyxtal", "1"])
+    _script().main()
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["n"], figures["n_pyxtal"]) == (20, 1)
