@@ -2,14 +2,17 @@
 
 import json
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from symmbfn._files import write_whole
 
 MANIFEST = "manifest.json"
+PACKAGES = ("symmbfn", "torch", "numpy", "pymatgen", "spglib", "ase")
 
 
 def check_folder(folder: Path) -> None:
@@ -56,14 +59,29 @@ def open_folder(folder: Path, settings: dict[str, Any], facts: dict[str, Any]) -
         there = dict(manifest["settings"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} is no manifest of a run: {error!r}") from None
-    different = [
+    if different := differences(there, here):
+        raise ValueError(f"{str(folder)!r} holds another run: {', '.join(different)}")
+    return manifest
+
+
+def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """Say of each setting that is not the same what it is, such as "n is 3 there and 4 here"."""
+    return [
         f"{name} is {_short(there.get(name))} there and {_short(here.get(name))} here"
         for name in sorted(there.keys() | here.keys())
         if there.get(name) != here.get(name)
     ]
-    if different:
-        raise ValueError(f"{str(folder)!r} holds another run: {', '.join(different)}")
-    return manifest
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide what comes out, those that are there."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # a machine that only trains may lack pymatgen
+            continue
+    return found
 
 
 def _short(value: Any) -> str:

@@ -4,24 +4,36 @@ import copy
 import json
 import math
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from symmbfn._files import whole_file
+from symmbfn._files import whole_file, write_whole
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.datasets.batches import BucketedBatches
 from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.manifests import differences
 from symmbfn.model import Given, SymmBFN, Variables
 
 MAX_NON_FINITE = 10
+LOG = "log.jsonl"
+LOG_EVERY = 100  # steps
+# what a run reports and how often, not what comes out of it
+INCIDENTAL = ("validate_every", "save_every", "validation_crystals")
+COUNTERS = ("step", "crystals", "skipped", "non_finite", "elapsed", "validated")
+
+
+class DamagedCheckpointError(ValueError):
+    """A checkpoint cannot be read; the one before it may be whole."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,8 @@ class TrainingConfig:
 
     Attributes:
         epochs: passes over the training set, if `minutes` is not given.
-        minutes: time budget; the learning-rate schedule then follows the clock.
+        minutes: time budget with all validations but the last; the learning-rate schedule then
+            follows the clock.
         batch_size: crystals a step, within one size bucket.
         learning_rate: peak of AdamW.
         weight_decay: on matrices only.
@@ -117,8 +130,14 @@ class Trainer:
         config: the run.
         folder: for `log.jsonl` and checkpoints; resumed from if it holds one.
 
+    Attributes:
+        step, crystals, skipped: optimiser steps so far, those without effect included; crystals
+            they saw; steps without effect, since a loss or a gradient was not finite.
+        elapsed: seconds of the run, validations and checkpoints included.
+        validated: epoch of the last validation.
+
     Raises:
-        ValueError: if the folder holds a checkpoint of another run.
+        ValueError: if the folder holds a checkpoint of another run, or damaged ones only.
     """
 
     def __init__(
@@ -146,8 +165,8 @@ class Trainer:
         )
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
         self.coin = torch.Generator().manual_seed(config.seed)
-        self.step = self.crystals = self.non_finite = 0
-        self.elapsed = 0.0
+        self.step = self.crystals = self.skipped = self.non_finite = 0
+        self.elapsed = self.validated = 0.0
         self.folder.mkdir(parents=True, exist_ok=True)
         self.batches = BucketedBatches(
             dataset.n_sites,
@@ -155,8 +174,7 @@ class Trainer:
             batch_size=config.batch_size,
             generator=torch.Generator().manual_seed(config.seed),
         )
-        if latest := self.checkpoints():
-            self.load(latest[-1])
+        self._resume()
 
     # ---- one step -------------------------------------------------------------------------
 
@@ -189,6 +207,7 @@ class Trainer:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            self.skipped += 1
             self.non_finite += 1
             if self.non_finite >= MAX_NON_FINITE:
                 raise FloatingPointError(
@@ -214,39 +233,44 @@ class Trainer:
 
     def run(self) -> SymmBFN:
         """Train to the end of the budget, or to a signal; returns the averaged model."""
-        validated = self.epochs
-        saved = time.monotonic()
-        bar = tqdm(
-            total=1000, initial=int(1000 * self.progress), unit="‰", disable=None, desc="training"
-        )
         recent: list[dict[str, float]] = []
-        with _stop_on_signal() as stopped:
+        saved = time.monotonic()
+        began = saved - self.elapsed
+        with _stop_on_signal() as stopped, self._bar() as bar:
             while self.progress < 1:
-                start = time.monotonic()
                 recent.append(self.train_step(next(self.batches)))
-                self.elapsed += time.monotonic() - start
+                self.elapsed = time.monotonic() - began
                 bar.update(int(1000 * self.progress) - bar.n)
-                if len(recent) == 100:
+                if self.step % LOG_EVERY == 0:
                     self.log("train", _means(recent))
                     recent.clear()
-                if stopped or time.monotonic() - saved > 60 * self.config.save_every:
+                if stopped:
+                    self.save()
+                    raise KeyboardInterrupt(f"stopped at step {self.step}; the same call resumes")
+                if self.epochs - self.validated >= self.config.validate_every:
+                    self._validate()
+                if time.monotonic() - saved > 60 * self.config.save_every:
                     self.save()
                     saved = time.monotonic()
-                if stopped:
-                    bar.close()
-                    raise KeyboardInterrupt(f"stopped at step {self.step}; the same call resumes")
-                if self.validation is not None and (
-                    self.epochs - validated >= self.config.validate_every or self.progress >= 1
-                ):
-                    n = self.config.validation_crystals
-                    values = validate(self.average, self.validation, n_crystals=n)
-                    self.log("validation", values)
-                    validated = self.epochs
-        bar.close()
-        if recent:
-            self.log("train", _means(recent))
+                self.elapsed = time.monotonic() - began
+            if recent:
+                self.log("train", _means(recent))
+            if self.validated < self.epochs:
+                self._validate()
+            self.elapsed = time.monotonic() - began
         self.save()
         return self.average
+
+    def _bar(self) -> tqdm:
+        done = int(1000 * self.progress)
+        return tqdm(total=1000, initial=done, unit="‰", disable=None, desc="training")
+
+    def _validate(self) -> None:
+        """Log the losses of the averaged model on the validation set, if there is one."""
+        self.validated = self.epochs
+        if self.validation is not None:
+            n = self.config.validation_crystals
+            self.log("validation", validate(self.average, self.validation, n_crystals=n))
 
     @property
     def epochs(self) -> float:
@@ -260,10 +284,11 @@ class Trainer:
             "step": self.step,
             "epoch": round(self.epochs, 4),
             "crystals": self.crystals,
+            "skipped": self.skipped,
             "seconds": round(self.elapsed, 2),
             **{name: round(value, 6) for name, value in values.items()},
         }
-        with (self.folder / "log.jsonl").open("a") as file:
+        with (self.folder / LOG).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     # ---- checkpoints ----------------------------------------------------------------------
@@ -272,14 +297,12 @@ class Trainer:
         """Checkpoints of the folder, oldest first."""
         return sorted(self.folder.glob("step-*.safetensors"))
 
-    def identity(self) -> str:
-        """What must agree for a checkpoint to be continued: model, run and data."""
-        run = {
-            k: v
-            for k, v in asdict(self.config).items()
-            if k not in ("validate_every", "save_every")
-        }
-        return json.dumps([asdict(self.model.config), run, self.dataset.digest], sort_keys=True)
+    def identity(self) -> dict[str, Any]:
+        """What must agree for a checkpoint to be continued: model, run, data, kind of device."""
+        run = {k: v for k, v in asdict(self.config).items() if k not in INCIDENTAL}
+        place = {"data": self.dataset.digest, "device": self.device.type}
+        # through JSON, so that a tuple equals the list it is stored as
+        return json.loads(json.dumps({**asdict(self.model.config), **run, **place}))
 
     def save(self) -> Path:
         """Write a checkpoint in one step and keep the last two."""
@@ -296,7 +319,7 @@ class Trainer:
         metadata = {
             "state": json.dumps(counters),
             "order": json.dumps(order),
-            "identity": self.identity(),
+            "run": json.dumps(self.identity()),
         }
         path = self.folder / f"step-{self.step:09d}.safetensors"
         with whole_file(path) as part:
@@ -307,25 +330,50 @@ class Trainer:
             old.unlink()
         return path
 
+    def _resume(self) -> None:
+        """Continue from the newest checkpoint that is whole, if there is any; set others aside."""
+        paths = self.checkpoints()
+        for path in reversed(paths):
+            try:
+                self.load(path)
+                break
+            except DamagedCheckpointError as error:
+                if path == paths[0]:
+                    raise
+                print(f"{error}; taking the one before it", file=sys.stderr)
+                path.rename(path.with_suffix(".damaged"))
+        self._trim_log()
+
+    def _trim_log(self) -> None:
+        """Take out what a kill has cut off, and the steps that will be done again."""
+        path = self.folder / LOG
+        if path.is_file():
+            lines = path.read_text().splitlines()
+            kept = [line + "\n" for line in lines if _is_up_to(line, self.step)]
+            write_whole(path, "".join(kept))
+
     def load(self, path: Path) -> None:
         """Continue exactly where a checkpoint was written.
 
         Raises:
-            ValueError: if it belongs to another run or is damaged.
+            DamagedCheckpointError: if it cannot be read.
+            ValueError: if it belongs to another run.
         """
         try:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"checkpoint {str(path)!r} is unreadable: {error}") from error
-        if metadata.get("identity") != self.identity():
-            raise ValueError(f"{str(path)!r} belongs to another run: other model, settings or data")
-        for name, value in json.loads(metadata["state"]).items():
+            run, state, order = (json.loads(metadata[name]) for name in ("run", "state", "order"))
+        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+            raise DamagedCheckpointError(
+                f"checkpoint {str(path)!r} is unreadable: {error}"
+            ) from error
+        if different := differences(run, self.identity()):
+            raise ValueError(f"{str(path)!r} belongs to another run: {', '.join(different)}")
+        for name, value in state.items():
             setattr(self, name, value)
         self.generator.set_state(tensors["generator"])
         self.coin.set_state(tensors["coin"])
-        order = json.loads(metadata["order"])
         self.batches.load_state_dict({**order, "generator": tensors["order"]})
         for module, prefix in ((self.model, "model."), (self.average, "average.")):
             module.load_state_dict(
@@ -337,9 +385,6 @@ class Trainer:
                 if value is not None:
                     moved = value if key == "step" else value.to(self.device)
                     self.optimiser.state[parameter][key] = moved
-
-
-COUNTERS = ("step", "crystals", "non_finite", "elapsed")
 
 
 @torch.no_grad()
@@ -404,7 +449,17 @@ def validate(
 
 
 def _means(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    """Means over the steps that had an effect; none where there was no such step."""
+    taken = [row for row in rows if all(map(math.isfinite, row.values()))]
+    return {name: sum(row[name] for row in taken) / len(taken) for name in rows[0] if taken}
+
+
+def _is_up_to(line: str, step: int) -> bool:
+    """Whether a line of the log is whole and belongs to no later step; its head has none."""
+    try:
+        return json.loads(line).get("step", 0) <= step
+    except json.JSONDecodeError:
+        return False
 
 
 @contextmanager

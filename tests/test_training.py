@@ -4,7 +4,6 @@ import json
 import math
 import os
 import signal
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -51,8 +50,20 @@ def assert_identical(one: Trainer, other: Trainer) -> None:
 
 
 def log_of(folder: Path, kind: str) -> list[dict]:
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    """Lines of one kind, from a log that must be JSON to the letter, without NaN."""
+    text = (folder / "log.jsonl").read_text()
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
     return [line for line in lines if line["kind"] == kind]
+
+
+def spoil(run: Trainer, monkeypatch: pytest.MonkeyPatch, *steps: int) -> None:
+    """Make the loss of some steps NaN."""
+    honest = run.model.training_loss
+
+    def sometimes(*args):
+        return honest(*args) * (float("nan") if run.step in steps else 1.0)
+
+    monkeypatch.setattr(run.model, "training_loss", sometimes)
 
 
 # --- pieces --------------------------------------------------------------------------------------
@@ -146,17 +157,30 @@ def test_a_loss_that_is_not_finite_changes_nothing(tmp_path: Path, monkeypatch) 
     run = trainer(tmp_path)
     run.train_step(next(run.batches))
     before = everything(run)
-    honest = run.model.training_loss
-    monkeypatch.setattr(run.model, "training_loss", lambda *args: honest(*args) * float("nan"))
+    spoil(run, monkeypatch, 1)
     run.train_step(next(run.batches))
     after = everything(run)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed <= {"generator", "coin"}
-    assert run.non_finite == 1
-    monkeypatch.undo()
+    assert (run.non_finite, run.skipped) == (1, 1)
     run.train_step(next(run.batches))
-    assert run.non_finite == 0
+    assert (run.non_finite, run.skipped) == (0, 1)
     assert all(p.isfinite().all() for p in run.model.parameters())
+
+
+def test_a_skipped_step_is_counted_and_in_no_mean(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(training, "LOG_EVERY", 3)
+    run, rows = trainer(tmp_path, epochs=0.8), []
+    spoil(run, monkeypatch, 1, 3)
+    step = run.train_step
+    monkeypatch.setattr(run, "train_step", lambda index: rows.append(step(index)) or rows[-1])
+    run.run()
+    first, last = log_of(tmp_path, "train")
+    assert (first["step"], first["skipped"]) == (3, 1)
+    assert first["loss"] == pytest.approx((rows[0]["loss"] + rows[2]["loss"]) / 2, abs=1e-5)
+    assert (last["step"], last["skipped"]) == (5, 2)
+    assert last["gradient"] == pytest.approx(rows[4]["gradient"], abs=1e-5)
+    assert trainer(tmp_path, epochs=0.8).skipped == 2
 
 
 def test_many_losses_in_a_row_that_are_not_finite_end_the_run(tmp_path: Path, monkeypatch) -> None:
@@ -245,9 +269,25 @@ def test_a_finished_run_stays_finished(tmp_path: Path) -> None:
     assert_identical(run, again)
 
 
+class Clock:
+    """Seconds that pass where a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.now, self.patch = 0.0, monkeypatch
+        monkeypatch.setattr(training.time, "monotonic", lambda: self.now)
+
+    def charge(self, owner: object, name: str, seconds: float) -> None:
+        """Let every call of a function take so long."""
+        real = getattr(owner, name)
+
+        def slow(*args, **kwargs):
+            self.now += seconds
+            return real(*args, **kwargs)
+
+        self.patch.setattr(owner, name, slow)
+
+
 def test_minutes_end_in_time_and_lead_the_schedule(tmp_path: Path, monkeypatch) -> None:
-    clock = count()
-    monkeypatch.setattr(training.time, "monotonic", lambda: float(next(clock)))
     run = trainer(tmp_path, minutes=1 / 6, save_every=1e6, warmup_steps=1)
     rates = []
     step = run.optimiser.step
@@ -257,11 +297,28 @@ def test_minutes_end_in_time_and_lead_the_schedule(tmp_path: Path, monkeypatch) 
         rates.append(run.optimiser.param_groups[0]["lr"] / run.config.learning_rate)
 
     monkeypatch.setattr(run.optimiser, "step", watched)
+    Clock(monkeypatch).charge(run, "train_step", 1.0)
     run.run()
-    # each step takes one second of this clock, ten make a sixth of a minute
+    # ten steps of a second make a sixth of a minute
     assert (run.step, run.elapsed) == (10, 10.0)
     assert rates[:7] == [1.0] * 7
     assert rates[7:] == pytest.approx([0.75, 0.5, 0.25])
+
+
+def test_validation_and_saving_count_as_time(tmp_path: Path, monkeypatch) -> None:
+    changes = {"minutes": 0.5, "validate_every": 1.0, "save_every": 0.1}
+    config = TrainingConfig(**{**RUN, **changes})
+    run = Trainer(fresh_model(), dataset(), dataset(), config, tmp_path)
+    clock = Clock(monkeypatch)
+    clock.charge(run, "train_step", 1.0)
+    clock.charge(run, "save", 2.0)
+    clock.charge(training, "validate", 4.0)
+    run.run()
+    # half a minute, a last validation and a last checkpoint
+    assert 30 <= clock.now <= 30 + 4 + 4 + 2
+    assert run.step < 20
+    assert run.elapsed == clock.now - 2
+    assert trainer(tmp_path, **changes).elapsed == run.elapsed
 
 
 def test_validation_is_logged_on_time_and_at_the_end(tmp_path: Path) -> None:
@@ -270,6 +327,19 @@ def test_validation_is_logged_on_time_and_at_the_end(tmp_path: Path) -> None:
     epochs = [line["epoch"] for line in log_of(tmp_path, "validation")]
     assert len(epochs) == 2 and epochs[-1] >= 2.0
     assert all(n <= epoch < n + 0.5 for n, epoch in enumerate(epochs, start=1))
+
+
+def test_a_run_stopped_at_its_last_step_is_still_validated(tmp_path: Path) -> None:
+    def complete() -> Trainer:
+        return Trainer(fresh_model(), dataset(), dataset(), TrainingConfig(**RUN), tmp_path)
+
+    run = complete()
+    while run.progress < 1:
+        run.train_step(next(run.batches))
+    run.save()
+    complete().run()
+    complete().run()
+    assert [line["step"] for line in log_of(tmp_path, "validation")] == [run.step]
 
 
 # --- checkpoints ---------------------------------------------------------------------------------
@@ -302,9 +372,59 @@ def test_a_checkpoint_of_another_run_is_refused(other: dict, tmp_path: Path) -> 
         trainer(tmp_path, **other)
 
 
-def test_how_often_to_save_may_change(tmp_path: Path) -> None:
+def test_what_a_run_reports_may_change(tmp_path: Path) -> None:
     trainer(tmp_path).save()
-    trainer(tmp_path, save_every=1.0, validate_every=2.0)
+    trainer(tmp_path, save_every=1.0, validate_every=2.0, validation_crystals=3)
+
+
+def test_another_kind_of_device_is_refused_before_the_generators_are(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.device = torch.device("cuda")
+    run.save()
+    with pytest.raises(ValueError, match="device is 'cuda' there and 'cpu' here"):
+        trainer(tmp_path)
+
+
+def test_a_kill_leaves_no_half_line_and_no_step_twice(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(training, "LOG_EVERY", 1)
+    trainer(tmp_path / "whole").run()
+    run = trainer(tmp_path / "parts", save_every=0.0)
+    save = run.save
+
+    def until_the_fourth(index: torch.Tensor) -> dict[str, float]:
+        if run.step == 3:
+            monkeypatch.setattr(run, "save", lambda: None)
+        if run.step == 6:
+            raise SystemExit
+        return Trainer.train_step(run, index)
+
+    monkeypatch.setattr(run, "train_step", until_the_fourth)
+    with pytest.raises(SystemExit):
+        run.run()
+    monkeypatch.setattr(run, "save", save)
+    log = tmp_path / "parts" / "log.jsonl"
+    assert [line["step"] for line in log_of(log.parent, "train")] == [1, 2, 3, 4, 5, 6]
+    whole_lines = log.read_text()
+    log.write_text('{"kind": "start", "dataset": "x"}\n' + whole_lines + whole_lines[:30])
+    resumed = trainer(tmp_path / "parts")
+    assert resumed.step == 3
+    assert [line["step"] for line in log_of(log.parent, "train")] == [1, 2, 3]
+    resumed.run()
+    assert len(log_of(log.parent, "start")) == 1
+    mine, other = (
+        [{k: v for k, v in line.items() if k != "seconds"} for line in log_of(f, "train")]
+        for f in (log.parent, tmp_path / "whole")
+    )
+    assert mine == other
+
+
+def test_a_log_without_a_checkpoint_begins_anew(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.train_step(next(run.batches))
+    run.log("train", {"loss": 1.0})
+    assert len(log_of(tmp_path, "train")) == 1
+    trainer(tmp_path)
+    assert not log_of(tmp_path, "train")
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None], ids=["empty", "text", "cut"])
@@ -313,6 +433,26 @@ def test_a_damaged_checkpoint_is_named(content: bytes | None, tmp_path: Path) ->
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
     with pytest.raises(ValueError, match=f"{path.name}.*unreadable"):
         trainer(tmp_path)
+
+
+def test_the_older_checkpoint_stands_in_for_a_damaged_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    whole = trainer(tmp_path / "whole")
+    whole.run()
+    run = trainer(tmp_path / "parts")
+    for _ in range(4):
+        run.train_step(next(run.batches))
+        newest = run.save()
+    newest.write_bytes(newest.read_bytes()[:-100])
+    resumed = trainer(tmp_path / "parts")
+    said = capsys.readouterr().err
+    assert resumed.step == 3 and newest.name in said and said.count("\n") == 1
+    resumed.run()
+    assert_identical(whole, resumed)
+    # it is out of the way of the next ones, and not lost
+    assert newest.with_suffix(".damaged").is_file() and newest not in resumed.checkpoints()
+    assert len(resumed.checkpoints()) == 2
 
 
 # --- validation ----------------------------------------------------------------------------------
