@@ -27,7 +27,8 @@
 #   symmetry are; how six numbers $k$ describe every lattice; and what a
 #   space group still leaves open (its normaliser).
 # - **Before it:** fractional coordinates and matrices. No group theory.
-# - **Run time:** under 40 s on one processor core.
+# - **Run time:** {claim}`chapter.01_crystals_and_symmetry.seconds` on one
+#   processor core; the aim is 40 s.
 # - **Hardware:** any; no data, no network.
 # :::
 
@@ -170,24 +171,32 @@ for index, row in enumerate(range(rows.start, rows.stop)):
 # shows what happens when a general point walks onto the line $x, x, 0$:
 # sixteen atoms become four.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:orbits", "caption": "Orbits in the cell of group 136, seen along c. The colour is the height z; in the first two cells every dot is two atoms, at z and at 1 - z. Near the diagonal the sixteen atoms gather in groups of four; on it each group is one atom of 4f."}, "image": {"alt": "Four square cells with 16, 16, 4 and 2 points: the orbits of a general point, of a point near the diagonal, of a point on it, and of the corner."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:orbits", "caption": "Orbits in the cell of group 136, seen along c. The colour is the distance from the nearest plane z = 0 or z = 1; in the first two cells every dot is two atoms, at z and at 1 - z. Near the diagonals the sixteen atoms gather in groups of four; on them each group is one atom of 4f."}, "image": {"alt": "Four square cells with 8, 8, 4 and 2 dots: the orbits of a general point, of a point near the diagonal, of a point on it, and of the corner. Near the diagonals the dots stand in pairs of one colour, on them each pair is one dot of that colour."}}
 panels = [
     ("16k, general", 0, (0.41, 0.22, 0.16)),
     ("16k, near 4f", 0, (0.325, 0.285, 0.03)),
     ("4f, on x, x, 0", 5, (0.305, 0.305, 0)),
-    ("2a, the corner", 9, (0, 0, 0)),
+    ("2a, the corner", 10, (0, 0, 0)),
 ]
-fig, axes = plt.subplots(1, 4, figsize=(9, 2.7), sharey=True)
-for ax, (title, index, x) in zip(axes, panels, strict=True):
+fig, axes = plt.subplots(
+    2, 2, figsize=(6.2, 5.4), sharex=True, sharey=True
+)
+for ax, (title, index, x) in zip(axes.flat, panels, strict=True):
     R, t = orbit_of(136, index)
     atoms = np.unique(((R @ x + t) % 1).round(6), axis=0)
     ax.plot([0, 1], [0, 1], "-", color="0.8", zorder=0)
     ax.plot([0, 1], [1, 0], "-", color="0.8", zorder=0)
-    dots = ax.scatter(*atoms.T[:2], c=atoms[:, 2], vmin=0, vmax=1, s=22)
-    ax.set(title=f"{title}\n{len(atoms)} atoms", aspect="equal")
-    ax.set(xlim=(-0.05, 1), ylim=(-0.05, 1), xlabel="x / cell edge")
-axes[0].set_ylabel("y / cell edge")
-fig.colorbar(dots, ax=axes, label="z / cell edge", shrink=0.8)
+    z = np.minimum(atoms[:, 2], 1 - atoms[:, 2])
+    dots = ax.scatter(*atoms.T[:2], c=z, vmin=0, vmax=0.5, s=34, zorder=2)
+    ax.set(title=f"{title}: {len(atoms)} atoms", aspect="equal")
+    ax.set(xlim=(-0.05, 1), ylim=(-0.05, 1))
+for ax in axes[1]:
+    ax.set_xlabel("x / cell edge")
+for ax in axes[:, 0]:
+    ax.set_ylabel("y / cell edge")
+fig.colorbar(
+    dots, ax=axes, label="distance from z = 0 / cell edge", shrink=0.7
+)
 plt.show()
 
 # %% [markdown]
@@ -231,19 +240,18 @@ directions += ["1-10", "110", "01-1", "011", "-101", "101"]
 directions += ["120", "210"]
 rows = positions_of(225)
 encoding = tables.encoding[rows]
-fig, ax = plt.subplots(figsize=(9, 4))
+fig, ax = plt.subplots(figsize=(6.5, 4.4))
 ax.imshow(encoding, cmap="cividis", vmax=16, aspect="auto")
 ax.grid(False)
 for (i, j), symbol in np.ndenumerate(encoding):
     colour = "white" if symbol < 8 else "black"
-    ax.text(
-        j, i, AXIS_CLASSES[symbol], color=colour, ha="center", va="center"
-    )
+    look = {"ha": "center", "va": "center", "fontsize": 8.5}
+    ax.text(j, i, AXIS_CLASSES[symbol], color=colour, **look)
 names = [
     f"{tables.multiplicity[row]}{tables.letter[row]}"
     for row in range(1731)[rows]
 ]
-ax.set_xticks(range(15), [f"[{d}]" for d in directions], rotation=45)
+ax.set_xticks(range(15), [f"[{d}]" for d in directions], rotation=60)
 ax.set_yticks(range(len(names)), names)
 ax.set(xlabel="direction / cell axes", ylabel="Wyckoff position")
 plt.show()
@@ -329,9 +337,9 @@ edges = [
     if abs(corners[i] - corners[j]).sum() == 1
 ]
 fig, axes = plt.subplots(
-    1, 6, figsize=(9, 2), subplot_kw={"projection": "3d"}
+    2, 3, figsize=(6.5, 4.2), subplot_kw={"projection": "3d"}
 )
-for i, ax in enumerate(axes):
+for i, ax in enumerate(axes.flat):
     for value, colour, style in ((0, "0.6", "--"), (0.25, blue, "-")):
         k = torch.zeros(6).double()
         k[i] = value
@@ -362,10 +370,12 @@ for family, name in enumerate(CRYSTAL_FAMILIES):
     print(f"{name:<13}{groups:<9}" + "".join(f"{x:>8}" for x in row))
 
 # %% [markdown]
-# The hexagonal family includes the trigonal groups, in hexagonal axes.
-# Its constant is $-\tfrac14 \ln 3$, from $\gamma = 120^\circ$. What the
-# rows mean for a cell shows when the same random $k$ is read in each
-# family:
+# The hexagonal *family* holds two crystal *systems*, the trigonal groups
+# (143 to 167, in hexagonal axes) and the hexagonal ones (168 to 194).
+# Lattices go by family, so "hexagonal" means the family in this chapter
+# and the next; a request for groups by name means the system. The
+# constant is $-\tfrac14 \ln 3$, from $\gamma = 120^\circ$. What the rows
+# mean for a cell shows when the same random $k$ is read in each family:
 
 # %%
 generator = torch.Generator().manual_seed(seed)
@@ -407,7 +417,7 @@ def through_triangle(cells, number):
 
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig:triangular", "caption": "Error of the cell after a round trip through k, for a = 6, b = 5, c = 8 angstrom: by the logarithm of the metric (circles, zero) and by the symmetric part of the logarithm of a triangular matrix (squares)."}, "image": {"alt": "Two panels against beta from 90 to 130 degrees: angle error and length error. The triangular map errs by up to five degrees and twelve percent, the metric map not at all."}}
-fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.9))
+fig, (left, right) = plt.subplots(1, 2, figsize=(6.5, 2.8))
 for label, colour, marker, back in (
     ("metric", blue, "o", through_metric(cells, 14)),
     ("triangular", red, "s", through_triangle(cells, 14)),
@@ -432,18 +442,22 @@ plt.show()
 # group cannot tell, because the shift by $(\tfrac12, \tfrac12, \tfrac12)$
 # maps its symmetry elements onto each other.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:origin", "caption": "One layer of rock salt, Na black and Cl open. Both frames are cells of group 225 in its standard setting; in one Na sits on 4a, in the other Cl does."}, "image": {"alt": "A checkerboard of filled and open circles with two square frames, the second shifted by half an edge."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:origin", "caption": "One layer of rock salt, Na black and Cl open. Both frames are cells of group 225 in its standard setting: 4a is the corner, with Na there in one and Cl in the other."}, "image": {"alt": "A checkerboard of filled and open circles with two square frames, the second shifted by half an edge."}}
 points = np.array(list(np.ndindex(6, 4))) / 2
 is_sodium = (2 * points).sum(axis=1) % 2 == 0
 fig, ax = plt.subplots(figsize=(5.5, 3.6))
 for mask, face in ((is_sodium, "black"), (~is_sodium, "white")):
     look = {"facecolor": face, "edgecolor": "black", "zorder": 2}
     ax.scatter(*points[mask].T, s=70, **look)
-for x, colour, style in ((0, blue, "-"), (1.5, red, "--")):
+for x, colour, style, name in (
+    (0, blue, "-", "Na"),
+    (1.5, red, "--", "Cl"),
+):
     ax.plot(
         [x, x + 1, x + 1, x, x], [0, 0, 1, 1, 0], color=colour, ls=style
     )
-    ax.text(x + 0.5, 1.12, "cell", color=colour, ha="center")
+    label = f"{name} on 4a"
+    ax.text(x + 0.5, 1.25, label, color=colour, ha="center", va="center")
 ax.set(aspect="equal", xlabel="x / cell edge", ylabel="y / cell edge")
 ax.grid(False)
 plt.show()
@@ -563,27 +577,29 @@ for index, name in enumerate(CRYSTAL_FAMILIES):
 positions = [unit.wyckoff_positions for unit in units]
 start = tables.position_start[number - 1]
 sites = [first + w for first, w in zip(start, positions, strict=True)]
-n_atoms = np.array([tables.multiplicity[rows].sum() for rows in sites])
-n_free = np.array(
-    [tables.degrees_of_freedom[rows].sum() for rows in sites]
-)
-print("mean over the crystals      all  free")
-print(f"coordinates, whole cell   {3 * n_atoms.mean():>5.1f}", end="")
-print(f"{n_free.mean():>6.1f}")
-print(
-    f"lattice                   {6:>5}{free.sum(1).double().mean():>6.1f}"
-)
-print(f"no free coordinate: {(n_free == 0).mean():.0%} of crystals")
 
-# %%
+
+def of_crystals(values):
+    return np.array([values[rows].sum() for rows in sites])
+
+
+n_atoms = of_crystals(tables.multiplicity)
+n_free = of_crystals(tables.degrees_of_freedom)
+n_sites = of_crystals(np.ones_like(tables.multiplicity))
 collides = np.concatenate(
     [(rows[:, None] == rows).all(-1).sum(1) > 1 for rows in by_group]
 )
-print(
-    f"{collides[np.concatenate(sites)].mean():.0%} of sites and", end=" "
-)
-n_crystals = sum(collides[rows].any() for rows in sites)
-print(f"{n_crystals / len(sites):.0%} of crystals have a colliding letter")
+n_colliding = of_crystals(collides)
+print("mean over the crystals      all  free")
+print(f"coordinates     {3 * n_atoms.mean():>15.1f}{n_free.mean():>6.1f}")
+print(f"lattice         {6:>15}{free.sum(1).double().mean():>6.1f}")
+shares = {
+    "crystals without a free coordinate": (n_free == 0).mean(),
+    "sites with a colliding letter": n_colliding.sum() / n_sites.sum(),
+    "crystals with such a site": (n_colliding > 0).mean(),
+}
+for label, share in shares.items():
+    print(f"{label:<36}{share:.0%}")
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig:free", "caption": "Free numbers (coordinates and lattice) against all numbers (three per atom of the conventional cell, and six), one point a crystal. Below the line symmetry pays."}, "image": {"alt": "Log-log scatter of free against all numbers; most points lie one to two orders of magnitude below the diagonal, cubic crystals lowest."}}
 markers = "ovsDP*"
@@ -605,7 +621,7 @@ for index, name in enumerate(CRYSTAL_FAMILIES):
     )
 ax.set(xscale="log", yscale="log")
 ax.set(xlabel="all numbers / crystal", ylabel="free numbers / crystal")
-ax.legend(ncols=2, fontsize="small")
+ax.legend(ncols=2, fontsize="small", title="crystal family")
 plt.show()
 
 # %% [markdown]
@@ -614,7 +630,7 @@ plt.show()
 # | | paper {cite:p}`ruple2026symmbfn` | ours | n |
 # |---|---|---|---|
 # | description of a site | 15 axes of 13 symbols | the same (`paper`), or the letter, one of at most 27 (`default`) | |
-# | groups in which it gives the letter | not stated | 59 of 230 | 230 groups |
+# | groups in which it gives the letter | not stated | {claim}`tables.injective_groups` of 230 | 230 groups |
 # | letter from the encoding | nearest encoding of the group, ties by coordinates | the same in `paper` | |
 # | lattice | six $k$ over $B_1 \ldots B_6$, masked by family (Supplementary Table 7) | the same, the table printed above | 230 groups |
 # | lattice logarithm | not stated; code of SymmCD {cite:p}`levy2025symmcd`: triangular | of the metric, exact | 288 cells |
@@ -636,7 +652,7 @@ plt.show()
 #   choice 2, hexagonal axes, unique axis b, cell choice 1. spglib's
 #   default differs for the 24; letters read in one setting and used in
 #   another are wrong without any error.
-# - **Directions in hexagonal groups.** PyXtal prints the directions
+# - **Directions in hexagonal axes.** PyXtal prints the directions
 #   [120] and [210] as 1-20 and 2-10, after a change of metric. Rows of its
 #   encoding differ from ours in trigonal and hexagonal groups; which
 #   letters collide does not.
