@@ -53,6 +53,13 @@ def test_every_figure_is_there(book: Path, path: Path) -> None:
         assert (script in page) == (kind in viewers)
 
 
+def test_chapters_are_numbered_where_the_landing_page_says(book: Path) -> None:
+    landing = (book / "book" / "intro.html").read_text()
+    for number, path in enumerate(NOTEBOOKS, start=1):
+        assert f'>{number}. ' in (book / "notebooks" / f"{path.stem}.html").read_text()
+        assert re.search(rf'<p>{number} <a [^>]*href="../notebooks/{path.stem}.html"', landing)
+
+
 def test_pages_load_nothing_from_elsewhere(book: Path) -> None:
     for page in pages_asked_for():
         text = (book / f"{page}.html").read_text()
@@ -68,6 +75,6 @@ def test_no_number_is_asked_for_that_nobody_recorded() -> None:
     """A {claim} role without its claim fails the build: here it is named."""
     from symmbfn.results import claim
 
-    for path in (ROOT / "book").glob("*.md"):
+    for path in [*(ROOT / "book").glob("*.md"), *(ROOT / "notebooks").glob("*.py")]:
         for name in re.findall(r"\{claim\}`([^`]+)`", path.read_text()):
             assert claim(name)
