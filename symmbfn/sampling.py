@@ -52,7 +52,7 @@ class SamplerConfig:
             the most likely ones.
     """
 
-    solver: str = "ode2"
+    solver: str = "bfn"
     n_steps: int = 50
     eta: float | None = None
     has_expected_classes: bool = False
@@ -83,7 +83,11 @@ class SamplerConfig:
 
 
 def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
-    """The sampler that belongs to a model's preset: `ode2` with 50 steps, or the paper's."""
+    """The sampler that belongs to a model's preset: 50 ancestral steps, or the paper's 100.
+
+    Chosen on MP-20 val: at equal cost the noise-free steps leave more short contacts, and more
+    noise than the ancestral share draws closer to the training set.
+    """
     if model.config.is_standardised:
         return replace(SamplerConfig(), **changes)
     paper = SamplerConfig("bfn", 100, start=1e-4, has_projection=False, is_drawn=True)

@@ -173,7 +173,7 @@ def test_other_settings_are_refused_and_nothing_changes(whole: Path, tiny_weight
         ({"n": 31}, "n is 30 there and 31 here"),
         ({"seed": 8}, "seed is 7 there and 8 here"),
         ({"n_steps": 3}, "n_steps is 2 there and 3 here"),
-        ({"solver": "bfn"}, "solver is 'ode2' there and 'bfn' here"),
+        ({"solver": "ode2"}, "solver is 'bfn' there and 'ode2' here"),
         ({"space_group_number": 225}, r"space_group_number is None there and \[225\] here"),
         ({"primitive": True}, "primitive is False there and True here"),
     ]:

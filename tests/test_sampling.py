@@ -338,7 +338,7 @@ def test_devices_are_checked() -> None:
 def test_presets_bring_their_samplers() -> None:
     default = preset_sampler(fresh_model())
     assert default == SamplerConfig()
-    assert (default.solver, default.is_drawn, default.has_projection) == ("ode2", False, True)
+    assert (default.solver, default.is_drawn, default.has_projection) == ("bfn", False, True)
     paper = preset_sampler(fresh_model("paper"))
     assert (paper.solver, paper.n_steps, paper.is_drawn) == ("bfn", 100, True)
     assert not paper.has_projection

@@ -36,7 +36,7 @@ def test_default_weights_make_a_few_crystals(tmp_path: Path) -> None:
     assert main(["generate", "--n", "8", "--space-group", "225,62", "--out", str(out)]) == 0
     summary = json.loads((out / "summary.json").read_text())
     sampler = preset_sampler(load_model("default"))
-    assert summary["settings"]["solver"] == sampler.solver == "ode2"
+    assert summary["settings"]["solver"] == sampler.solver == "bfn"
     assert summary["settings"]["n_steps"] == sampler.n_steps
     assert summary["statuses"]["ok"] >= 6
     assert summary["rates"]["asked_space_group_found"]["count"] >= 5
