@@ -29,7 +29,8 @@
 #   from the beliefs, letters in place of 15 axes, and elements as a list
 #   with pointers.
 # - **Before it:** {ref}`nb:continuous`.
-# - **Run time:** under 40 s on one processor core.
+# - **Run time:** {claim}`chapter.04_categorical_flow.seconds` on one
+#   processor core; the aim is 40 s.
 # - **Hardware:** any; no data, no network.
 # :::
 
@@ -46,11 +47,13 @@ import numpy as np
 import torch
 from torch.distributions import Categorical, Normal
 
+from symmbfn.checkpoints import load_model
 from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 from symmbfn.flows import categorical, solvers
 from symmbfn.flows.schedules import CategoricalSchedule, uniform_grid
 from symmbfn.plotting import COLOURS, space_group_mathtext, use_style
+from symmbfn.presets import paper_config
 from symmbfn.results import claims
 from symmbfn.variables import element_classes, slots_and_pointers
 
@@ -102,16 +105,18 @@ for _ in range(8):
     density = Normal(means, math.sqrt(alpha * K)).log_prob(y).sum(-1)
     theta = torch.softmax(theta.log() + density, -1)
     history.append(theta)
-difference = (torch.softmax(z, -1) - theta).abs().max()
-print("sums of messages are Bayes' rule:", bool(difference < 1e-5))
+print("beliefs after eight messages about class 1")
+for name, beliefs in (("sums", torch.softmax(z, -1)), ("Bayes", theta)):
+    print(f"{name:<6}" + "".join(f"{belief:>7.3f}" for belief in beliefs))
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:cat-messages", "caption": "Beliefs about a class after 0 to 8 messages of accuracy 0.15. The true class is dark."}, "image": {"alt": "Nine small bar charts of five probabilities. All are 0.2 at first; the bar of class 1 grows with ups and downs until it is near one."}}
-fig, axes = plt.subplots(1, 9, figsize=(9, 1.9), sharey=True)
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:cat-messages", "caption": "Beliefs about a class after 0 to 8 messages of accuracy 0.15. The true class is dark."}, "image": {"alt": "Nine small bar charts of five probabilities. All are 0.2 at first; the bar of class 1 is the highest from the second message on, comes near one after five, and ends at 0.8."}}
+fig, axes = plt.subplots(1, 9, figsize=(6.5, 1.9), sharey=True)
 colours = ["0.75"] * K
 colours[true_class] = blue
 for i, (ax, theta) in enumerate(zip(axes, history, strict=True)):
     ax.bar(range(K), theta, color=colours)
-    ax.set(title=str(i), xlabel="class", ylim=(0, 1), xticks=[0, 4])
+    ax.set(title=str(i), ylim=(0, 1), xticks=[0, 4])
+axes[4].set_xlabel("class")
 axes[0].set_ylabel("belief / 1")
 plt.show()
 
@@ -164,18 +169,19 @@ print(f"variance / formula:      {variance.mean():.2f}")
 # $\varphi$ and $\Phi$ the normal density and its integral. $K$ and
 # $\beta_1$ enter almost only as a product, so one rule serves all
 # variables. Ours is $\beta_1 = 32 / K$, four standard deviations for a
-# pair. The paper uses 2.5 for axes and 0.25 for elements (from the
-# authors' repository).
+# pair. The paper's values are those of its authors' README; ours are read
+# from the model that is shipped.
 
 # %%
 u = torch.linspace(-9, 9, 20001).double()
 normal = Normal(torch.zeros(1).double(), torch.ones(1).double())
+paper, ours = paper_config(), load_model("default").config
 cases = {
-    "axes, paper": (13, 2.5),
-    "elements, paper": (94, 0.25),
-    "slots": (8, 32 / 8),
-    "letters": (27, 32 / 27),
-    "elements": (88, 32 / 88),
+    "axes, paper": (13, paper.beta1_symmetry),
+    "elements, paper": (len(paper.elements), paper.beta1_elements),
+    "pointers": (ours.n_slots, ours.beta1_pointers),
+    "letters": (27, ours.beta1_symmetry),
+    "elements": (len(ours.elements), ours.beta1_elements),
 }
 print(f"{'variable':<17}{'K':>3}{'beta1':>7}{'settled at t = 1 / %':>22}")
 for name, (k, beta1) in cases.items():
@@ -340,10 +346,18 @@ for name, curve in losses.items():
         loss.backward()
         optimiser.step()
         curve.append(loss.item())
-late = {name: np.mean(curve[-50:]) for name, curve in losses.items()}
+
+# %% [markdown]
+# The loss at the end, a mean over the last 50 steps. (The digits depend a
+# little on the processor; they are shown and not compared when this
+# chapter is tested.)
+
+# %% tags=["nbval-ignore-output"]
 floor = Categorical(pi).entropy().item()
-print("adding is near the entropy:", late["add"] < 1.1 * floor)
-print("reading costs a quarter more:   ", late["read"] > 1.25 * floor)
+print(f"entropy           {floor:.2f} nats")
+for name, formula in (("add", "z + net"), ("read", "net")):
+    late = np.mean(losses[name][-50:])
+    print(f"logits = {formula:<9}{late:.2f} nats, {late / floor - 1:+.0%}")
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig:cat-skip", "caption": "Loss of the same small network when it writes logits and when it adds to them, running mean over 20 steps of 256 draws. Dotted: the entropy of the classes, the least possible."}, "image": {"alt": "Two curves over 400 training steps. The lower one lies on the dotted line from the first step, the upper one starts almost four times as high and falls slowly."}}
 fig, ax = plt.subplots(figsize=(6, 3.2))
@@ -429,11 +443,11 @@ plt.show()
 #
 # $$
 # p(a_i = k \mid z) = \mathrm{softmax}_k\Big(z_{ik} +
-# \rho \sum_{j \ne i} z_{jk}\Big), \qquad \rho = 1 ,
+# \kappa \sum_{j \ne i} z_{jk}\Big), \qquad \kappa = 1 ,
 # $$ (eq:cat-tied)
 #
 # and a network that has not quite understood takes in only a share
-# $\rho$ of what the others know. We sample 20 steps (the sampler is the
+# $\kappa$ of what the others know. We sample 20 steps (the sampler is the
 # subject of the next section) and count the elements of each crystal.
 
 # %%
@@ -603,12 +617,13 @@ plt.show()
 #
 # ## Against the paper
 #
-# | | paper | `default` |
+# | | paper {cite:p}`ruple2026symmbfn` | `default` |
 # |---|---|---|
-# | site symmetry | 15 variables, $K = 13$, $\beta_1 = 2.5$ | one letter, $K \le 27$, $\beta_1 = 1.2$ |
-# | elements | one per site, $K = 94$, $\beta_1 = 0.25$ | slots, $K = 88$, $\beta_1 = 0.36$, and pointers, $K \le 8$, $\beta_1 = 4$ |
+# | site symmetry | 15 variables of 13 classes | one letter |
+# | elements | one per site | a list of slots, and pointers |
+# | accuracies | the README's | $\beta_1 = 32 / K$ (both in {ref}`sec:beta1`) |
 # | logits | the network's | the beliefs' plus the network's |
-# | auxiliary loss | none | 0.1 cross-entropy |
+# | loss | {eq}`eq:cat-loss` | with some cross-entropy (weight below) |
 # | last step | classes drawn | most likely classes, jointly |
 #
 # Two printed formulas are read as the original work has them: the mean
@@ -617,17 +632,28 @@ plt.show()
 #
 # What the change does to whole crystals is measured by $d_\mathrm{elem}$,
 # the Wasserstein distance between the numbers of elements of generated
-# and real crystals. The floor is what real crystals score.
+# crystals, those that are structurally valid, and of the real ones of
+# MP-20 val. The floor is what 1,000 real crystals of the training set
+# score against the same reference; there $n$ counts such draws, elsewhere
+# crystals. The published number may have another reference and comes
+# without seed or interval. Intervals hold 95 %.
 
 # %%
-print("name                    value    n      seed       interval")
-for name in ("floor", "generate.paper", "generate.default"):
-    for entry in claims(f"{name}.d_elem"):
+weight = f"{paper.cross_entropy:g}, default {ours.cross_entropy:g}"
+print("weight of the cross-entropy: paper", weight)
+print(f"{'d_elem':<24}{'value':>6}{'n':>6}  {'seed':<11}interval")
+print(f"{'paper, published':<24}{0.061:>6.3f}{1000:>6}")
+for name, kind in {
+    "paper preset, ours": "generate.paper",
+    "default, ours": "generate.default",
+    "floor": "floor",
+}.items():
+    row = "   not measured yet"
+    for entry in claims(f"{kind}.d_elem"):
         low, high = entry["interval"]
-        value = (
-            f"{entry['value']:<9.3f}{entry['n']:<7}{entry['seed']!s:<11}"
-        )
-        print(f"{name:<24}{value}{low:.3f} to {high:.3f}")
+        row = f"{entry['value']:>6.3f}{entry['n']:>6}  "
+        row += f"{entry['seed']!s:<11}{low:.3f} to {high:.3f}"
+    print(f"{name:<24}{row}")
 
 # %% [markdown]
 # ## What can go wrong
@@ -681,7 +707,7 @@ for name in ("floor", "generate.paper", "generate.default"):
 # $\beta_1 = 3.09^2 = 9.5$. The rule $32 / K$ gives 16.
 # :::
 #
-# **3.** In equation {eq}`eq:cat-tied` take $\rho > 1$ and explain what
+# **3.** In equation {eq}`eq:cat-tied` take $\kappa > 1$ and explain what
 # happens to the number of elements, and to their frequencies when $\pi$
 # is skewed.
 #
