@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
+from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import (
     MAX_POSITIONS,
@@ -119,10 +120,8 @@ def letter_log_probs(batch: AsymmetricUnitBatch, confidence: float = 0.9) -> tor
 
 def axis_log_probs(batch: AsymmetricUnitBatch) -> torch.Tensor:
     """Log of the one-hot site symmetry of the true positions, (B, N, 15, 13)."""
-    tables = symmetry_tables()
-    first_row = torch.tensor(tables.position_start.astype(np.int64))[batch.space_group_number - 1]
-    encoding = torch.tensor(tables.encoding.astype(np.int64))
-    classes = encoding[first_row.unsqueeze(-1) + batch.wyckoff_positions]
+    encoding = torch.tensor(symmetry_tables().encoding.astype(np.int64))
+    classes = encoding[position_row(batch.space_group_number[:, None], batch.wyckoff_positions)]
     return torch.nn.functional.one_hot(classes, N_AXIS_CLASSES).double().log()
 
 

@@ -17,6 +17,7 @@ from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnitBatch
 from symmbfn.crystals.elements import COVALENT_RADIUS
 from symmbfn.crystals.lattice import k_to_metric, lattice_constraints
+from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.symmetry import MAX_POSITIONS, symmetry_tables
 from symmbfn.flows import categorical, continuous
 from symmbfn.flows.schedules import CategoricalSchedule, ContinuousSchedule
@@ -220,9 +221,8 @@ class SymmBFN(nn.Module):
         if c.symmetry == "letters":
             indices["letters"] = units.wyckoff_positions
         else:
-            start = torch.tensor(symmetry_tables().position_start).to(classes)
             encoding = torch.tensor(symmetry_tables().encoding).to(classes)
-            row = start[units.space_group_number - 1][:, None] + units.wyckoff_positions
+            row = position_row(units.space_group_number[:, None], units.wyckoff_positions)
             indices["axes"] = encoding[row]
         return Variables(values, indices), given
 

@@ -8,6 +8,7 @@ from torch import nn
 from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
 from symmbfn.crystals.lattice import lattice_constraints
+from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.presets import ModelConfig
 
@@ -87,10 +88,9 @@ def compute_statistics(units: AsymmetricUnitBatch, config: ModelConfig) -> Stati
         used = classes[real]
     element_count = torch.bincount(used, minlength=len(config.elements)).double() + 0.5
     tables = symmetry_tables()
-    start = torch.tensor(tables.position_start).long()
-    rows = (start[units.space_group_number - 1][:, None] + units.wyckoff_positions)[real]
+    rows = position_row(units.space_group_number[:, None], units.wyckoff_positions)[real]
     position_count = torch.bincount(rows, minlength=len(tables.letter)).double() + 0.5
-    group = torch.repeat_interleave(torch.arange(230), start.diff())
+    group = torch.arange(230).repeat_interleave(torch.tensor(tables.position_start).diff())
     in_group = torch.zeros(230).double().index_add_(0, group, position_count)
     given = torch.stack([units.space_group_number, real.sum(-1), n_elements], dim=-1)
     given, given_count = given.unique(dim=0, return_counts=True)

@@ -239,22 +239,6 @@ class Crystal:
             )
         return "\n".join(lines) + "\n"
 
-    def find_space_group(self, symprec: float = 0.1) -> int | None:
-        """Return the space group number that spglib finds, or None when it finds none.
-
-        Args:
-            symprec: distance tolerance, angstrom.
-        """
-        import spglib
-
-        lattice, numbers, coords = self._cell(primitive=False)
-        try:
-            cell = (lattice.tolist(), coords.tolist(), numbers.tolist())
-            found = spglib.get_symmetry_dataset(cell, symprec=symprec)
-        except Exception:  # newer versions raise where older ones return None
-            return None
-        return None if found is None else int(found.number)
-
     def _lattice(self) -> Float[np.ndarray, "3 3"]:
         if self.lattice_matrix is None:
             raise ValueError(f"crystal {self.index} has no structure: {self.reason}")

@@ -5,6 +5,9 @@ import torch
 from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.loci import inverse_3x3, loci
 
+# the guards of a structure, read or made
+MINIMUM_DISTANCE = 0.5  # angstrom, between two atoms
+MINIMUM_VOLUME = 0.1  # cubic angstrom, of the cell
 MAX_REDUCTION_STEPS = 100
 
 

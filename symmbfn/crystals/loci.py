@@ -73,6 +73,22 @@ def loci(device: torch.device) -> Loci:
     )
 
 
+def position_row(
+    space_group_number: Int[Tensor, "*#X"], wyckoff_position: Int[Tensor, "*X"]
+) -> Int[Tensor, "*X"]:
+    """Return the table rows of Wyckoff positions that are counted within their groups.
+
+    Args:
+        space_group_number: 1 to 230, of a shape that broadcasts to that of the positions.
+        wyckoff_position: index within the group, 0 is the general position.
+
+    Returns:
+        Row in the table of all 1,731 positions, shape of `wyckoff_position`.
+    """
+    start = loci(wyckoff_position.device).position_start
+    return start[space_group_number - 1] + wyckoff_position
+
+
 def project(
     coords: Float[Tensor, "S 3"], operation: Int[Tensor, "S"], lattice: Float[Tensor, "S 3 3"]
 ) -> tuple[Float[Tensor, "S 3"], Float[Tensor, "S 3"]]:

@@ -17,7 +17,7 @@ from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnit, Asymmetr
 from symmbfn.crystals.cleaning import Geometry, Sites, measure, merge_collapsed, put_on_loci
 from symmbfn.crystals.crystal import Crystal, cell_parameters
 from symmbfn.crystals.decoding import decode_wyckoff
-from symmbfn.crystals.distances import reduce_lattice
+from symmbfn.crystals.distances import MINIMUM_DISTANCE, MINIMUM_VOLUME, reduce_lattice
 from symmbfn.crystals.elements import SYMBOLS
 from symmbfn.crystals.lattice import (
     is_plausible_lattice,
@@ -25,13 +25,11 @@ from symmbfn.crystals.lattice import (
     lattice_constraints,
     parameters_to_matrix,
 )
-from symmbfn.crystals.loci import loci
+from symmbfn.crystals.loci import loci, position_row
 from symmbfn.crystals.symmetry import symmetry_tables
 
 __all__ = ["Crystal", "decode_wyckoff", "reconstruct"]
 
-MINIMUM_DISTANCE = 0.5  # angstrom
-MINIMUM_VOLUME = 0.1  # cubic angstrom
 CHUNK_CRYSTALS = 1024
 SAFE_K = (0.0, 0.0, 0.0, 0.0, 0.0, 2.0)
 
@@ -104,7 +102,7 @@ def _check(batch: AsymmetricUnitBatch, representative: str) -> None:
     if wrong.any():
         raise ValueError(f"no element has atomic number {int(numbers[wrong][0])}")
     starts = loci(batch.device).position_start
-    n_positions = (starts[1:] - starts[:-1])[batch.space_group_number - 1].unsqueeze(-1)
+    n_positions = starts.diff()[batch.space_group_number - 1].unsqueeze(-1)
     wrong = (batch.wyckoff_positions < 0) | (batch.wyckoff_positions >= n_positions)
     if wrong.any():
         row, site = wrong.nonzero()[0].tolist()
@@ -199,12 +197,11 @@ def _lattice_on_family(batch: AsymmetricUnitBatch) -> Float[Tensor, "B 6"]:
 def _gather_sites(batch: AsymmetricUnitBatch, positions: Tensor, confidence: Tensor) -> Sites:
     crystal = batch.is_site.nonzero()[:, 0]
     group = batch.space_group_number[crystal]
-    first_row = loci(batch.device).position_start[group - 1]
     return Sites(
         crystal=crystal,
         group=group,
         atomic_number=batch.atomic_numbers[batch.is_site],
-        row=first_row + positions[batch.is_site],
+        row=position_row(group, positions[batch.is_site]),
         coords=batch.fractional_coords[batch.is_site],
         confidence=confidence[batch.is_site],
         residual=confidence.new_zeros(len(crystal)),

@@ -20,6 +20,7 @@ from symmbfn.crystals.canonical import (
     move_onto_locus,
     project_onto_locus,
 )
+from symmbfn.crystals.distances import MINIMUM_DISTANCE
 from symmbfn.crystals.lattice import constrain_k, metric_to_k
 from symmbfn.crystals.symmetry import operations_of, positions_of, symmetry_tables
 
@@ -29,7 +30,6 @@ MAX_CIF_CHARACTERS = 2_000_000
 MAX_ATOMS = 2_000
 MINIMUM_LENGTH = 0.5  # angstrom, of a cell edge
 MINIMUM_VOLUME_PER_ATOM = 1.0  # cubic angstrom
-MINIMUM_DISTANCE = 0.5  # angstrom, between two atoms
 ANGLE_TOLERANCE = 5.0  # degrees
 LOCUS_TOLERANCE = 0.3  # angstrom, between a site and the images that should meet there
 

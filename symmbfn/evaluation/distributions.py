@@ -9,6 +9,7 @@ from scipy.stats import wasserstein_distance
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.crystal import GRAM_PER_CM3
 from symmbfn.crystals.elements import ATOMIC_MASS
+from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.datasets.cache import EncodedDataset
 
@@ -45,14 +46,14 @@ def dataset_observables(dataset: EncodedDataset) -> Observables:
     """
     tables = symmetry_tables()
     crystal = np.repeat(np.arange(len(dataset)), dataset.n_sites.numpy())
-    group = dataset.space_group_number.numpy().astype(np.int64)
-    row = tables.position_start[group[crystal] - 1] + dataset.wyckoff_positions.numpy()
+    group = dataset.space_group_number.long()
+    row = position_row(group[crystal], dataset.wyckoff_positions.long()).numpy()
     numbers = dataset.atomic_numbers.numpy().astype(np.int64)
     mass = ATOMIC_MASS[numbers] * tables.multiplicity[row]
     volume = np.exp(3 * dataset.lattice_k.numpy()[:, 5])
     density = np.bincount(crystal, mass, len(dataset)) * GRAM_PER_CM3 / volume
     pairs = np.unique(np.stack([crystal, numbers]), axis=1)
-    return Observables(density, np.bincount(pairs[0], minlength=len(dataset)), group)
+    return Observables(density, np.bincount(pairs[0], minlength=len(dataset)), group.numpy())
 
 
 def group_shares(space_group_number: Int[np.ndarray, "n"]) -> Float[np.ndarray, "G"]:

@@ -9,11 +9,10 @@ import numpy as np
 
 from symmbfn._shapes import Int
 from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.distances import MINIMUM_DISTANCE, MINIMUM_VOLUME
 from symmbfn.crystals.elements import SYMBOLS
 from symmbfn.crystals.found_symmetry import SYMPREC, find_symmetry
 
-MINIMUM_DISTANCE = 0.5  # angstrom, between two atoms
-MINIMUM_VOLUME = 0.1  # cubic angstrom, of the cell
 CONTACT_RATIO = 0.7  # of a distance and the sum of the two covalent radii
 SHARP_SYMPREC = 1e-3  # angstrom: the symmetry by construction, without tolerance
 # SMACT's results move by several per cent with its list of oxidation states; this is the one

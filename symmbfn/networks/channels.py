@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
+from symmbfn.crystals.loci import loci
 from symmbfn.crystals.symmetry import MAX_POSITIONS, symmetry_tables
 
 
@@ -103,7 +104,7 @@ def position_rows(
     space_group_number: Int[Tensor, "B"],
 ) -> tuple[Int[Tensor, "B W"], Bool[Tensor, "B W"]]:
     """Global rows of each group's positions, padded to 27, and which are real."""
-    start = torch.tensor(symmetry_tables().position_start).to(space_group_number).long()
+    start = loci(space_group_number.device).position_start
     first, end = start[space_group_number - 1], start[space_group_number]
     rows = first[:, None] + torch.arange(MAX_POSITIONS, device=start.device)
     is_position = rows < end[:, None]

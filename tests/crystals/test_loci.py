@@ -11,6 +11,7 @@ from symmbfn.crystals.loci import (
     expand_orbits,
     inverse_3x3,
     loci,
+    position_row,
     project,
     ranges,
     squared_distance,
@@ -41,6 +42,15 @@ def lattices_of_all_positions(seed: int) -> torch.Tensor:
 
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def test_rows_of_positions_are_counted_through_all_groups() -> None:
+    number = torch.arange(1, 231)[:, None]
+    rows = position_row(number, torch.tensor([[0, 1]]).expand(230, 2))
+    expected = [
+        [positions_of(group).start, positions_of(group).start + 1] for group in range(1, 231)
+    ]
+    assert rows.tolist() == expected
 
 
 def nearest_by_least_squares(

@@ -11,6 +11,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from symmbfn.crystals import cleaning, reconstruction
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
 from symmbfn.crystals.elements import COVALENT_RADIUS
+from symmbfn.crystals.found_symmetry import find_symmetry
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import operations_of, orbit_of, positions_of, symmetry_tables
 from tests.crystals.samples import generic_crystal, one_crystal, prototypes
@@ -72,7 +73,7 @@ def test_noisy_real_crystals_come_back_and_wrong_letters_do_not() -> None:
 def test_the_asked_group_is_kept_at_loose_and_tight_tolerance() -> None:
     crystals = build(*prototypes()[1])
     for symprec in (0.1, 1e-3):
-        found = [crystal.find_space_group(symprec) for crystal in crystals]
+        found = [find_symmetry(crystal, symprec).space_group_number for crystal in crystals]
         asked = [crystal.space_group_number for crystal in crystals]
         assert np.mean([a == f for a, f in zip(asked, found, strict=True)]) > 0.99
         assert all(f is not None and f >= a for a, f in zip(asked, found, strict=True))
@@ -83,7 +84,7 @@ def test_generic_crystals_have_their_group_in_all_230() -> None:
     crystals = build(*(generic_crystal(group, rng) for group in range(1, 231)), merge=False)
     for crystal in crystals:
         assert crystal.has_structure
-        assert crystal.find_space_group(1e-3) == crystal.space_group_number
+        assert find_symmetry(crystal, 1e-3).space_group_number == crystal.space_group_number
         rotations, translations = operations_of(crystal.space_group_number)
         x, z = crystal.fractional_coords, crystal.atomic_numbers
         for rotation, translation in zip(rotations[1:3], translations[1:3], strict=True):
