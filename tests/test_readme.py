@@ -1,0 +1,39 @@
+"""The figures of the README are those of `results/`, as the README rounds them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from symmbfn.results import claim
+
+TEXT = " ".join((Path(__file__).resolve().parents[1] / "README.md").read_text().split())
+FIGURES = {
+    "generate.default.validity_structural": r"([\d.]+) % gave a structurally valid crystal",
+    "generate.default.group_kept": r"([\d.]+) % have exactly the space group",
+    "generate.default.contacts": r"([\d.]+) % have no contact shorter than 0.7",
+    "real.contacts": r"real crystals: ([\d.]+) %",
+    "generate.default.validity_smact": r"([\d.]+) % balance their charges",
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_the_one_that_was_measured(name: str) -> None:
+    printed = re.search(FIGURES[name], TEXT)
+    assert printed, f"README has no figure for {name}"
+    decimals = len(printed[1].partition(".")[2])
+    measured = f"{claim(name)['value']:.{decimals}f}"
+    assert printed[1] == measured, f"{name}: write {measured} % in README.md, not {printed[1]} %"
+
+
+def test_the_number_of_requests_is_the_one_behind_the_figures() -> None:
+    printed = re.search(r"Of ([\d,]+) requests", TEXT)
+    assert printed, "README does not say of how many requests"
+    for name in FIGURES:
+        if name.startswith("generate."):
+            measured = f"{claim(name)['n']:,}"
+            assert printed[1] == measured, f"{name}: write {measured} requests in README.md"
+
+
+def test_no_other_percentage_is_stated() -> None:
+    assert len(re.findall(r"[\d.]+ ?%", TEXT)) == len(FIGURES), "a figure that nobody compares"
