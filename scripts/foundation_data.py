@@ -29,7 +29,8 @@ from symmbfn.crystals.structure import asymmetric_unit, parse_cif
 from symmbfn.crystals.symmetry import operations_of, orbit_of, positions_of, symmetry_tables
 from symmbfn.datasets.cache import EncodedDataset, encode_dataset
 from symmbfn.datasets.registry import load_dataset
-from symmbfn.results import PACKAGES, REPOSITORY, Claim
+from symmbfn.manifests import PACKAGES
+from symmbfn.results import REPOSITORY, Claim
 
 # every file at hand, by the set it belongs to
 FILES = {

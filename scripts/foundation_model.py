@@ -10,18 +10,12 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from tqdm import tqdm
 
 from symmbfn.crystals.crystal import Crystal
-from symmbfn.crystals.elements import MENDELEEV_NUMBER
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.structure import parse_cif
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES, bucket_of, n_operations
 from symmbfn.datasets.cache import EncodedDataset
-from symmbfn.model import (
-    SymmBFN,
-    Variables,
-    compute_statistics,
-    default_config,
-    paper_config,
-)
+from symmbfn.fitting import elements_of
+from symmbfn.model import SymmBFN, Variables, compute_statistics, default_config, paper_config
 from symmbfn.results import Claim
 from symmbfn.sampling import decode, preset_sampler, sample
 from symmbfn.training import Trainer, TrainingConfig
@@ -31,32 +25,6 @@ OVERFIT = {"width": 160, "depth": 4}
 OVERFIT_COPIES = 8  # of each crystal in an epoch, so that batches are full
 OVERFIT_EPOCHS = 600
 DRAWS = 8  # samples for what is given of each crystal
-
-
-def subset(dataset: EncodedDataset, rows: torch.Tensor) -> EncodedDataset:
-    """Some crystals of a dataset, in this order, repeats allowed."""
-    n_sites = dataset.n_sites[rows]
-    start = torch.cat([torch.zeros(1, dtype=torch.long), n_sites.cumsum(0)])
-    offsets = dataset.site_start.long()[rows] - start[:-1]
-    sites = torch.arange(int(start[-1])) + offsets.repeat_interleave(n_sites)
-    return replace(
-        dataset,
-        space_group_number=dataset.space_group_number[rows],
-        site_start=start.to(torch.int32),
-        lattice_k=dataset.lattice_k[rows],
-        atomic_numbers=dataset.atomic_numbers[sites],
-        wyckoff_positions=dataset.wyckoff_positions[sites],
-        fractional_coords=dataset.fractional_coords[sites],
-        properties=dataset.properties[rows],
-        identifiers=tuple(dataset.identifiers[row] for row in rows.tolist()),
-        digest=f"{dataset.digest} rows {rows.tolist()}",
-    )
-
-
-def elements_of(dataset: EncodedDataset) -> tuple[int, ...]:
-    """Atomic numbers that occur, along the Mendeleev scale."""
-    present = set(dataset.atomic_numbers.tolist())
-    return tuple(sorted(present, key=lambda z: (MENDELEEV_NUMBER[z], z)))
 
 
 def most_elements(dataset: EncodedDataset) -> int:
@@ -146,7 +114,7 @@ def overfit(options: Options) -> Iterator[Claim]:
     """Train on 64 crystals and draw each again from what is given of it."""
     _, encoded = read("mp_20", "train")
     generator = torch.Generator().manual_seed(options.seed)
-    small = subset(encoded, torch.randperm(len(encoded), generator=generator)[:64])
+    small = encoded.subset(torch.randperm(len(encoded), generator=generator)[:64])
     config = default_config(elements_of(small), **OVERFIT)
     torch.manual_seed(options.seed)
     model = SymmBFN(config, compute_statistics(small.batch(torch.arange(64)), config))
@@ -157,7 +125,7 @@ def overfit(options: Options) -> Iterator[Claim]:
         validate_every=1e9,
         seed=options.seed,
     )
-    copies = subset(small, torch.arange(64).repeat(OVERFIT_COPIES))
+    copies = small.subset(torch.arange(64).repeat(OVERFIT_COPIES))
     trainer = Trainer(model, copies, None, run, options.work / f"overfit_64_{run.epochs:g}")
     average = trainer.run()
     matches = draw_again(average, small, options.seed)

@@ -4,30 +4,26 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from symmbfn._files import write_whole
-from symmbfn._shapes import Bool, Tensor
 from symmbfn.checkpoints import CONFIG_FILE, load_model, read_config, save_model, weights_folder
 from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
-from symmbfn.datasets.cache import EncodedDataset, encode_dataset
-from symmbfn.datasets.registry import DATASETS, dataset_label
-from symmbfn.manifests import check_folder, only_process, open_folder
+from symmbfn.datasets.cache import FAILURES, EncodedDataset, encode_dataset
+from symmbfn.datasets.registry import DATASETS, cache_folder, dataset_label
+from symmbfn.manifests import check_folder, only_process, open_folder, versions
 from symmbfn.model import SymmBFN
 from symmbfn.presets import ModelConfig, default_config, paper_config
 from symmbfn.sampling import pick_device
-from symmbfn.training import Trainer, TrainingConfig
+from symmbfn.training import INCIDENTAL, LOG, Trainer, TrainingConfig
 from symmbfn.variables import compute_statistics
 
 PRESETS = ("default", "paper")
 WEIGHTS, CARD = "weights", "MODEL_CARD.md"
 HELD_OUT = 20  # one crystal in so many validates where a dataset has no split for it
-# settings of a run that do not change its result
-INCIDENTAL = ("validate_every", "save_every", "validation_crystals")
 
 
 @dataclass(frozen=True)
@@ -79,11 +75,19 @@ def fit(
     log_class = _trainer_class(config)
     check_folder(folder)
     is_canonical = source.config.is_standardised if source else config.preset == "default"
-    train, validation = training_sets(dataset, form="canonical" if is_canonical else "raw")
-    model_config = source.config if source else new_config(train, config)
-    train = only_known(train, model_config)
+    everything, validation = training_sets(dataset, form="canonical" if is_canonical else "raw")
+    model_config = source.config if source else new_config(everything, config)
+    train, why = only_known(everything, model_config)
+    if not len(train):
+        raise ValueError(f"nothing is left for the model to train on: {why}")
+    left_out = {
+        "not_encoded": len(everything.failures),
+        "not_known": len(everything) - len(train),
+        "why": why,
+    }
     if validation is not None:
-        validation = only_known(validation, model_config, is_needed=False)
+        validation, _ = only_known(validation, model_config)
+        validation = validation if len(validation) else None
     origin = read_config(weights_folder(config.origin))["sha256"] if config.origin else None
     settings = {
         "dataset": dataset_label(dataset),
@@ -94,7 +98,7 @@ def fit(
         "depth": model_config.depth,
         **{k: v for k, v in asdict(training).items() if k not in INCIDENTAL},
     }
-    open_folder(folder, settings, {"versions": _versions()})
+    open_folder(folder, settings, {"versions": versions()})
     with only_process(folder):
         if (folder / WEIGHTS / CONFIG_FILE).is_file():
             return folder / WEIGHTS
@@ -104,9 +108,9 @@ def fit(
         print(f"{say}: {size / 1e6:.2f} million parameters, {len(train)} crystals", flush=True)
         trainer = log_class(model, train, validation, _fitting_warmup(training, train), folder)
         if not trainer.step:
-            _log_start(folder, settings, validation)
+            _log_start(folder, {**settings, "left_out": left_out}, validation)
         average = trainer.run()
-        _write_weights(folder, average, trainer, settings)
+        _write_weights(folder, average, trainer, {**settings, "left_out": left_out})
     return folder / WEIGHTS
 
 
@@ -127,22 +131,31 @@ def training_sets(
     """
     known = DATASETS.get(str(dataset))
     splits = {**known.local, **known.official} if known else {}
-    train = encode_dataset(dataset, split="train" if splits else None, form=form)
+    train = _encoded(dataset, split="train" if splits else None, form=form)
     if "val" in splits:
-        return train, encode_dataset(dataset, split="val", form=form)
+        return train, _encoded(dataset, split="val", form=form)
     is_held_out = torch.tensor([_is_held_out(name) for name in train.identifiers])
     if is_held_out.all() or not is_held_out.any():
         return train, None
-    return select(train, ~is_held_out), select(train, is_held_out)
+    mine, others = (mask.nonzero().flatten() for mask in (~is_held_out, is_held_out))
+    return train.subset(mine), train.subset(others)
 
 
-def only_known(
-    dataset: EncodedDataset, config: ModelConfig, is_needed: bool = True
-) -> EncodedDataset:
+def _encoded(dataset: str | Path, *, split: str | None, form: str) -> EncodedDataset:
+    """Encode a split, and say how many of its rows could not be."""
+    encoded = encode_dataset(dataset, split=split, form=form)
+    if failed := len(encoded.failures):
+        rows = f"{failed} of {failed + len(encoded)} rows of {dataset_label(dataset)}"
+        reasons = cache_folder() / "encoded" / FAILURES
+        print(f"not encoded: {rows} {split or ''}".rstrip() + f", see {reasons}", flush=True)
+    return encoded
+
+
+def only_known(dataset: EncodedDataset, config: ModelConfig) -> tuple[EncodedDataset, str]:
     """Leave out the crystals that a model has no classes for, and say how many.
 
-    Raises:
-        ValueError: none is left, where some are needed.
+    Returns:
+        The others, and why some were left out; empty if none was.
     """
     crystal = torch.repeat_interleave(torch.arange(len(dataset)), dataset.n_sites)
     numbers = dataset.atomic_numbers.long()
@@ -156,38 +169,13 @@ def only_known(
     if config.elements_as == "slots":
         keep &= ~is_crowded
     if keep.all():
-        return dataset
+        return dataset, ""
     reasons = [f"elements it does not know ({', '.join(unknown)})"] if unknown else []
     if config.elements_as == "slots" and is_crowded.any():
         reasons.append(f"more than {config.n_slots} elements")
     why = f"{int((~keep).sum())} of {len(dataset)} crystals have {' or '.join(reasons)}"
-    if not keep.any() and is_needed:
-        raise ValueError(f"nothing is left for the model to train on: {why}")
     print(f"left out: {why}", flush=True)
-    return select(dataset, keep)
-
-
-def select(dataset: EncodedDataset, keep: Bool[Tensor, "n"]) -> EncodedDataset:
-    """Part of a dataset, with a digest of its own.
-
-    Args:
-        dataset: the whole.
-        keep: which crystals, shape (n,).
-    """
-    is_site = torch.repeat_interleave(keep, dataset.n_sites)
-    start = torch.cat([torch.zeros(1, dtype=torch.long), dataset.n_sites[keep].cumsum(0)])
-    sites = ("atomic_numbers", "wyckoff_positions", "fractional_coords")
-    crystals = ("space_group_number", "lattice_k", "properties")
-    part = hashlib.sha256(dataset.digest.encode() + bytes(keep.tolist())).hexdigest()
-    names = zip(dataset.identifiers, keep.tolist(), strict=True)
-    return replace(
-        dataset,
-        **{name: getattr(dataset, name)[is_site] for name in sites},
-        **{name: getattr(dataset, name)[keep] for name in crystals},
-        site_start=start.to(dataset.site_start.dtype),
-        identifiers=tuple(name for name, is_kept in names if is_kept),
-        digest=part,
-    )
+    return dataset.subset(keep.nonzero().flatten()), why
 
 
 def _is_held_out(identifier: str) -> bool:
@@ -196,6 +184,12 @@ def _is_held_out(identifier: str) -> bool:
 
 
 # ---- model ------------------------------------------------------------------------------------
+
+
+def elements_of(dataset: EncodedDataset) -> tuple[int, ...]:
+    """Atomic numbers that occur, along the Mendeleev scale."""
+    present = set(dataset.atomic_numbers.tolist())
+    return tuple(sorted(present, key=lambda number: (MENDELEEV_NUMBER[number], number)))
 
 
 def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
@@ -207,9 +201,7 @@ def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
     }
     if config.preset == "paper":
         return paper_config(**changes)
-    present = set(dataset.atomic_numbers.tolist())
-    elements = sorted(present, key=lambda number: (MENDELEEV_NUMBER[number], number))
-    return default_config(tuple(elements), **changes)
+    return default_config(elements_of(dataset), **changes)
 
 
 def build_model(
@@ -250,11 +242,16 @@ def _trainer_class(config: FitConfig) -> type[Trainer]:
         raise ValueError("tensorboard is not installed: pip install symmbfn[tensorboard]") from None
 
     class LoggingTrainer(Trainer):
+        def run(self) -> SymmBFN:
+            # what a killed process wrote of later steps is not shown
+            folder, later = str(self.folder / "tensorboard"), self.step + 1
+            with SummaryWriter(folder, purge_step=later) as self.writer:
+                return super().run()
+
         def log(self, kind: str, values: dict[str, float]) -> None:
             super().log(kind, values)
-            with SummaryWriter(str(self.folder / "tensorboard")) as writer:
-                for name, value in values.items():
-                    writer.add_scalar(f"{kind}/{name}", value, self.step)
+            for name, value in values.items():
+                self.writer.add_scalar(f"{kind}/{name}", value, self.step)
 
     return LoggingTrainer
 
@@ -274,13 +271,13 @@ def _log_start(folder: Path, settings: dict[str, Any], validation: EncodedDatase
         **settings,
         "validation_crystals": 0 if validation is None else len(validation),
     }
-    write_whole(folder / "log.jsonl", json.dumps(line) + "\n")
+    write_whole(folder / LOG, json.dumps(line) + "\n")
 
 
 def _write_weights(
     folder: Path, average: SymmBFN, trainer: Trainer, settings: dict[str, Any]
 ) -> None:
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
     measured = [line for line in lines if line["kind"] == "validation"]
     notes = {
         **settings,
@@ -288,11 +285,12 @@ def _write_weights(
         "crystals_seen": trainer.crystals,
         "epochs_seen": round(trainer.epochs, 2),
         "steps": trainer.step,
+        "steps_skipped": trainer.skipped,
         "seconds": round(trainer.elapsed),
         "device": _device_name(trainer.device),
         "validation": measured[-1] if measured else None,
         "date": datetime.now(UTC).date().isoformat(),
-        "versions": _versions(),
+        "versions": versions(),
     }
     write_whole(folder / WEIGHTS / CARD, model_card(average, notes))
     save_model(average, folder / WEIGHTS, notes=notes)
@@ -311,6 +309,8 @@ def model_card(model: SymmBFN, notes: dict[str, Any]) -> str:
         else "not measured: no crystals were held out"
     )
     elements = " ".join(SYMBOLS[number] for number in c.elements)
+    n_failed, why = notes["left_out"]["not_encoded"], notes["left_out"]["why"]
+    left_out = f"{n_failed} rows that could not be encoded" + (f"; {why}" if why else "")
     return f"""# Model card
 
 A symmetry-aware Bayesian flow network for crystals, {start} on {notes["dataset"]}:
@@ -323,6 +323,8 @@ A symmetry-aware Bayesian flow network for crystals, {start} on {notes["dataset"
 | parameters | {size} |
 | width, depth | {c.width}, {c.depth} |
 | symmetry, elements | {c.symmetry}, {c.elements_as} |
+| left out | {left_out} |
+| steps without effect (not finite) | {notes["steps_skipped"]} |
 | validation | {bound} |
 | data digest | {notes["data"]} |
 | symmbfn, torch | {notes["versions"]["symmbfn"]}, {notes["versions"]["torch"]} |
@@ -339,7 +341,3 @@ anyone believes in it. The weights are the averaged ones of the training, in hal
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("symmbfn", "torch", "numpy")}

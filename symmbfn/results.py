@@ -12,15 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from symmbfn._files import write_whole
+from symmbfn.manifests import versions
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "results"
-PACKAGES = ("symmbfn", "torch", "numpy", "pymatgen", "spglib")
 NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
 
 
@@ -75,7 +74,7 @@ def record(topic: str, claims: Iterable[Claim], folder: Path = RESULTS) -> Path:
     here = {
         "commit": _commit(),
         "date": datetime.now(UTC).date().isoformat(),
-        "versions": _versions(),
+        "versions": versions(),
     }
     path = folder / f"{topic}.json"
     stored = {entry["name"]: entry for entry in _entries(path)} if path.is_file() else {}
@@ -118,7 +117,7 @@ def claims_table(rows: Mapping[str, str], folder: Path = RESULTS) -> str:
     lines = [f"{'':<25}{'value':<16}{'95 % interval':<17}{'n':<6}{'seed':<8}met"]
     for label, name in rows.items():
         if name not in found:
-            lines.append(f"{label:<25}not measured yet")
+            lines.append(f"{label:<24} not measured yet")
             continue
         entry = found[name]
         value = f"{_digits(entry['value'])} {entry['unit']}"
@@ -127,7 +126,7 @@ def claims_table(rows: Mapping[str, str], folder: Path = RESULTS) -> str:
         seed = ", ".join("-" if value is None else str(value) for value in seeds)
         n = "-" if entry["n"] is None else str(entry["n"])
         met = {True: "yes", False: "no", None: "-"}[entry["met"]]
-        lines.append(f"{label:<25}{value:<15} {interval:<17}{n:<6}{seed:<8}{met}")
+        lines.append(f"{label:<24} {value:<15} {interval:<17}{n:<6}{seed:<8}{met}")
     return "\n".join(lines)
 
 
@@ -151,16 +150,6 @@ def _entry(claim_: Claim, here: dict[str, Any]) -> dict[str, Any]:
     entry["versions"] = here["versions"] | claim_.versions
     entry["device"] = claim_.device or _processor()
     return entry
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # a machine that only trains may lack pymatgen
-            continue
-    return found
 
 
 def _processor() -> str:

@@ -6,13 +6,11 @@ crystals depend on the manifest alone: batches are planned from it, not from wha
 """
 
 import json
-import platform
 import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from symmbfn.crystals.found_symmetry import SYMPREC, check_symmetry
 from symmbfn.crystals.symmetry import space_group_numbers
 from symmbfn.evaluation.intervals import wilson_interval
 from symmbfn.evaluation.validity import CONTACT_RATIO
-from symmbfn.manifests import MANIFEST, only_process, open_folder
+from symmbfn.manifests import MANIFEST, only_process, open_folder, versions
 from symmbfn.model import SymmBFN
 from symmbfn.records import lines_of, read_crystals, read_records, record_of
 from symmbfn.sampling import (
@@ -46,7 +44,6 @@ FORMAT = 2
 RECORDS, SUMMARY = "records.jsonl", "summary.json"
 STRUCTURES, CIFS, PARTS = "crystals.extxyz", "cif", "parts"
 BATCH_SIZE = {"cpu": 128, "cuda": 1024}
-PACKAGES = ("symmbfn", "torch", "numpy", "spglib", "ase")
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def generate_run(
         "weights_name": str(weights),
         "space_groups_not_in_training": groups_not_in_training(model, groups),
         "batch_size": BATCH_SIZE[place.type],
-        "versions": _versions(),
+        "versions": versions(),
     }
     folder = Path(folder)
     manifest = open_folder(folder, asdict(settings), facts)
@@ -298,7 +295,3 @@ def _time(folder: Path, n: int) -> dict[str, Any] | None:
         "devices": sorted({header["device"] for header in headers}),
         "threads": sorted({header["threads"] for header in headers}),
     }
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}

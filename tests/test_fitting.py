@@ -2,13 +2,17 @@
 
 import csv
 import json
+import math
 import os
 import signal
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from pymatgen.core import Lattice, Structure
 from safetensors.torch import load_file
 
 from symmbfn import fitting
@@ -17,7 +21,7 @@ from symmbfn.cli import main
 from symmbfn.crystals.elements import MENDELEEV_NUMBER
 from symmbfn.datasets.cache import encode_dataset
 from symmbfn.datasets.registry import load_dataset
-from symmbfn.fitting import FitConfig, fit, select, training_sets
+from symmbfn.fitting import FitConfig, fit, training_sets
 from symmbfn.training import Trainer, TrainingConfig
 from tests.models import elements
 
@@ -47,6 +51,10 @@ def fitted(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def read_log(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
 def test_a_set_without_split_holds_out_by_name(table: Path) -> None:
     train, validation = training_sets(table, form="canonical")
     assert validation is not None
@@ -60,24 +68,11 @@ def test_a_set_without_split_holds_out_by_name(table: Path) -> None:
     )
 
 
-def test_a_selection_holds_the_same_crystals_and_is_another_set(table: Path) -> None:
-    whole = encode_dataset(table)
-    keep = torch.arange(len(whole)) % 3 == 1
-    part = select(whole, keep)
-    for row, source in enumerate(keep.nonzero().flatten().tolist()):
-        one, other = part.unit(row), whole.unit(source)
-        assert one.identifier == other.identifier
-        assert one.space_group_number == other.space_group_number
-        for name in ("lattice_k", "atomic_numbers", "wyckoff_positions", "fractional_coords"):
-            assert (getattr(one, name) == getattr(other, name)).all()
-    assert len({whole.digest, part.digest, select(whole, ~keep).digest}) == 3
-
-
 def test_the_result_is_a_model_that_generates(fitted: Path, tmp_path: Path) -> None:
     model = load_model(fitted / "weights")
     scale = [int(MENDELEEV_NUMBER[number]) for number in model.config.elements]
     assert scale == sorted(scale), "slots ascend along the Mendeleev scale"
-    lines = [json.loads(line) for line in (fitted / "log.jsonl").read_text().splitlines()]
+    lines = read_log(fitted)
     assert lines[0]["kind"] == "start" and lines[0]["dataset"] == "mine"
     assert {line["kind"] for line in lines} == {"start", "train", "validation"}
     notes = json.loads((fitted / "weights" / "config.json").read_text())["notes"]
@@ -103,6 +98,7 @@ def test_the_same_call_trains_nothing_and_others_are_refused(
         fit(table, fitted, SMALL, TrainingConfig(epochs=3.0, batch_size=8))
     with pytest.raises(ValueError, match="data is"):
         fit("prototypes", fitted, SMALL, SHORT)
+    fit(table, fitted, SMALL, replace(SHORT, validation_crystals=1, save_every=1.0))
     assert {path: path.stat().st_mtime_ns for path in fitted.rglob("*")} == before
 
 
@@ -127,6 +123,72 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     )
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_killed_training_ends_with_the_same_weights(table: Path, tmp_path: Path) -> None:
+    """SIGKILL leaves no time for anything; what the disk holds must do."""
+    script = """if True:
+        import functools, os, signal, sys
+        from symmbfn import cli, training
+
+        def killed(self, index, step=training.Trainer.train_step):
+            if self.step == 12:
+                with (self.folder / "log.jsonl").open("a") as file:
+                    file.write('{"kind": "tra')
+                os.kill(os.getpid(), signal.SIGKILL)
+            return step(self, index)
+
+        training.TrainingConfig = functools.partial(training.TrainingConfig, save_every=0.0)
+        training.Trainer.train_step = killed
+        cli.main(sys.argv[1:])
+    """
+    arguments = ["train", "--dataset", str(table), "--epochs", "3", "--batch-size", "8"]
+    arguments += ["--width", "16", "--depth", "1", "--device", "cpu", "--threads", "1", "--out"]
+    run = tmp_path / "run"
+    done = subprocess.run([sys.executable, "-c", script, *arguments, str(run)], timeout=300)
+    assert done.returncode == -signal.SIGKILL
+    assert not (run / "weights").exists()
+    assert sorted(path.name for path in run.glob("step-*"))[-1] == "step-000000012.safetensors"
+    assert main([*arguments, str(run)]) == 0
+    assert main([*arguments, str(tmp_path / "whole")]) == 0
+    one, other = (load_file(f / "weights" / "model.safetensors") for f in (run, tmp_path / "whole"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    steps = [
+        [(line["kind"], line.get("step")) for line in read_log(f)]
+        for f in (run, run.with_name("whole"))
+    ]
+    assert steps[0] == steps[1]
+
+
+def test_what_is_left_out_is_said_and_kept(
+    tiny_weights: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    encoded, rows = encode_dataset(table), load_dataset(table)
+    friends, strangers = [], []
+    for i, (_, row) in enumerate(rows.iterrows()):
+        is_known = set(encoded.unit(i).atomic_numbers.tolist()) <= set(elements())
+        (friends if is_known else strangers).append(row)
+    bad = [{"material_id": f"bad{i}", "cif": "no crystal"} for i in range(2)]
+    path = write_csv(tmp_path / "mixed.csv", [*friends, *strangers[:3], *bad])
+    folder = fit(
+        path,
+        tmp_path / "run",
+        FitConfig(origin=str(tiny_weights), device="cpu"),
+        TrainingConfig(epochs=1e-9),
+    )
+    shown = capsys.readouterr().out
+    total = len(friends) + 5
+    assert f"not encoded: 2 of {total} rows of mixed" in shown and "failures.csv" in shown
+    notes = json.loads((folder / "config.json").read_text())["notes"]["left_out"]
+    assert notes["not_encoded"] == 2
+    validating = set(training_sets(path, form="canonical")[1].identifiers)
+    n_strangers = len({row["material_id"] for row in strangers[:3]} - validating)
+    assert notes["not_known"] == n_strangers > 0
+    assert "elements it does not know" in notes["why"]
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert f"2 rows that could not be encoded; {notes['why']}" in card
+    assert read_log(tmp_path / "run")[0]["left_out"] == notes
 
 
 def test_continuing_keeps_the_model_and_takes_the_requests_of_the_new_data(
@@ -159,6 +221,22 @@ def test_continuing_keeps_the_model_and_takes_the_requests_of_the_new_data(
     start = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])
     assert start["continued_from"] == digest
     assert digest[:12] in (folder / "MODEL_CARD.md").read_text()
+
+
+def test_metals_of_one_structure_are_learnt_and_generated(tmp_path: Path) -> None:
+    """Every site is at the origin: no coordinate varies, nor do letters and slots."""
+    edges = {"Al": 4.05, "Ni": 3.52, "Cu": 3.61, "Pd": 3.89, "Ag": 4.09, "Pt": 3.92, "Au": 4.08}
+    (tmp_path / "fcc").mkdir()
+    for element, edge in edges.items():
+        cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(edge), [element], [[0, 0, 0]])
+        cell.to(str(tmp_path / "fcc" / f"{element}.cif"))
+    arguments = ["--dataset", str(tmp_path / "fcc"), "--epochs", "4", "--batch-size", "4"]
+    arguments += ["--width", "16", "--depth", "1", "--device", "cpu"]
+    assert main(["train", *arguments, "--out", str(tmp_path / "run")]) == 0
+    losses = [line for line in read_log(tmp_path / "run") if line["kind"] == "train"]
+    assert losses and all(math.isfinite(line["loss"]) for line in losses)
+    weights = ["--weights", str(tmp_path / "run" / "weights"), "--steps", "2"]
+    assert main(["generate", *weights, "--n", "4", "--out", str(tmp_path / "new")]) == 0
 
 
 def test_paper_preset_takes_the_raw_form(
@@ -229,6 +307,21 @@ def test_a_dataset_the_model_knows_nothing_of(
     code = main(["train", "--dataset", str(path), "--from", str(tiny_weights), "--out", str(out)])
     shown = capsys.readouterr().err
     assert code == 2 and "Cs" in shown and shown.count("\n") == 1
+
+
+def test_tensorboard_gets_one_file_with_all_that_is_logged(table: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = replace(SMALL, has_tensorboard=True)
+    fit(table, tmp_path, config, replace(SHORT, validate_every=0.5))
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    shown = EventAccumulator(str(events)).Reload()
+    for kind, name in (("train", "loss"), ("validation", "bound")):
+        lines = [line for line in read_log(tmp_path) if line["kind"] == kind]
+        found = shown.Scalars(f"{kind}/{name}")
+        assert [event.step for event in found] == [line["step"] for line in lines]
+        assert [event.value for event in found] == pytest.approx([line[name] for line in lines])
 
 
 def test_tensorboard_that_is_not_installed_is_one_line(

@@ -4,8 +4,10 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
+import torch
 
-from symmbfn.manifests import MANIFEST, check_folder, only_process, open_folder
+from symmbfn import manifests
+from symmbfn.manifests import MANIFEST, check_folder, only_process, open_folder, versions
 
 
 def test_the_first_call_writes_and_the_next_one_reads(tmp_path: Path) -> None:
@@ -59,3 +61,9 @@ def test_two_processes_cannot_write_at_once(tmp_path: Path) -> None:
     other.join()
     with only_process(tmp_path):
         pass
+
+
+def test_versions_are_those_of_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert versions()["torch"] == torch.__version__
+    monkeypatch.setattr(manifests, "PACKAGES", ("symmbfn", "not-to-be-had"))
+    assert versions().keys() == {"python", "symmbfn"}

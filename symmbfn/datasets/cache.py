@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
@@ -123,6 +123,28 @@ class EncodedDataset:
             wyckoff_positions=self.wyckoff_positions[sites].long().numpy(),
             fractional_coords=self.fractional_coords[sites].double().numpy(),
             identifier=self.identifiers[index] if self.identifiers else "",
+        )
+
+    def subset(self, rows: Int[Tensor, "m"]) -> "EncodedDataset":
+        """Some of the crystals, in this order, repeats allowed, with a digest of their own.
+
+        Args:
+            rows: positions in this dataset, shape (m,).
+        """
+        n_sites = self.n_sites[rows]
+        start = torch.cat([torch.zeros(1, dtype=torch.long), n_sites.cumsum(0)])
+        shift = (self.site_start.long()[rows] - start[:-1]).repeat_interleave(n_sites)
+        sites = torch.arange(int(start[-1])) + shift
+        per_site = ("atomic_numbers", "wyckoff_positions", "fractional_coords")
+        per_crystal = ("space_group_number", "lattice_k", "properties")
+        part = json.dumps([self.digest, rows.tolist()])
+        return replace(
+            self,
+            **{name: getattr(self, name)[sites] for name in per_site},
+            **{name: getattr(self, name)[rows] for name in per_crystal},
+            site_start=start.to(self.site_start.dtype),
+            identifiers=tuple(self.identifiers[row] for row in rows.tolist()),
+            digest=hashlib.sha256(part.encode()).hexdigest(),
         )
 
     def save(self, path: str | Path) -> Path:

@@ -43,6 +43,22 @@ def encoded(crystals: Path, folder: Path) -> EncodedDataset:
     return encode_dataset(crystals, cache_dir=folder, workers=2)
 
 
+def test_a_subset_holds_the_same_crystals_and_is_another_set(encoded: EncodedDataset) -> None:
+    rows = torch.tensor([7, 2, 2, 11])
+    part = encoded.subset(rows)
+    assert len(part) == 4
+    for mine, source in enumerate(rows.tolist()):
+        one, other = part.unit(mine), encoded.unit(source)
+        assert one.identifier == other.identifier
+        assert one.space_group_number == other.space_group_number
+        assert part.properties[mine].equal(encoded.properties[source])
+        for name in ("lattice_k", "atomic_numbers", "wyckoff_positions", "fractional_coords"):
+            assert (getattr(one, name) == getattr(other, name)).all()
+    others = {encoded.subset(torch.tensor(chosen)).digest for chosen in ([7], [7, 2], [2, 7])}
+    assert len({encoded.digest, part.digest, *others}) == 5
+    assert len(encoded.subset(rows[:0])) == 0
+
+
 def test_every_row_is_encoded_or_explained(
     encoded: EncodedDataset, crystals: Path, folder: Path
 ) -> None:
