@@ -11,7 +11,14 @@ from symmbfn._shapes import Bool, Float, Int, Tensor
 def bayesian_update(
     logits: Float[Tensor, "*X K"], y: Float[Tensor, "*X K"]
 ) -> Float[Tensor, "*X K"]:
-    """Logits after one sender sample: z' = z + y.
+    """Condition class beliefs on one sender sample: z' = z + y.
+
+    Args:
+        logits: log of the input distribution theta up to a constant, shape (..., K).
+        y: sender sample, shape (..., K), unitless.
+
+    Returns:
+        Logits of the posterior, shape (..., K): Bayes' rule is an addition here.
 
     Source: Methods, "Atom types", update function above Eq. 7.
     """
@@ -21,7 +28,14 @@ def bayesian_update(
 def sender_mean(
     probabilities: Float[Tensor, "*X K"], accuracy: Float[Tensor, "*#X 1"]
 ) -> Float[Tensor, "*X K"]:
-    """accuracy (K e - 1), e a one-hot row or its expectation.
+    """Mean of what the sender adds to the logits: accuracy (K e - 1).
+
+    Args:
+        probabilities: e, one-hot rows or their expectation, shape (..., K), in [0, 1].
+        accuracy: alpha of one sample or beta(t) of all up to t, shape (..., 1), at least 0.
+
+    Returns:
+        Mean of one sample, or of the logits at t, shape (..., K).
 
     Source: Methods, Eq. 6 (with the all-ones vector in place of the identity).
     """
@@ -36,6 +50,14 @@ def bayesian_flow(
 ) -> Float[Tensor, "*X K"]:
     """Logits at time t: beta (K e - 1) + sqrt(K beta) noise, all sender samples up to t at once.
 
+    Args:
+        one_hot: e, the classes or their expectation, shape (..., K).
+        accuracy: beta(t), shape (..., 1), at least 0.
+        noise: standard normal draw, shape (..., K).
+
+    Returns:
+        Logits z of the input distribution softmax(z), shape (..., K).
+
     Source: Methods, "Atom types", Bayesian flow distribution.
     """
     n_classes = one_hot.shape[-1]
@@ -45,7 +67,18 @@ def bayesian_flow(
 def flow_noise(
     logits: Float[Tensor, "*X K"], one_hot: Float[Tensor, "*X K"], accuracy: Float[Tensor, "*#X 1"]
 ) -> Float[Tensor, "*X K"]:
-    """The noise that takes the class to these logits (accuracy > 0)."""
+    """The noise that takes the class to these logits: the inverse of `bayesian_flow`.
+
+    Args:
+        logits: z at time t, shape (..., K).
+        one_hot: e, the classes or their expectation, shape (..., K).
+        accuracy: beta(t), shape (..., 1), above 0.
+
+    Returns:
+        (z - beta (K e - 1)) / sqrt(K beta), shape (..., K).
+
+    Source: the flow distribution of Methods, "Atom types", solved for the noise.
+    """
     n_classes = logits.shape[-1]
     return (logits - sender_mean(one_hot, accuracy)) / torch.sqrt(n_classes * accuracy)
 
@@ -56,7 +89,16 @@ def bounded_state(
     """z / sqrt(0.05 + K beta): of order one at all times.
 
     At small t theta is uniform to the eye while the logits already carry evidence; this input
-    lets the network see it. Source: ours.
+    lets the network see it.
+
+    Args:
+        logits: z at time t, shape (..., K).
+        accuracy: beta(t), shape (..., 1), at least 0.
+
+    Returns:
+        The scaled logits, shape (..., K), unitless.
+
+    Source: ours.
     """
     return logits / torch.sqrt(0.05 + logits.shape[-1] * accuracy)
 
@@ -64,7 +106,17 @@ def bounded_state(
 def masked_log_softmax(
     logits: Float[Tensor, "*X K"], is_allowed: Bool[Tensor, "*#X K"] | None = None
 ) -> Float[Tensor, "*X K"]:
-    """Log-probabilities in float32, -inf where a class is not allowed."""
+    """Log-probabilities of the classes that are allowed.
+
+    Args:
+        logits: shape (..., K), of any precision.
+        is_allowed: possible classes, shape (..., K) or broadcastable; None allows all.
+
+    Returns:
+        Log-probabilities in float32, shape (..., K), -inf where a class is not allowed.
+
+    Source: ours.
+    """
     logits = logits.float()
     if is_allowed is not None:
         logits = logits.masked_fill(~is_allowed, -torch.inf)
@@ -74,9 +126,19 @@ def masked_log_softmax(
 def loss_nats(
     classes: Int[Tensor, "*X"], probabilities: Float[Tensor, "*X K"], rate: Float[Tensor, "*#X"]
 ) -> Float[Tensor, "*X"]:
-    """Continuous-time loss per variable in nats: (K/2) (d beta / dt) ||e - p||^2.
+    """Continuous-time loss per variable: (K/2) (d beta / dt) ||e - p||^2.
 
-    With beta = beta1 t^2 this is K beta1 t ||e - p||^2. Source: Methods, Eq. 10 (t multiplies).
+    With beta = beta1 t^2 this is K beta1 t ||e - p||^2.
+
+    Args:
+        classes: index of the true class, shape (...), 0 to K - 1.
+        probabilities: p, the network's estimate, shape (..., K).
+        rate: d beta / dt at t, shape (...) or broadcastable.
+
+    Returns:
+        Loss in nats, shape (...).
+
+    Source: Methods, Eq. 10 (t multiplies).
     """
     n_classes = probabilities.shape[-1]
     true = probabilities.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
@@ -87,7 +149,18 @@ def loss_nats(
 def sample_one_hot(
     log_probabilities: Float[Tensor, "*X K"], uniform: Float[Tensor, "*X"]
 ) -> Float[Tensor, "*X K"]:
-    """One-hot draw from a categorical by inverting its cumulative sum at `uniform` in [0, 1)."""
+    """Draw classes by inverting their cumulative sum.
+
+    Args:
+        log_probabilities: shape (..., K), -inf where a class is not possible.
+        uniform: one number in [0, 1) for each draw, shape (...).
+
+    Returns:
+        One-hot rows in the precision of `log_probabilities`, shape (..., K); never a class
+        of probability 0.
+
+    Source: ours, inverse transform sampling.
+    """
     cumulative = log_probabilities.double().exp().cumsum(-1)
     below = cumulative <= uniform.double().unsqueeze(-1) * cumulative[..., -1:]
     last = (log_probabilities > -torch.inf).long().flip(-1).argmax(-1)

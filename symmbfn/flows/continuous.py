@@ -14,7 +14,16 @@ def bayesian_update(
     y: Float[Tensor, "*X"],
     accuracy: Float[Tensor, "*#X"],
 ) -> tuple[Float[Tensor, "*X"], Float[Tensor, "*#X"]]:
-    """Posterior mean and precision after one sender sample y ~ N(x, 1 / accuracy).
+    """Condition a Gaussian belief on one sender sample y ~ N(x, 1 / accuracy).
+
+    Args:
+        mean: mu of the input distribution, any shape, in units of the standardised data.
+        precision: rho of the input distribution, broadcastable, above 0.
+        y: sender sample, shape of `mean`.
+        accuracy: alpha of the sample, broadcastable, at least 0.
+
+    Returns:
+        Mean and precision of the posterior, shapes of `mean` and `precision`.
 
     Source: Methods, "Bayesian flow for continuous variables", update function.
     """
@@ -25,7 +34,18 @@ def bayesian_update(
 def sender_sample(
     x: Float[Tensor, "*X"], accuracy: Float[Tensor, "*#X"], noise: Float[Tensor, "*X"]
 ) -> Float[Tensor, "*X"]:
-    """y ~ N(x, 1 / accuracy), with `noise` a standard normal draw."""
+    """Draw what the sender tells: y ~ N(x, 1 / accuracy).
+
+    Args:
+        x: data, any shape, standardised.
+        accuracy: alpha, broadcastable, above 0.
+        noise: standard normal draw, shape of `x`.
+
+    Returns:
+        Sender sample y, shape of `x`.
+
+    Source: Methods, "Bayesian flow for continuous variables", sender distribution.
+    """
     return x + noise / torch.sqrt(accuracy)
 
 
@@ -34,7 +54,15 @@ def bayesian_flow(
 ) -> Float[Tensor, "*X"]:
     """Mean of the input distribution at time t: gamma x + sqrt(gamma (1 - gamma)) noise.
 
-    Source: Methods, Bayesian flow distribution; all updates up to t in one draw.
+    Args:
+        x: data or an estimate of it, any shape, standardised.
+        gamma: beta / (1 + beta) at t, broadcastable, in [0, 1).
+        noise: standard normal draw, shape of `x`.
+
+    Returns:
+        Mean mu, shape of `x`: all updates up to t in one draw.
+
+    Source: Methods, "Bayesian flow for continuous variables", flow distribution.
     """
     return gamma * x + torch.sqrt(gamma * (1 - gamma)) * noise
 
@@ -42,7 +70,18 @@ def bayesian_flow(
 def flow_noise(
     mean: Float[Tensor, "*X"], x: Float[Tensor, "*X"], gamma: Float[Tensor, "*#X"]
 ) -> Float[Tensor, "*X"]:
-    """The noise that takes x to this mean: the inverse of `bayesian_flow` (gamma > 0)."""
+    """The noise that takes x to this mean: the inverse of `bayesian_flow`.
+
+    Args:
+        mean: mu of the input distribution at t, any shape.
+        x: data or an estimate of it, shape of `mean`.
+        gamma: beta / (1 + beta) at t, broadcastable, in (0, 1).
+
+    Returns:
+        (mu - gamma x) / sqrt(gamma (1 - gamma)), shape of `mean`.
+
+    Source: the flow distribution of Methods, solved for the noise.
+    """
     return (mean - gamma * x) / torch.sqrt(gamma * (1 - gamma))
 
 
@@ -62,6 +101,12 @@ def estimate(
             (x - mean) / sqrt(1 - gamma), which has unit variance at all times when the data
             has), or "data" (output is x itself).
 
+    Returns:
+        Estimate of x, shape of `mean`, standardised.
+
+    Raises:
+        ValueError: another target.
+
     Source: "noise": Methods, Eq. 4; "v": ours, makes the loss an unweighted square.
     """
     if target == "noise":
@@ -76,9 +121,17 @@ def estimate(
 def loss_nats(
     x: Float[Tensor, "*X"], x_hat: Float[Tensor, "*X"], rate: Float[Tensor, "*#X"]
 ) -> Float[Tensor, "*X"]:
-    """Continuous-time loss per component in nats: (1/2) (d beta / dt) (x - x_hat)^2.
+    """Continuous-time loss per component: (1/2) (d beta / dt) (x - x_hat)^2.
 
     Its mean over t ~ U(0, 1) is -ln(sigma1) E (x - x_hat)^2 / sigma1^(2t).
+
+    Args:
+        x: data, any shape, standardised.
+        x_hat: estimate at time t, shape of `x`.
+        rate: d beta / dt at t, broadcastable.
+
+    Returns:
+        Loss in nats, shape of `x`.
 
     Source: Methods, Eq. 5 (with the squared error inside the expectation).
     """

@@ -25,20 +25,48 @@ class ContinuousSchedule:
             raise ValueError(f"sigma1 must lie in (0, 1), got {self.sigma1}")
 
     def __call__(self, t: Float[Tensor, "*T"]) -> tuple[Float[Tensor, "*T"], Float[Tensor, "*T"]]:
-        """Accuracy beta(t) and its rate d beta / dt."""
+        """Accuracy and its rate.
+
+        Args:
+            t: times in [0, 1], any shape.
+
+        Returns:
+            beta(t) and d beta / dt, shape of `t`.
+        """
         growth = -2 * math.log(self.sigma1)
         return torch.expm1(growth * t), growth * torch.exp(growth * t)
 
     def gamma(self, t: Float[Tensor, "*T"]) -> Float[Tensor, "*T"]:
-        """gamma = beta / (1 + beta) = 1 - sigma1^(2t): the share of the data in the flow's mean."""
+        """Share of the data in the flow's mean: beta / (1 + beta) = 1 - sigma1^(2t).
+
+        Args:
+            t: times in [0, 1], any shape.
+
+        Returns:
+            gamma(t) in [0, 1), shape of `t`.
+        """
         return -torch.expm1(2 * math.log(self.sigma1) * t)
 
     def half_log_snr(self, t: Float[Tensor, "*T"]) -> Float[Tensor, "*T"]:
-        """lambda = (1/2) ln beta(t), the variable in which the solvers are second order."""
+        """lambda = (1/2) ln beta(t), the variable in which the solvers are second order.
+
+        Args:
+            t: times in (0, 1], any shape.
+
+        Returns:
+            lambda, shape of `t`; -inf at t = 0.
+        """
         return 0.5 * torch.log(self(t)[0])
 
     def time(self, half_log_snr: Float[Tensor, "*T"]) -> Float[Tensor, "*T"]:
-        """The t at which (1/2) ln beta(t) has the given value."""
+        """The time at which (1/2) ln beta(t) has a value: the inverse of `half_log_snr`.
+
+        Args:
+            half_log_snr: lambda, any shape.
+
+        Returns:
+            t, shape of `half_log_snr`.
+        """
         return torch.log1p(torch.exp(2 * half_log_snr)) / (-2 * math.log(self.sigma1))
 
 
@@ -59,12 +87,32 @@ class CategoricalSchedule:
             raise ValueError(f"beta1 must be positive, got {self.beta1}")
 
     def __call__(self, t: Float[Tensor, "*T"]) -> tuple[Float[Tensor, "*T"], Float[Tensor, "*T"]]:
-        """Accuracy beta(t) and its rate d beta / dt."""
+        """Accuracy and its rate.
+
+        Args:
+            t: times in [0, 1], any shape.
+
+        Returns:
+            beta(t) and d beta / dt, shape of `t`.
+        """
         return self.beta1 * t**2, 2 * self.beta1 * t
 
 
 def uniform_grid(n_steps: int, start: float = 0.0) -> Float[Tensor, "S"]:
-    """n_steps + 1 times from `start` to 1, equally spaced in t (float64)."""
+    """Times from `start` to 1, equally spaced.
+
+    Args:
+        n_steps: number of steps, at least 1.
+        start: first time, in [0, 1).
+
+    Returns:
+        n_steps + 1 times, float64.
+
+    Raises:
+        ValueError: n_steps below 1.
+
+    Source: Methods, sampling, with start = 0.
+    """
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1, got {n_steps}")
     return torch.linspace(start, 1.0, n_steps + 1, dtype=torch.float64)
@@ -73,7 +121,18 @@ def uniform_grid(n_steps: int, start: float = 0.0) -> Float[Tensor, "S"]:
 def log_snr_grid(
     n_steps: int, schedule: ContinuousSchedule, start: float = 0.005
 ) -> Float[Tensor, "S"]:
-    """n_steps + 1 times from `start` to 1, equally spaced in the half log-SNR (float64).
+    """Times from `start` to 1, equally spaced in the half log-SNR.
+
+    Args:
+        n_steps: number of steps, at least 1.
+        schedule: of the variable whose signal-to-noise ratio counts.
+        start: first time, in (0, 1).
+
+    Returns:
+        n_steps + 1 times, float64.
+
+    Raises:
+        ValueError: n_steps below 1.
 
     Source: ours; in closed-form toys the best grid for second-order steps.
     """

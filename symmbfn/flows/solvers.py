@@ -16,7 +16,17 @@ from symmbfn.flows import categorical, continuous
 def ancestral_eta(
     accuracy_s: Float[Tensor, "*T"], accuracy_t: Float[Tensor, "*T"]
 ) -> Float[Tensor, "*T"]:
-    """Share of fresh noise that makes a step equal to one sender sample and Bayes' update."""
+    """Share of fresh noise that makes a step equal to one sender sample and Bayes' update.
+
+    Args:
+        accuracy_s: beta at the start of the step, any shape, at least 0.
+        accuracy_t: beta at its end, same shape, above accuracy_s.
+
+    Returns:
+        eta = sqrt(1 - beta_s / beta_t) in (0, 1], shape of the accuracies.
+
+    Source: ours; equal to the sampler of the Methods with the same random numbers.
+    """
     return torch.sqrt(1 - accuracy_s / accuracy_t)
 
 
@@ -28,7 +38,21 @@ def continuous_step(
     eta: Float[Tensor, "*#X"],
     noise: Float[Tensor, "*X"],
 ) -> Float[Tensor, "*X"]:
-    """mu_t = gamma_t x_hat + sqrt(gamma_t (1 - gamma_t)) (sqrt(1 - eta^2) eps_hat + eta noise)."""
+    """mu_t = gamma_t x_hat + sqrt(gamma_t (1 - gamma_t)) (sqrt(1 - eta^2) eps_hat + eta noise).
+
+    Args:
+        mean: mu_s, mean of the input distribution at s, any shape, standardised.
+        x_hat: estimate of the data at s, shape of `mean`.
+        gamma_s: beta / (1 + beta) at s, broadcastable, in (0, 1).
+        gamma_t: the same at t.
+        eta: share of fresh noise, broadcastable, in [0, 1].
+        noise: standard normal draw, shape of `mean`.
+
+    Returns:
+        mu_t, shape of `mean`.
+
+    Source: the family at the top of this file; eps_hat is `continuous.flow_noise`.
+    """
     kept = continuous.flow_noise(mean, x_hat, gamma_s)
     return continuous.bayesian_flow(x_hat, gamma_t, torch.sqrt(1 - eta**2) * kept + eta * noise)
 
@@ -42,10 +66,13 @@ def continuous_step_second_order(
     """Multistep probability-flow step in the half log-SNR; first order without a previous estimate.
 
     Args:
-        mean: mean of the input distribution at s.
-        x_hat: estimate at s.
+        mean: mean of the input distribution at s, any shape, standardised.
+        x_hat: estimate at s, shape of `mean`.
         x_hat_previous: estimate at the grid point before s, or None.
-        gammas: gamma at (the point before s, s, t).
+        gammas: gamma at (the point before s, s, t), broadcastable, in (0, 1).
+
+    Returns:
+        Mean at t, shape of `mean`.
 
     Source: ours, the two-step exponential integrator of Lu et al. 2022 (DPM-Solver++) in BFN form.
     """
@@ -67,6 +94,20 @@ def categorical_step(
     eta: Float[Tensor, "*#X 1"],
     noise: Float[Tensor, "*X K"],
 ) -> Float[Tensor, "*X K"]:
-    """z_t = beta_t (K e - 1) + sqrt(K beta_t) (sqrt(1 - eta^2) eps_hat + eta noise)."""
+    """z_t = beta_t (K e - 1) + sqrt(K beta_t) (sqrt(1 - eta^2) eps_hat + eta noise).
+
+    Args:
+        logits: z_s, shape (..., K).
+        e_hat: e, drawn one-hot rows or probabilities at s, shape (..., K).
+        accuracy_s: beta at s, shape (..., 1), above 0.
+        accuracy_t: beta at t, shape (..., 1).
+        eta: share of fresh noise, shape (..., 1), in [0, 1].
+        noise: standard normal draw, shape (..., K).
+
+    Returns:
+        z_t, shape (..., K).
+
+    Source: the family at the top of this file; eps_hat is `categorical.flow_noise`.
+    """
     kept = categorical.flow_noise(logits, e_hat, accuracy_s)
     return categorical.bayesian_flow(e_hat, accuracy_t, torch.sqrt(1 - eta**2) * kept + eta * noise)
