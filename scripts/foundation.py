@@ -8,6 +8,7 @@
     python scripts/foundation.py overfit      64 crystals learnt by heart
     python scripts/foundation.py floors       distances of real crystals from real crystals
     python scripts/foundation.py generate --weights default
+    python scripts/foundation.py clone        time of the two commands in a fresh clone
     python scripts/foundation.py all          one after the other, both weights
 
 Real data come from the folder SYMMBFN_DATA, or are downloaded. Encoded sets and per-crystal
@@ -22,6 +23,7 @@ from dataclasses import replace
 
 import torch
 from foundation_claims import Options
+from foundation_clone import clone
 from foundation_data import canonical, encode, rebuild, tables
 from foundation_generation import floors, generate
 from foundation_model import overfit, predictor
@@ -38,6 +40,7 @@ GROUPS: dict[str, Callable[[Options], Iterator[Claim]]] = {
     "overfit": overfit,
     "floors": floors,
     "generate": generate,
+    "clone": clone,
 }
 # crystals of a group; 0 where time or another setting decides
 NUMBER = {"canonical": 2000, "predictor": 3000, "generate": 1000}
