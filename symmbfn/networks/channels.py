@@ -25,7 +25,15 @@ def _mlp(n_in: int, width: int, n_out: int) -> nn.Sequential:
 
 
 class ClassTable(nn.Module):
-    """A free linear channel: one row of weights per class (elements of sites; 15 x 13 axes)."""
+    """A free linear channel: one row of weights per class (elements of sites; 15 x 13 axes).
+
+    Args:
+        n_inputs: number of classes K, all axes together.
+        width: hidden width H.
+        log_prior: log of the classes' frequencies, shape (K,), from which the logits start.
+
+    Source: Jiao et al. 2023 (DiffCSP), type embedding and head.
+    """
 
     def __init__(self, n_inputs: int, width: int, log_prior: Float[Tensor, "K"] | None = None):
         super().__init__()
@@ -35,9 +43,25 @@ class ClassTable(nn.Module):
             self.write.bias.data.copy_(log_prior)
 
     def embed(self, theta: Float[Tensor, "*X K"]) -> Float[Tensor, "*X H"]:
+        """Read beliefs.
+
+        Args:
+            theta: probabilities of the classes, shape (..., K).
+
+        Returns:
+            What the sites are fed, shape (..., H).
+        """
         return self.read(theta)
 
     def logits(self, h: Float[Tensor, "*X H"]) -> Float[Tensor, "*X K"]:
+        """Write logits.
+
+        Args:
+            h: site states, shape (..., H).
+
+        Returns:
+            Logits, shape (..., K); the log prior as long as the last layer is zero.
+        """
         return self.write(h)
 
 
@@ -46,6 +70,12 @@ class WyckoffPositions(nn.Module):
 
     Each of the 1,731 positions has an embedding computed from its site symmetry, locus, degrees
     of freedom and multiplicity; beliefs enter as its expectation and logits leave as products.
+
+    Args:
+        width: hidden width H.
+        features: width E of the embeddings.
+        log_prior: log frequency of each position within its group, shape (1731,), from which
+            the logits start.
 
     Source: ours.
     """
@@ -63,7 +93,14 @@ class WyckoffPositions(nn.Module):
             self.bias.data.copy_(log_prior)
 
     def table(self, rows: Int[Tensor, "B W"]) -> Float[Tensor, "B W E"]:
-        """Embeddings of the positions of each crystal's group."""
+        """Embeddings of the positions of each crystal's group.
+
+        Args:
+            rows: table rows of the positions, shape (B, W), see `position_rows`.
+
+        Returns:
+            Embeddings, shape (B, W, E).
+        """
         return self.position(self.geometry)[rows]
 
     def embed(
@@ -74,7 +111,18 @@ class WyckoffPositions(nn.Module):
         previous: Float[Tensor, "B N W"],
         is_site: Bool[Tensor, "B N"],
     ) -> Float[Tensor, "B N H"]:
-        """Expected embedding of a site's own letter, and of the letters the others claim."""
+        """Expected embedding of a site's own letter, and of the letters the others claim.
+
+        Args:
+            table: embeddings of the group's positions, shape (B, W, E).
+            theta: probabilities of the positions, shape (B, N, W).
+            state: bounded logits, shape (B, N, W).
+            previous: probabilities that the network estimated before, shape (B, N, W).
+            is_site: False on padding, shape (B, N).
+
+        Returns:
+            What the sites are fed, shape (B, N, H).
+        """
         claimed = (theta * is_site[..., None]).sum(1, keepdim=True) - theta
         beliefs = torch.stack([theta, state, previous, claimed], dim=2).to(table.dtype)
         read = torch.einsum("bnqw,bwe->bnqe", beliefs, table)
@@ -83,12 +131,29 @@ class WyckoffPositions(nn.Module):
     def logits(
         self, h: Float[Tensor, "B N H"], table: Float[Tensor, "B W E"], rows: Int[Tensor, "B W"]
     ) -> Float[Tensor, "B N W"]:
+        """Score the positions of the group for every site.
+
+        Args:
+            h: site states, shape (B, N, H).
+            table: embeddings of the group's positions, shape (B, W, E).
+            rows: table rows of the positions, shape (B, W).
+
+        Returns:
+            Logits in float32, shape (B, N, W), those of padded positions included.
+        """
         scores = torch.einsum("bne,bwe->bnw", self.query(h), table)
         return scores.float() + self.bias[rows][:, None]
 
 
 def position_geometry() -> Float[Tensor, "P F"]:
-    """What is known of each Wyckoff position: encoding one-hot, locus, freedom, multiplicity."""
+    """What is known of each Wyckoff position: encoding one-hot, locus, freedom, multiplicity.
+
+    Returns:
+        Features of all 1,731 positions, shape (1731, 212): 15 x 13 site-symmetry classes, the
+        first operation (9 + 3), degrees of freedom one-hot (4), log2(multiplicity) / 4.
+
+    Source: ours; the encoding is that of method 2.1.
+    """
     tables = symmetry_tables()
     one_hot = nn.functional.one_hot(torch.tensor(tables.encoding).long(), 13).flatten(1)
     first = tables.orbit_start[:-1]
@@ -103,7 +168,16 @@ def position_geometry() -> Float[Tensor, "P F"]:
 def position_rows(
     space_group_number: Int[Tensor, "B"],
 ) -> tuple[Int[Tensor, "B W"], Bool[Tensor, "B W"]]:
-    """Global rows of each group's positions, padded to 27, and which are real."""
+    """Table rows of all positions of each group, padded to 27.
+
+    Args:
+        space_group_number: 1 to 230, shape (B,).
+
+    Returns:
+        Rows, shape (B, 27), padded with the first one; and which of them are real.
+
+    Source: ours.
+    """
     start = loci(space_group_number.device).position_start
     first, end = start[space_group_number - 1], start[space_group_number]
     rows = first[:, None] + torch.arange(MAX_POSITIONS, device=start.device)
@@ -117,6 +191,13 @@ class ElementSlots(nn.Module):
     A crystal with M elements has M slots, ordered along the Mendeleev scale; each slot carries
     one element and each site points to one slot. That two sites hold the same element is then a
     single decision and not the agreement of two, and the number of elements is what was asked.
+
+    Args:
+        n_slots: most elements of a crystal, S.
+        n_elements: number of element classes K.
+        width: hidden width H.
+        log_prior: log frequency of the elements, shape (K,), from which the logits start.
+        features: width E of the slot states.
 
     Source: ours.
     """
@@ -155,7 +236,17 @@ class ElementSlots(nn.Module):
         previous: Float[Tensor, "B S K"],
         is_slot: Bool[Tensor, "B S"],
     ) -> Float[Tensor, "B S E"]:
-        """Slot states that know of one another."""
+        """Slot states that know of one another.
+
+        Args:
+            theta: probabilities of the elements, shape (B, S, K).
+            state: bounded logits, shape (B, S, K).
+            previous: probabilities that the network estimated before, shape (B, S, K).
+            is_slot: False beyond the crystal's number of elements, shape (B, S).
+
+        Returns:
+            Slot states, shape (B, S, E), 0 where there is no slot.
+        """
         n_slots = theta.shape[1]
         place = torch.eye(n_slots, device=theta.device).expand(len(theta), -1, -1)
         count = nn.functional.one_hot(is_slot.sum(-1) - 1, n_slots)[:, None].expand_as(place)
@@ -174,7 +265,17 @@ class ElementSlots(nn.Module):
         state: Float[Tensor, "B N S"],
         previous: Float[Tensor, "B N S"],
     ) -> tuple[Float[Tensor, "B N H"], Float[Tensor, "B H"]]:
-        """What the sites see of the slots they point to, and what the crystal sees of all."""
+        """What the sites see of the slots they point to, and what the crystal sees of all.
+
+        Args:
+            slots: slot states, shape (B, S, E).
+            theta: probabilities of the pointers, shape (B, N, S).
+            state: bounded pointer logits, shape (B, N, S).
+            previous: pointers that the network estimated before, shape (B, N, S).
+
+        Returns:
+            Inputs of the sites, shape (B, N, H), and of the crystal, shape (B, H).
+        """
         own = torch.einsum("bns,bse->bne", theta.to(slots), slots)
         site = self.read_site(torch.cat([own, theta, state, previous], dim=-1))
         return site, self.read_graph(slots.sum(1))
@@ -190,11 +291,15 @@ class ElementSlots(nn.Module):
         """Element logits of the slots and pointer logits of the sites.
 
         Args:
-            h: site states.
-            graph: graph vectors.
-            slots: slot states.
-            theta: pointer beliefs, 0 on padded sites.
-            atoms: expected number of atoms of each site in the cell, 0 on padded sites.
+            h: site states, shape (B, N, H).
+            graph: graph vectors, shape (B, H).
+            slots: slot states, shape (B, S, E).
+            theta: pointer beliefs, shape (B, N, S), 0 on padded sites.
+            atoms: expected number of atoms of each site in the cell, shape (B, N), 0 on padded
+                sites.
+
+        Returns:
+            Logits of the elements, shape (B, S, K), and of the pointers, shape (B, N, S).
         """
         share = theta / theta.sum(1, keepdim=True).clamp_min(1e-3)
         pooled = torch.einsum("bns,bnh->bsh", share.to(h), h)

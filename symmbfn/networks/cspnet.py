@@ -9,7 +9,13 @@ from symmbfn._shapes import Bool, Float, Tensor
 
 
 class Modulation(nn.Module):
-    """Shift, scale and gate of a layer, read from the crystal's graph vector (adaLN)."""
+    """Shift, scale and gate of a layer, read from the crystal's graph vector.
+
+    Args:
+        width: hidden width H.
+
+    Source: Peebles and Xie 2023 (DiT), adaLN; the gate starts from 1 and not from 0.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -18,6 +24,14 @@ class Modulation(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, graph: Float[Tensor, "*X H"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Read the modulation.
+
+        Args:
+            graph: graph vectors, shape (..., H).
+
+        Returns:
+            Shift, scale and gate, each of shape (..., H); 0, 1 and 1 in a new layer.
+        """
         shift, scale, gate = self.linear(graph).chunk(3, dim=-1)
         return shift, 1 + scale, 1 + gate
 
@@ -27,6 +41,14 @@ class Layer(nn.Module):
 
     The first edge matrix is kept in three blocks (receiver, sender, edge) so that the dense form
     multiplies the sites' blocks once per site and not once per pair.
+
+    Args:
+        width: hidden width H.
+        edge_width: width of the pair features.
+        edge_layers: 2 or 1, as in `CSPNet`.
+        is_modulated: read shift, scale and gate from the graph vector.
+
+    Source: Jiao et al. 2023 (DiffCSP), CSPLayer; block form and modulation ours.
     """
 
     def __init__(self, width: int, edge_width: int, *, edge_layers: int, is_modulated: bool):
@@ -42,7 +64,15 @@ class Layer(nn.Module):
         self.site_out = nn.Linear(width, width)
 
     def normalised(self, h: Tensor, graph: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Layer norm of the sites, modulated by the graph vector; and the residual's gate."""
+        """Layer norm of the sites, modulated by the graph vector; and the residual's gate.
+
+        Args:
+            h: site states, shape (..., H).
+            graph: graph vector of each site's crystal, shape (..., H) or broadcastable.
+
+        Returns:
+            Normalised states, shape (..., H), and the gate, broadcastable; 1 without modulation.
+        """
         if self.modulation is None:
             return self.norm(h), 1.0
         shift, scale, gate = self.modulation(graph)
@@ -51,7 +81,17 @@ class Layer(nn.Module):
     def update(
         self, h: Tensor, h_norm: Tensor, mean_message: Tensor, gate: Tensor | float
     ) -> Tensor:
-        """Residual site update from the normalised state and the mean message."""
+        """Residual site update from the normalised state and the mean message.
+
+        Args:
+            h: site states, shape (..., H).
+            h_norm: normalised states, shape (..., H).
+            mean_message: mean of the messages to each site, shape (..., H).
+            gate: factor of the residual, broadcastable.
+
+        Returns:
+            New site states, shape (..., H).
+        """
         silu = nn.functional.silu
         hidden = silu(self.site_in(torch.cat([h_norm, mean_message], dim=-1)))
         return h + gate * silu(self.site_out(hidden))
@@ -113,7 +153,18 @@ class CSPNet(nn.Module):
         edges: Float[Tensor, "B N N E"],
         is_site: Bool[Tensor, "B N"],
     ) -> tuple[Float[Tensor, "B N H"], Float[Tensor, "B H"]]:
-        """Site states and the graph vector. Padded sites send nothing and hold nothing of use."""
+        """Site states and the graph vector.
+
+        Args:
+            sites: features of the sites, shape (B, N, F).
+            graph: features of the crystals, shape (B, G).
+            edges: features of the ordered pairs (receiver i, sender j), shape (B, N, N, E).
+            is_site: False on padding, shape (B, N).
+
+        Returns:
+            Site states, shape (B, N, H), and graph vectors, shape (B, H). Padded sites send
+            nothing and hold nothing of use.
+        """
         silu = nn.functional.silu
         vector = self.graph_in(graph)
         h = self.site_in(sites) + self.graph_to_site(vector)[:, None]

@@ -11,7 +11,12 @@ from symmbfn.networks.cspnet import CSPNet, Layer
 
 
 class CSPNetPyG(CSPNet):
-    """CSPNet over an edge list; loads the dense network's weights and equals it to 1e-5."""
+    """CSPNet over an edge list; loads the dense network's weights and equals it to 1e-5.
+
+    Args: as in `CSPNet`.
+
+    Source: Jiao et al. 2023 (DiffCSP), CSPNet.
+    """
 
     def forward(  # type: ignore[override]  # an edge list is what this form is about
         self,
@@ -24,11 +29,15 @@ class CSPNetPyG(CSPNet):
         """Site states and graph vectors.
 
         Args:
-            sites: features of all sites of all crystals.
-            graph: features of the crystals.
-            edge_index: rows (receiver i, sender j) of all ordered pairs within a crystal.
-            edges: features of these pairs.
-            batch: crystal of each site.
+            sites: features of all sites of all crystals, shape (M, F).
+            graph: features of the crystals, shape (B, G).
+            edge_index: rows (receiver i, sender j) of all ordered pairs within a crystal,
+                shape (2, E).
+            edges: features of these pairs, shape (E, D).
+            batch: crystal of each site, shape (M,).
+
+        Returns:
+            Site states, shape (M, H), and graph vectors, shape (B, H).
         """
         silu = nn.functional.silu
         vector = self.graph_in(graph)

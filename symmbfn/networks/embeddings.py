@@ -15,17 +15,32 @@ HIDDEN = 100.0  # angstrom
 
 
 def time_features(t: Float[Tensor, "B"], n_frequencies: int = 16) -> Float[Tensor, "B F"]:
-    """t and sin, cos of pi k t for k = 1..n_frequencies, shape (B, 1 + 2 n_frequencies)."""
+    """t and sin, cos of pi k t for k = 1..n_frequencies.
+
+    Args:
+        t: times in [0, 1], shape (B,).
+        n_frequencies: number of harmonics.
+
+    Returns:
+        Features, shape (B, 1 + 2 n_frequencies).
+
+    Source: method 5.2.
+    """
     angle = math.pi * t[:, None] * torch.arange(1, n_frequencies + 1, device=t.device)
     return torch.cat([t[:, None], angle.sin(), angle.cos()], dim=-1)
 
 
 def phases(x: Float[Tensor, "*X 3"], n_frequencies: int) -> tuple[Tensor, Tensor]:
-    """sin and cos of 2 pi j x for the harmonics j = 1..n_frequencies, each (..., 3 F).
+    """sin and cos of 2 pi j x for the harmonics j = 1..n_frequencies.
 
     Args:
-        x: fractional coordinates, unitless.
+        x: fractional coordinates, shape (..., 3), unitless.
         n_frequencies: number of harmonics F.
+
+    Returns:
+        Sines and cosines, each of shape (..., 3 F).
+
+    Source: Jiao et al. 2023 (DiffCSP), Fourier features.
     """
     angle = 2 * math.pi * x[..., None] * torch.arange(1, n_frequencies + 1, device=x.device)
     angle = angle.flatten(-2)
@@ -36,6 +51,10 @@ def pair_phases(
     sin: Float[Tensor, "B N P"], cos: Float[Tensor, "B N P"]
 ) -> Float[Tensor, "B N N Q"]:
     """sin and cos of 2 pi k (x_j - x_i) from the phases of the sites, by the addition theorem.
+
+    Args:
+        sin: sines of the sites' phases, shape (B, N, P).
+        cos: their cosines, shape (B, N, P).
 
     Returns:
         Features of the ordered pairs (i, j), shape (B, N, N, 2 P).
@@ -49,7 +68,17 @@ def pair_phases(
 def gaussian_basis(
     distance: Float[Tensor, "*X"], centres: Float[Tensor, "C"]
 ) -> Float[Tensor, "*X C"]:
-    """exp(-(d - c)^2 / (2 w^2)) with the centres' spacing as width w."""
+    """exp(-(d - c)^2 / (2 w^2)) with the centres' spacing as width w.
+
+    Args:
+        distance: d, any shape, in the unit of the centres.
+        centres: equally spaced c, shape (C,).
+
+    Returns:
+        Values in (0, 1], shape (..., C).
+
+    Source: Schuett et al. 2017 (SchNet), radial basis.
+    """
     width = centres[1] - centres[0]
     return torch.exp(-0.5 * ((distance[..., None] - centres.to(distance)) / width) ** 2)
 
@@ -73,12 +102,12 @@ def image_features(
     float32 under autocast too.
 
     Args:
-        x: fractional coordinates.
-        metric: metric tensor of the current lattice estimate, angstrom^2.
-        rotations: rotation parts of the operations, padded.
-        translations: translation parts, padded.
-        is_operation: False on padding; operation 0 is the identity.
-        radius: covalent radius expected of each site, angstrom.
+        x: fractional coordinates, shape (B, N, 3).
+        metric: metric tensor of the current lattice estimate, shape (B, 3, 3), angstrom^2.
+        rotations: rotation parts of the operations, padded, shape (B, O, 3, 3).
+        translations: translation parts, padded, shape (B, O, 3), fractional.
+        is_operation: False on padding, shape (B, O); operation 0 is the identity.
+        radius: covalent radius expected of each site, shape (B, N), angstrom.
 
     Returns:
         Features without gradient, shape (B, N, N, 76).
