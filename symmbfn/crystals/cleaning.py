@@ -20,9 +20,17 @@ CHUNK_PAIRS = 1_000_000
 class Sites:
     """The sites of all crystals in one row, crystal after crystal.
 
-    `coords` is fractional and, once projected, on the first locus of `row`, a row of the
-    table of Wyckoff positions; `residual` is in angstrom; `is_merged` tells whether the site
-    was moved onto a more special position than it was given.
+    Attributes:
+        crystal: which crystal each site belongs to, shape (S,), ascending.
+        group: space group number, shape (S,).
+        atomic_number: shape (S,).
+        row: row in the table of Wyckoff positions, shape (S,).
+        coords: fractional, shape (S, 3); once projected, on the first locus of `row`.
+        confidence: log P of the position, shape (S,): of two sites in one place the surer stays.
+        residual: how far the site was moved, shape (S,), angstrom.
+        is_merged: moved onto a more special position than it was given, shape (S,).
+
+    Source: ours.
     """
 
     crystal: Int[Tensor, "S"]
@@ -39,7 +47,18 @@ class Sites:
 
 
 def put_on_loci(sites: Sites, lattice: Float[Tensor, "B 3 3"], representative: str) -> Sites:
-    """Move every site onto its locus: the first one, or any where that is far. Source: 7.3."""
+    """Move every site onto its locus: the first one, or any where that is far.
+
+    Args:
+        sites: S sites with coordinates anywhere.
+        lattice: rows a, b, c of each crystal, shape (B, 3, 3), angstrom.
+        representative: "locus", or "centre", which tries all loci of every site.
+
+    Returns:
+        The sites with coordinates on their first loci and their residuals.
+
+    Source: method 7.3.
+    """
     tables = loci(sites.coords.device)
     cell = lattice[sites.crystal]
     coords, miss = project(sites.coords, tables.orbit_start[sites.row], cell)
@@ -94,6 +113,14 @@ def merge_collapsed(
 
     The position has smaller multiplicity and is the nearest such; multiplicities fall, so
     this ends.
+
+    Args:
+        sites: on their loci.
+        lattice: rows a, b, c of each crystal, shape (B, 3, 3), angstrom.
+        reduced: reduced basis of the same lattices, see `reduce_lattice`.
+
+    Returns:
+        As many sites; those that moved have another row and `is_merged` set.
 
     Source: method 7.4, rule 1.
     """
@@ -154,7 +181,19 @@ def _closest_own_image(
 
 @dataclass(frozen=True)
 class Geometry:
-    """The sites that remain, their atoms, and the distance guards of every crystal."""
+    """The sites that remain, their atoms, and the distance guards of every crystal.
+
+    Attributes:
+        sites: those that were kept.
+        atoms: fractional coordinates in [0, 1), orbit after orbit, shape (A, 3).
+        site_of_atom: shape (A,).
+        minimum_distance: shortest distance in each crystal, shape (B,), angstrom.
+        contact_ratio: smallest distance over the sum of the two covalent radii, shape (B,).
+        overlaps: crystal -> report of a pair of different elements that coincide.
+        duplicates: crystal -> report of a pair of one element that coincide.
+
+    Source: method 7.4, rule 2; 8.7.
+    """
 
     sites: Sites
     atoms: Float[Tensor, "A 3"]
@@ -171,6 +210,15 @@ def measure(
     """Fill the cells, drop sites that coincide, and measure the closest contacts.
 
     By symmetry, representatives against all atoms see every distance.
+
+    Args:
+        sites: on their loci.
+        lattice: rows a, b, c of each crystal, shape (B, 3, 3), angstrom.
+        reduced: reduced basis of the same lattices, see `reduce_lattice`.
+        merge: drop sites that coincide; otherwise they are reported and stay.
+
+    Returns:
+        Sites, atoms, distances and reports.
 
     Source: method 7.4, rule 2; 8.7.
     """

@@ -83,7 +83,18 @@ class Crystal:
     def failed(
         cls, index: int, seed: int | None, status: str, reason: str, space_group_number: int
     ) -> "Crystal":
-        """The record of a request that gave no structure."""
+        """The record of a request that gave no structure.
+
+        Args:
+            index: which request this answers.
+            seed: seed of the request, or None.
+            status: anything but "ok".
+            reason: one line.
+            space_group_number: the group that was asked for, 1 to 230.
+
+        Returns:
+            A crystal with empty arrays and NaN distances.
+        """
         return cls(
             index=index,
             seed=seed,
@@ -134,16 +145,26 @@ class Crystal:
 
     @property
     def lattice_parameters(self) -> Float[np.ndarray, "6"]:
-        """a, b, c in angstrom and alpha, beta, gamma in degrees of the conventional cell."""
+        """a, b, c in angstrom and alpha, beta, gamma in degrees of the conventional cell.
+
+        Raises:
+            ValueError: there is no structure.
+        """
         return cell_parameters(self._lattice())
 
     def primitive_cell(
         self,
     ) -> tuple[Float[np.ndarray, "3 3"], Int[np.ndarray, "P"], Float[np.ndarray, "P 3"]]:
-        """Return lattice matrix, atomic numbers and fractional coordinates of a primitive cell.
+        """A primitive cell: that of the space group's centring, so it keeps every operation.
 
-        The cell is that of the space group's centring, so it keeps every operation; a
-        structure with hidden translations may have a smaller one.
+        A structure with hidden translations may have a smaller one.
+
+        Returns:
+            Lattice matrix (rows, angstrom), shape (3, 3); atomic numbers, shape (P,); fractional
+            coordinates in [0, 1), shape (P, 3).
+
+        Raises:
+            ValueError: there is no structure.
         """
         lattice, vectors = self._lattice(), self._primitive_vectors()
         n_copies = round(1 / np.linalg.det(vectors))
@@ -156,21 +177,42 @@ class Crystal:
         return vectors.T @ lattice, self.atomic_numbers[chosen], coords
 
     def to_pymatgen(self, primitive: bool = False) -> "Structure":
-        """Return a pymatgen Structure of the conventional or of the primitive cell."""
+        """Return a pymatgen Structure.
+
+        Args:
+            primitive: of the primitive cell, else of the conventional one.
+
+        Raises:
+            ValueError: there is no structure.
+        """
         from pymatgen.core import Structure
 
         lattice, numbers, coords = self._cell(primitive)
         return Structure(lattice, [SYMBOLS[number] for number in numbers], coords)
 
     def to_ase(self, primitive: bool = False) -> "Atoms":
-        """Return ASE Atoms of the conventional or of the primitive cell, periodic."""
+        """Return ASE Atoms, periodic in three directions.
+
+        Args:
+            primitive: of the primitive cell, else of the conventional one.
+
+        Raises:
+            ValueError: there is no structure.
+        """
         from ase import Atoms
 
         lattice, numbers, coords = self._cell(primitive)
         return Atoms(numbers=numbers, scaled_positions=coords, cell=lattice, pbc=True)
 
     def to_poscar(self, primitive: bool = False) -> str:
-        """Return the text of a VASP 5 POSCAR file, atoms grouped by element."""
+        """Return the text of a VASP 5 POSCAR file, atoms grouped by element.
+
+        Args:
+            primitive: of the primitive cell, else of the conventional one.
+
+        Raises:
+            ValueError: there is no structure.
+        """
         lattice, numbers, coords = self._cell(primitive)
         elements = list(dict.fromkeys(numbers.tolist()))
         lines = [f"{self.formula} {self._symbol()} ({self.space_group_number})", "1.0"]
@@ -189,6 +231,12 @@ class Crystal:
         Any reader that applies the operations gets the full cell back. The text depends on
         the crystal alone. Of a primitive cell the operations are written in its own basis,
         and the symbol, which names a conventional cell, is left out.
+
+        Args:
+            primitive: of the primitive cell, else of the conventional one.
+
+        Raises:
+            ValueError: there is no structure.
         """
         vectors = self._primitive_vectors() if primitive else np.eye(3)
         lattice = vectors.T @ self._lattice()
@@ -264,7 +312,14 @@ class Crystal:
 
 
 def cell_parameters(lattice_matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "6"]:
-    """Return a, b, c in angstrom and alpha, beta, gamma in degrees of rows a, b, c."""
+    """Edges and angles of a cell.
+
+    Args:
+        lattice_matrix: rows a, b, c, shape (3, 3), angstrom.
+
+    Returns:
+        a, b, c in angstrom and alpha, beta, gamma in degrees, shape (6,).
+    """
     lengths = np.linalg.norm(lattice_matrix, axis=1)
     a, b, c = lattice_matrix / lengths[:, None]
     cosines = np.clip([b @ c, a @ c, a @ b], -1, 1)
@@ -272,19 +327,31 @@ def cell_parameters(lattice_matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarra
 
 
 def primitive_vectors(space_group_number: int) -> Float[np.ndarray, "3 3"]:
-    """Return the vectors of the primitive cell as columns, in the conventional basis."""
+    """Vectors of the primitive cell in the conventional basis.
+
+    Args:
+        space_group_number: 1 to 230.
+
+    Returns:
+        The vectors as columns, shape (3, 3), in units of the conventional edges.
+
+    Source: the definitions of spglib.
+    """
     centring = CENTRINGS[symmetry_tables().centring[space_group_number - 1]]
     return PRIMITIVE_VECTORS[centring]
 
 
 @cache
 def operation_texts(space_group_number: int, primitive: bool = False) -> tuple[str, ...]:
-    """Return the operations of a group as CIF writes them, e.g. "-y,x-y,z+1/3".
+    """Operations of a group as CIF writes them, e.g. "-y,x-y,z+1/3".
 
     Args:
         space_group_number: 1 to 230.
         primitive: in the basis of the primitive cell, where the centring translations are
             lattice translations and drop out.
+
+    Returns:
+        One text for each operation, the identity first.
     """
     rotations, translations = operations_of(space_group_number)
     if primitive:

@@ -20,6 +20,9 @@ def reduce_lattice(lattice: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:
     Args:
         lattice: rows a, b, c of non-zero volume, shape (B, 3, 3), angstrom.
 
+    Returns:
+        Rows of the reduced basis, shape (B, 3, 3), angstrom.
+
     Source: Nguyen and Stehle, ACM Trans. Algorithms 5, 46 (2009): the greedy algorithm.
     """
     steps = torch.tensor(
@@ -73,6 +76,12 @@ class PairDistances:
         first, second: rows of `coords` that make the pairs, shape (P,).
         lattice: reduced basis of each crystal, shape (B, 3, 3), angstrom.
         crystal: crystal of each pair, shape (P,).
+
+    Attributes:
+        lower: lower bounds, shape (P,), angstrom.
+        distance: upper bounds, exact where `is_exact`, shape (P,), angstrom.
+
+    Source: ours.
     """
 
     def __init__(
@@ -95,7 +104,14 @@ class PairDistances:
         self.is_exact = is_box[crystal]
 
     def refine(self, mask: Bool[Tensor, "P"]) -> Float[Tensor, "P"]:
-        """Make the masked distances exact; return all of them, in angstrom."""
+        """Make some of the distances exact.
+
+        Args:
+            mask: which pairs, shape (P,).
+
+        Returns:
+            All distances, shape (P,), angstrom: exact where masked now or before, else bounds.
+        """
         rows = (mask & ~self.is_exact).nonzero().squeeze(-1)
         lattice = self._lattice[self._crystal[rows]]
         images = self._displacement[rows].unsqueeze(-2) + loci(rows.device).shifts

@@ -18,15 +18,22 @@ class FoundSymmetry:
     Args:
         space_group_number: 1 to 230, or None where the search failed.
         keeps_operations: whether every operation of the asked group is among those found.
+
+    Source: method 7.5.
     """
 
     space_group_number: int | None
     keeps_operations: bool
 
     def relation(self, asked: int) -> str:
-        """Return "kept", "supergroup" (more symmetric than asked), "lost", or "none".
+        """How the group that was found stands to the one that was asked for.
 
-        A group of the same number in a smaller cell counts as kept; "none" is no group at all.
+        Args:
+            asked: space group number, 1 to 230.
+
+        Returns:
+            "kept", "supergroup" (more symmetric than asked), "lost", or "none" for no group at
+            all. A group of the same number in a smaller cell counts as kept.
         """
         if self.space_group_number is None:
             return "none"
@@ -41,6 +48,11 @@ def find_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> FoundSymmetry:
     Args:
         crystal: a record; without structure nothing is found.
         symprec: distance tolerance, angstrom.
+
+    Returns:
+        What spglib finds in the conventional cell.
+
+    Source: method 7.5.
     """
     import spglib
 
@@ -64,10 +76,15 @@ def find_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> FoundSymmetry:
 
 
 def check_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> Crystal:
-    """Return the record with the group that was found in it, if its status is "ok".
+    """Look for the asked group in a crystal of status "ok".
 
-    The status becomes "symmetry_mismatch" where that is neither the group that was asked for
-    nor a supergroup of it.
+    Args:
+        crystal: a record; one of another status is returned as it is.
+        symprec: distance tolerance, angstrom.
+
+    Returns:
+        The record with the group that was found; its status is "symmetry_mismatch" where that
+        is neither the group that was asked for nor a supergroup of it.
 
     Source: method 7.5.
     """

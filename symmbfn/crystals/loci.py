@@ -25,10 +25,21 @@ TIE_DECIMALS = 8
 class Loci:
     """The Wyckoff tables as tensors on one device, float64 and int64.
 
-    A *row* is a Wyckoff position (1,731 of them), an *operation* a row of the orbits
-    (14,433). `bases` holds in its first columns a basis of the directions of each locus,
-    the other columns are 0; `spare` is 1 on the diagonal for those columns. `complements`
-    takes the part of a displacement that leaves the locus, in the fractional metric.
+    A *row* is a Wyckoff position (1,731 of them), an *operation* a row of the orbits (14,433).
+
+    Attributes:
+        position_start: first row of each group; group G has rows start[G - 1] to start[G] - 1.
+        degrees_of_freedom: free coordinates of each position, 0 to 3.
+        multiplicity: atoms of each position in the conventional cell.
+        orbit_start: first operation of each position.
+        rotations, translations: the operations, fractional.
+        row_of_operation: position that each operation belongs to.
+        bases: in the first columns a basis of the directions of each locus, 0 in the others.
+        spare: 1 on the diagonal for the columns of `bases` that are 0.
+        complements: takes the part of a displacement that leaves the locus, fractional metric.
+        shifts: the 27 lattice translations around the origin.
+
+    Source: method 7.3.
     """
 
     position_start: Int[Tensor, "231"]
@@ -46,7 +57,16 @@ class Loci:
 
 @cache
 def loci(device: torch.device) -> Loci:
-    """Put the tables on a device, once."""
+    """Put the tables on a device, once.
+
+    Args:
+        device: where the sites are.
+
+    Returns:
+        The tables, shared: do not write into them.
+
+    Source: method 7.3.
+    """
     tables = symmetry_tables()
     row_of_operation = np.repeat(np.arange(len(tables.letter)), np.diff(tables.orbit_start))
     first = tables.orbit_rotations[tables.orbit_start[:-1]]
@@ -84,6 +104,8 @@ def position_row(
 
     Returns:
         Row in the table of all 1,731 positions, shape of `wyckoff_position`.
+
+    Source: ours.
     """
     start = loci(wyckoff_position.device).position_start
     return start[space_group_number - 1] + wyckoff_position
@@ -130,7 +152,14 @@ def project(
 def squared_distance(
     coords: Float[Tensor, "S 3"], operation: Int[Tensor, "S"]
 ) -> Float[Tensor, "S"]:
-    """Return the squared fractional distance to a locus, modulo lattice translations.
+    """Squared distance to a locus, modulo lattice translations.
+
+    Args:
+        coords: fractional coordinates, shape (S, 3), float64.
+        operation: operation whose locus is meant, shape (S,).
+
+    Returns:
+        Squared fractional distances, shape (S,).
 
     Source: method 7.3, fractional metric.
     """
@@ -164,7 +193,14 @@ def expand_orbits(
 
 
 def wrap(coords: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """Map to [0, 1); what rounding leaves just below 1 is 0."""
+    """Map to [0, 1); what rounding leaves just below 1 is 0.
+
+    Args:
+        coords: fractional coordinates, shape (..., 3).
+
+    Returns:
+        Coordinates in [0, 1), shape (..., 3).
+    """
     wrapped = coords - coords.floor()
     return torch.where(wrapped > 1 - 1e-12, 0.0, wrapped)
 
@@ -173,6 +209,10 @@ def ranges(
     start: Int[Tensor, "S"], length: Int[Tensor, "S"]
 ) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
     """Concatenate start[i], ..., start[i] + length[i] - 1 over i.
+
+    Args:
+        start: first entry of each range, shape (S,).
+        length: number of its entries, at least 0, shape (S,).
 
     Returns:
         The i of each entry and the entry, both of shape (sum of lengths,).
@@ -183,7 +223,14 @@ def ranges(
 
 
 def inverse_3x3(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """Invert by cofactors: for thousands of small matrices far quicker than a factorisation."""
+    """Invert by cofactors: for thousands of small matrices far quicker than a factorisation.
+
+    Args:
+        matrix: of non-zero determinant, shape (..., 3, 3).
+
+    Returns:
+        Inverses, shape (..., 3, 3); not finite where the determinant is 0.
+    """
     a, b, c = matrix.unbind(-2)
     cofactors = torch.stack(
         [torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-1
@@ -216,6 +263,9 @@ def nearest_point(coords: Float[Tensor, "S 3"], row: Int[Tensor, "S"]) -> Float[
     Args:
         coords: fractional coordinates, shape (S, 3), float64.
         row: Wyckoff position as a row of the tables, shape (S,).
+
+    Returns:
+        Points on the loci, fractional, shape (S, 3).
 
     Source: method 7.3, fractional metric, first operation.
     """
