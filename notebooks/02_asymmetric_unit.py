@@ -508,7 +508,8 @@ for name, text in shares.items():
 # - A record is a group, six $k$, and per orbit an element, a letter and a
 #   point on the first locus of its position.
 # - The setting is chosen over the normaliser by a rule that looks at the
-#   crystal alone; equal crystals then have equal records.
+#   crystal alone; equal crystals then have equal records, but for near
+#   ties.
 # - Projection and expansion from tables give the crystal back, symmetric
 #   to rounding, whatever noise the sites carried along their loci.
 #

@@ -56,7 +56,7 @@ def test_every_figure_is_there(book: Path, path: Path) -> None:
 def test_chapters_are_numbered_where_the_landing_page_says(book: Path) -> None:
     landing = (book / "book" / "intro.html").read_text()
     for number, path in enumerate(NOTEBOOKS, start=1):
-        assert f'>{number}. ' in (book / "notebooks" / f"{path.stem}.html").read_text()
+        assert f">{number}. " in (book / "notebooks" / f"{path.stem}.html").read_text()
         assert re.search(rf'<p>{number} <a [^>]*href="../notebooks/{path.stem}.html"', landing)
 
 

@@ -64,7 +64,7 @@ def test_values_and_tables_come_from_the_results(recorded: Path, tmp_path: Path)
     cells = [part.split("</p>")[0].replace("<wbr>", "") for part in html.split("<p>")]
     assert cells[cells.index("x.rate") :][:3] == ["x.rate", "0.9877", "no"]
     assert cells[cells.index("x.count") :][:2] == ["x.count", "3"]
-    assert "Nothing is recorded under z.* yet." in html
+    assert "Not measured yet: z.*." in html
 
 
 def test_a_number_that_nobody_recorded_is_a_warning(recorded: Path, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class ClaimsTable(SphinxDirective):
         columns = self.options.get("columns", COLUMNS).split()
         entries = claims(self.arguments[0])
         if not entries:
-            text = f"Nothing is recorded under {self.arguments[0]} yet."
+            text = f"Not measured yet: {self.arguments[0]}."
             return [nodes.paragraph(text=text)]
         table = nodes.table(classes=["claims"])
         group = nodes.tgroup(cols=len(columns))
