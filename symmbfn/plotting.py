@@ -207,7 +207,7 @@ def draw_loops(axes: Any) -> None:
 
 
 def probability_map(
-    axes: Any, probabilities: Float[np.ndarray, "T K"], names: Sequence[str], *, least: float = 0.15
+    axes: Any, probabilities: Float[np.ndarray, "T K"], names: Sequence[str], *, n_rows: int = 8
 ) -> None:
     """Paint how a choice falls: time to the right, white to blue, a row for each class in play.
 
@@ -215,9 +215,9 @@ def probability_map(
         axes: of matplotlib.
         probabilities: of K classes at T times, each row sums to 1.
         names: of the classes; they label the rows.
-        least: classes that never reach it are left out.
+        n_rows: so many classes are shown at most, those that are the likeliest at some time.
     """
-    rows = np.flatnonzero(probabilities.max(0) >= least).tolist()
+    rows = np.sort(np.argsort(-probabilities.max(0), kind="stable")[:n_rows]).tolist()
     axes.imshow(
         probabilities[:, rows].T,
         aspect="auto",

@@ -112,7 +112,7 @@ def test_symbols_of_all_groups_can_be_set() -> None:
 def test_a_map_of_probabilities_names_the_classes_that_were_ever_likely() -> None:
     over_time = np.array([[0.1, 0.3, 0.5, 0.1], [0.05, 0.0, 0.9, 0.05]])
     figure, axes = plt.subplots()
-    probability_map(axes, over_time, "abcd", least=0.2)
+    probability_map(axes, over_time, "abcd", n_rows=2)
     (image,) = axes.images
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "c"]
     assert np.array_equal(image.get_array(), [[0.3, 0.0], [0.5, 0.9]])
