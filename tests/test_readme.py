@@ -12,8 +12,9 @@ FIGURES = {
     "generate.default.validity_structural": r"([\d.]+) % gave a structurally valid crystal",
     "generate.default.group_kept": r"([\d.]+) % have exactly the space group",
     "generate.default.contacts": r"([\d.]+) % have no contact shorter than 0.7",
-    "real.contacts": r"real crystals: ([\d.]+) %",
-    "generate.default.validity_smact": r"([\d.]+) % balance their charges",
+    "real.contacts": r"covalent radii \(real crystals: ([\d.]+) %",
+    "generate.default.validity_smact": r"([\d.]+) % pass the SMACT test",
+    "real.validity_smact": r"lets alloys through \(real crystals: ([\d.]+) %",
 }
 
 
