@@ -314,13 +314,13 @@ def model_card(model: SymmBFN, notes: dict[str, Any]) -> str:
     return f"""# Model card
 
 A symmetry-aware Bayesian flow network for crystals, {start} on {notes["dataset"]}:
-{notes["n_crystals"]} crystals, {notes["epochs_seen"]} epochs, {notes["steps"]} steps of at most
-{notes["batch_size"]} crystals, seed {notes["seed"]}, {notes["dtype"]}, {notes["device"]};
-{notes["date"]}.
+{notes["n_crystals"]:,} crystals, {notes["epochs_seen"]:g} epochs, {notes["steps"]:,} steps of at most
+{notes["batch_size"]} crystals, seed {notes["seed"]}, {notes["dtype"]}, {notes["device"]},
+{notes["seconds"] / 60:.0f} minutes; {notes["date"]}.
 
 | | |
 |---|---|
-| parameters | {size} |
+| parameters | {size:,} |
 | width, depth | {c.width}, {c.depth} |
 | symmetry, elements | {c.symmetry}, {c.elements_as} |
 | left out | {left_out} |
@@ -331,7 +331,7 @@ A symmetry-aware Bayesian flow network for crystals, {start} on {notes["dataset"
 
 **Made for.** Proposing crystals of the kind it was trained on, with a chosen space group:
 `symmbfn generate --weights FOLDER`. Requests are drawn from the {groups} space groups of the
-training set; other groups are refused. Elements: {elements}.
+training set; other groups are never drawn. Elements: {elements}.
 
 **Not made for.** It does not know energies: what it proposes must be relaxed and judged before
 anyone believes in it. The weights are the averaged ones of the training, in half precision;
