@@ -9,6 +9,7 @@ from safetensors import safe_open
 
 from symmbfn.checkpoints import CONFIG_FILE, WEIGHTS_FILE, file_digest, load_model
 from symmbfn.cli import main
+from symmbfn.results import claim
 from symmbfn.sampling import preset_sampler
 
 FOLDER = Path(str(files("symmbfn") / "weights"))
@@ -40,3 +41,12 @@ def test_default_weights_make_a_few_crystals(tmp_path: Path) -> None:
     assert summary["settings"]["n_steps"] == sampler.n_steps
     assert summary["statuses"]["ok"] >= 6
     assert summary["rates"]["asked_space_group_found"]["count"] >= 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_rates_of_a_card_are_the_measured_ones(name: str) -> None:
+    card = (FOLDER / name / "MODEL_CARD.md").read_text()
+    for claimed in ("validity_structural", "contacts", "validity_smact", "group_kept"):
+        measured = claim(f"generate.{name}.{claimed}")
+        low, high = measured["interval"]
+        assert f"| {measured['value']:.1f} % | {low:.1f} to {high:.1f} |" in card, claimed
