@@ -314,8 +314,8 @@ def model_card(model: SymmBFN, notes: dict[str, Any]) -> str:
     return f"""# Model card
 
 A symmetry-aware Bayesian flow network for crystals, {start} on {notes["dataset"]}:
-{notes["n_crystals"]:,} crystals, {notes["epochs_seen"]:g} epochs, {notes["steps"]:,} steps of at most
-{notes["batch_size"]} crystals, seed {notes["seed"]}, {notes["dtype"]}, {notes["device"]},
+{notes["n_crystals"]:,} crystals, {notes["epochs_seen"]:g} epochs, {notes["steps"]:,} steps of
+at most {notes["batch_size"]} crystals, seed {notes["seed"]}, {notes["dtype"]}, {notes["device"]},
 {notes["seconds"] / 60:.0f} minutes; {notes["date"]}.
 
 | | |
