@@ -21,9 +21,9 @@ from symmbfn.sampling import decode, preset_sampler, sample
 from symmbfn.training import Trainer, TrainingConfig
 
 BATCH = 50
-OVERFIT = {"width": 160, "depth": 4}
+OVERFIT = {"width": 128, "depth": 4}
 OVERFIT_COPIES = 8  # of each crystal in an epoch, so that batches are full
-OVERFIT_EPOCHS = 600
+OVERFIT_EPOCHS = 800
 DRAWS = 8  # samples for what is given of each crystal
 
 
@@ -121,7 +121,10 @@ def overfit(options: Options) -> Iterator[Claim]:
     run = TrainingConfig(
         epochs=options.n or OVERFIT_EPOCHS,
         batch_size=64,
+        learning_rate=2e-3,
+        weight_decay=0.0,
         warmup_steps=100,
+        decay_fraction=0.7,
         validate_every=1e9,
         seed=options.seed,
     )
