@@ -612,8 +612,9 @@ plt.show()
 # step is an exact posterior draw. Probabilities in place of draws blur
 # the class while it is open, and with redrawn noise the blur never goes
 # away: the common classes win too often. Such a sampler can look better,
-# because common is often valid, and it is less diverse. `ode2`, our
-# default, draws classes and adds no noise; `bfn` is the paper's.
+# because common is often valid, and it is less diverse. Both samplers of
+# the package draw classes: `bfn`, the paper's, renews the noise of the
+# logits, `ode2` keeps it.
 #
 # ## Against the paper
 #
