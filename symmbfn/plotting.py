@@ -320,7 +320,7 @@ for(var j=0;j<3;j++)for(var x=0;x<3;x++){p[x]+=(i>>j&1)*d.lattice[j][x];
 q[x]+=((i|1<<k)>>j&1)*d.lattice[j][x]}
 v.addCylinder({start:{x:p[0],y:p[1],z:p[2]},end:{x:q[0],y:q[1],z:q[2]},radius:d.edge,
 fromCap:1,toCap:1,color:"EDGE"})}
-v.setProjection("orthographic");v.zoomTo();v.zoom(1.3);v.render()}
+v.setProjection("orthographic");v.zoomTo();v.zoom(1.1);v.render()}
 catch(error){box.innerHTML=still}}go()})();"""
 
 _PLOT = """(function(){var f=DATA,n=0;function go(){
