@@ -166,7 +166,7 @@ print("network calls:", len(notes))
 settled = [crystal.contact_ratio for crystal in movie[-1]]
 star = int(np.nanargmax(settled))  # the roomiest of the sixteen
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:sample-movie", "caption": "One crystal of group 62 in the making; of the sixteen it is the roomiest, so it is picked. Top: the probabilities that the network gives to elements, for each of the three slots, call after call; dark blue is certain, and only classes that once reach 5 % have a row. Middle: the same for the letter of each of the four sites. Bottom: the crystal these answers make, at six of the calls."}, "image": {"alt": "Three maps of element probabilities and four of letter probabilities, network calls to the right, white to blue. Towards the last call one row in each map is dark. Below, six drawn unit cells for six times, the last one with its formula."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:sample-movie", "caption": "One crystal of group 62 in the making; of the sixteen it is the roomiest, so it is picked. Top: the probabilities that the network gives to elements, for each of the three slots, call after call; dark blue is certain, and the eight elements that come to be likeliest have a row. Middle: the same for the letter of each of the four sites. Bottom: the crystal these answers make, at six of the calls."}, "image": {"alt": "Three maps of element probabilities and four of letter probabilities, network calls to the right, white to blue. Towards the last call one row in each map is dark. Below, six drawn unit cells for six times, the last one with its formula."}}
 fig, panels = plt.subplot_mosaic(
     "aaaabbbbcccc;dddeeefffggg;hhiijjkkllmm",
     figsize=(6.5, 6.6),
@@ -176,12 +176,12 @@ symbols = [SYMBOLS[n] for n in config.elements]
 letters = tables.letter[positions_of(62)].tolist()
 for title, name, names, places in (
     ("slot", "elements", symbols, "abc"),
-    ("site", "letters", letters + [""] * (27 - len(letters)), "defg"),
+    ("site", "letters", letters, "defg"),
 ):
     p = torch.stack([e.categorical[name][star].exp() for *_, e in notes])
     for place, key in enumerate(places):
-        ax, values = panels[key], p[:, place].numpy()
-        probability_map(ax, values, names, least=0.05)
+        ax, values = panels[key], p[:, place, : len(names)].numpy()
+        probability_map(ax, values, names)
         ax.set(title=f"{title} {place}", xlabel="network call / 1")
 frames = np.linspace(0, len(notes) - 1, 6).round().astype(int)
 for key, frame in zip("hijklm", frames, strict=True):
@@ -648,13 +648,14 @@ for kind in kinds.values():
 
 # %% [markdown]
 # What can be concluded? The floor's interval holds 95 of 100 single draws
-# of 1,000 real crystals. Our values are compared with the same reference,
-# but they are means over seeds, and of the structurally valid crystals
-# only. A mean of three scatters less than single draws, by a factor of
-# 1.7. So a value above the floor's interval is a difference; one inside
-# can be one still. The published values may rest on another reference,
-# and on another rule for which crystals count: they say of what size a
-# distance is, not which model is nearer.
+# of 1,000 real crystals; its $n$ counts draws. Our values are compared
+# with the same reference, but they are means over seeds, and of the
+# structurally valid crystals only; their $n$ counts crystals. A mean of
+# three scatters less than single draws, by a factor of 1.7. So a value
+# above the floor's interval is a difference; one inside can be one still.
+# The published values may rest on another reference, and on another rule
+# for which crystals count: they say of what size a distance is, not which
+# model is nearer.
 #
 # The rates are shares of all requests, valid or not; the paper gives none
 # that we could set beside them.
