@@ -42,7 +42,7 @@ weights: str = "default"  # or a model folder of this preset
 
 # %%
 from collections import Counter
-from textwrap import fill
+from textwrap import fill, shorten
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -112,7 +112,7 @@ for i, (G, D, M) in enumerate(given_rows[:6].tolist()):
 rows, count = model.statistics.given, model.statistics.given_count
 seen = rows[:, 0].repeat_interleave(count).numpy()
 asked = given_rows[:, 0].numpy()
-print("share of the family / %   training   2,000 requests")
+print("\nshare of the family / %   training   2,000 requests")
 for index, name in enumerate(CRYSTAL_FAMILIES):
     shares = [
         (tables.crystal_family[g - 1] == index) for g in (seen, asked)
@@ -449,7 +449,8 @@ cases = {
 }
 batch = symmbfn.AsymmetricUnitBatch.stack(list(cases.values()))
 for case, crystal in zip(cases, symmbfn.reconstruct(batch), strict=True):
-    print(f"{case:<26}{crystal.status:<22}{crystal.reason[:26]}")
+    reason = shorten(crystal.reason, 27, placeholder=" ...")
+    print(f"{case:<26}{crystal.status:<22}{reason}")
 
 # %% [markdown]
 # A fourth status, `symmetry_mismatch`, is given by `generate`: it looks

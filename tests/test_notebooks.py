@@ -1,5 +1,6 @@
 """The stored chapters are the scripts' own, run from top to bottom, and free of noise."""
 
+import re
 from pathlib import Path
 
 import jupytext
@@ -9,6 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
 LARGEST = 2_000_000  # bytes
+WIDEST = 6.5  # inches
+MOST_CELLS = 25
 
 
 @pytest.fixture(params=SCRIPTS, ids=lambda path: path.stem)
@@ -63,6 +66,16 @@ def test_metadata_is_clean(script: Path, notebook: nbformat.NotebookNode) -> Non
 def test_stored_output_names_no_place_on_a_machine(notebook: nbformat.NotebookNode) -> None:
     text = "".join(str(output) for cell in code_cells(notebook) for output in cell.outputs)
     assert str(ROOT) not in text and str(Path.home()) + "/" not in text
+
+
+def test_figures_are_no_wider_than_the_page(script: Path) -> None:
+    """A wider one is shrunk there, and its labels with it."""
+    widths = re.findall(r"figsize=\(([\d.]+)", script.read_text())
+    assert all(float(width) <= WIDEST for width in widths)
+
+
+def test_a_chapter_is_read_in_one_sitting(notebook: nbformat.NotebookNode) -> None:
+    assert len(code_cells(notebook)) <= MOST_CELLS
 
 
 def test_no_notebook_without_its_script() -> None:
