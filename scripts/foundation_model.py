@@ -23,7 +23,7 @@ from symmbfn.training import Trainer, TrainingConfig
 BATCH = 50
 OVERFIT = {"width": 128, "depth": 4}
 OVERFIT_COPIES = 8  # of each crystal in an epoch, so that batches are full
-OVERFIT_EPOCHS = 800
+OVERFIT_EPOCHS = 1200
 DRAWS = 8  # samples for what is given of each crystal
 
 
