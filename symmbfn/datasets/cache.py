@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -90,19 +90,32 @@ class EncodedDataset:
         """Number of sites of each crystal, shape (n,), int64."""
         return self.site_start.long().diff()
 
+    @cached_property
+    def _sizes(self) -> Int[Tensor, "n"]:
+        """`n_sites` on the host, where the padding of a batch is known without waiting."""
+        return self.n_sites.cpu()
+
+    def to(self, device: torch.device) -> "EncodedDataset":
+        """The same crystals on a device, for `batch`, which then copies only the indices."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in _TENSORS})
+
     def batch(
         self, indices: Int[Tensor, "B"], dtype: torch.dtype = torch.float32
     ) -> AsymmetricUnitBatch:
-        """Gather crystals, padded to the largest of them.
+        """Gather crystals, padded to the largest of them, on the device of the dataset.
 
         Args:
-            indices: positions in this dataset, shape (B,).
+            indices: positions in this dataset, shape (B,), best on the host.
             dtype: of lattice and coordinates.
         """
-        n_sites = self.n_sites[indices]
-        column = torch.arange(int(n_sites.max()))
-        is_site = column < n_sites[:, None]
-        rows = torch.where(is_site, self.site_start[indices].long()[:, None] + column, 0)
+        device = self.site_start.device
+        column = torch.arange(int(self._sizes[indices.cpu()].max()), device=device)
+        if device.type == "cuda" and indices.device.type == "cpu":
+            indices = indices.pin_memory()  # or the copy would wait for all that is queued
+        indices = indices.to(device, non_blocking=True)
+        start, end = self.site_start[indices].long(), self.site_start[indices + 1].long()
+        is_site = column < (end - start)[:, None]
+        rows = torch.where(is_site, start[:, None] + column, 0)
         coords = self.fractional_coords[rows].to(dtype)
         return AsymmetricUnitBatch(
             space_group_number=self.space_group_number[indices].long(),
