@@ -1,16 +1,18 @@
 """A run of the generator is a folder that can be stopped, resumed, and never overwritten.
 
 `manifest.json` says what was asked for. Every batch is written as it comes, its CIFs and a part
-with its records. At the end the parts become `records.jsonl`, from which all else is made. The
-crystals depend on the manifest alone: batches are planned from it, not from what is there.
+with its records. At the end the parts become `records.jsonl`, from which all else can be made.
+The crystals depend on the manifest alone: batches are planned from it, not from what is there,
+and how many processes finish them changes nothing. No more than a few batches are held at once.
 """
 
 import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,33 @@ from symmbfn._files import whole_file, write_whole
 from symmbfn._shapes import Int, Tensor
 from symmbfn.checkpoints import CONFIG_FILE, load_model, weights_folder
 from symmbfn.crystals.crystal import Crystal
-from symmbfn.crystals.found_symmetry import SYMPREC, check_symmetry
+from symmbfn.crystals.found_symmetry import SYMPREC
 from symmbfn.crystals.symmetry import space_group_numbers
+from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES
 from symmbfn.evaluation.intervals import wilson_interval
 from symmbfn.evaluation.validity import CONTACT_RATIO
+from symmbfn.finishing import (
+    Finished,
+    cif_name,
+    default_workers,
+    finish,
+    finishing,
+    texts_of,
+)
 from symmbfn.manifests import MANIFEST, only_process, open_folder, versions
 from symmbfn.model import SymmBFN
-from symmbfn.records import lines_of, read_crystals, read_records, record_of
+from symmbfn.parts import (
+    CIFS,
+    PARTS,
+    damaged_cifs,
+    headers,
+    join_parts,
+    mend_cifs,
+    part_path,
+    write_cifs,
+    write_part,
+)
+from symmbfn.records import read_crystals, read_records
 from symmbfn.sampling import (
     SamplerConfig,
     check_request,
@@ -40,10 +62,14 @@ from symmbfn.sampling import (
 )
 
 # part of the manifest: raise it when the same settings give other crystals or records
-FORMAT = 2
+FORMAT = 3
 RECORDS, SUMMARY = "records.jsonl", "summary.json"
-STRUCTURES, CIFS, PARTS = "crystals.extxyz", "cif", "parts"
+STRUCTURES = "crystals.extxyz"
 BATCH_SIZE = {"cpu": 128, "cuda": 1024}
+# what allocators say that raise no error of their own kind; the second is Linux, the third BLAS
+NO_MEMORY = ("not enough memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+__all__ = ["CIFS", "SUMMARY", "RunSettings", "cif_name", "generate_run"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +95,11 @@ class RunSettings:
     primitive: bool
     format: int = FORMAT
 
+    @property
+    def request(self) -> dict[str, Any]:
+        """What each crystal is drawn by, besides its number."""
+        return {"seed": self.seed, "space_group_number": self.space_group_number}
+
 
 def generate_run(
     folder: str | Path,
@@ -81,6 +112,7 @@ def generate_run(
     seed: int = 0,
     device: str = "auto",
     primitive: bool = False,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Generate n crystals into a folder, or go on with what an earlier call left.
 
@@ -89,6 +121,8 @@ def generate_run(
         n, weights, space_group_number, solver, n_steps, seed, device: as in
             `sampling.generate`.
         primitive: write primitive cells.
+        workers: processes that check and write crystals while others are sampled; 0 for none,
+            None for what suits the request and the machine.
 
     Returns:
         The summary, as in `summary.json`.
@@ -103,13 +137,16 @@ def generate_run(
     model = load_model(weights, device=place)
     changes = {"solver": solver, "n_steps": n_steps}
     sampler = preset_sampler(model, **{k: v for k, v in changes.items() if v is not None})
-    given = draw_given(model, torch.arange(n), seed=seed, space_group_number=groups)
+    draw_given(model, torch.arange(1), seed=seed, space_group_number=groups)  # fails if it must
     digest = json.loads((weights_folder(weights) / CONFIG_FILE).read_text())["sha256"]
     settings = RunSettings(n, seed, digest, groups, sampler.solver, sampler.n_steps, primitive)
     facts = {
         "weights_name": str(weights),
         "space_groups_not_in_training": groups_not_in_training(model, groups),
         "batch_size": BATCH_SIZE[place.type],
+        "buckets": {"sites": list(SITE_EDGES), "operations": list(OPERATION_EDGES)},
+        "device": place.type,
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
         "versions": versions(),
     }
     folder = Path(folder)
@@ -117,8 +154,10 @@ def generate_run(
     with only_process(folder):
         if not (folder / RECORDS).is_file():
             # a run that was begun elsewhere keeps its batches: what is done stays valid
-            _sample(folder, model, settings, sampler, size_batches(given, manifest["batch_size"]))
-            _join_parts(folder, n)
+            if manifest["buckets"] != facts["buckets"]:
+                raise ValueError(f"{str(folder)!r} was begun with other size buckets")
+            _sample(folder, model, settings, sampler, manifest["batch_size"], workers)
+            join_parts(folder, n, folder / RECORDS, folder / STRUCTURES)
         return _finish(folder, settings)
 
 
@@ -130,51 +169,92 @@ def _sample(
     model: SymmBFN,
     settings: RunSettings,
     sampler: SamplerConfig,
-    batches: list[Int[Tensor, "_"]],
+    batch_size: int,
+    workers: int | None,
 ) -> None:
     """Write the parts that are not there yet."""
-    paths = [folder / PARTS / f"part-{number:06d}.jsonl" for number in range(len(batches))]
+    given = draw_given(model, torch.arange(settings.n), **settings.request)
+    batches = size_batches(given, batch_size)
+    paths = [part_path(folder, number) for number in range(len(batches))]
     todo = [item for item in zip(paths, batches, strict=True) if not item[0].is_file()]
-    n_done = settings.n - sum(len(index) for _, index in todo)
+    sizes = [len(index) for _, index in todo]
+    workers = default_workers(sum(sizes)) if workers is None else workers
+    finish_all = partial(finish, n=settings.n, primitive=settings.primitive)
+    machine = {**_machine(model), "workers": workers}
+    n_done = settings.n - sum(sizes)
     with tqdm(
         total=settings.n, initial=n_done, unit="crystal", desc="generating", disable=None
     ) as bar:
+        writer = _Writer(folder, [path for path, _ in todo], n_done, machine, bar)
         try:
-            for path, index in todo:
-                start = time.monotonic()
-                crystals = [
-                    check_symmetry(crystal)
-                    for crystal in _batch_or_halves(model, index, sampler, settings)
-                ]
-                _write_cifs(folder, crystals, settings)
-                header = {"seconds": time.monotonic() - start, **_machine(model)}
-                write_whole(path, lines_of([header, *map(record_of, crystals)]))
-                n_done += len(index)
-                bar.update(len(index))
+            with finishing(finish_all, sizes, writer, workers) as give:
+                for _, index in todo:
+                    start = time.monotonic()
+                    crystals = _batch_or_halves(model, index, sampler, settings, batch_size)
+                    writer.sampling.append(time.monotonic() - start)
+                    give(crystals)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"stopped with {n_done} of {settings.n} crystals in {folder}; the same call resumes"
+                f"stopped with {writer.n_done} of {settings.n} crystals in {folder}; "
+                "the same call resumes"
             ) from None
 
 
+class _Writer:
+    """Writes finished batches, counts them, and says of each where the time went."""
+
+    def __init__(
+        self, folder: Path, paths: list[Path], n_done: int, machine: dict[str, Any], bar: Any
+    ):
+        self.folder, self.paths, self.machine, self.bar = folder, paths, machine, bar
+        self.n_done, self.last = n_done, time.monotonic()
+        self.sampling: list[float] = []  # seconds of each batch
+
+    def __call__(self, place: int, finished: list[Finished], checking: float) -> None:
+        start = time.monotonic()
+        write_cifs(self.folder, finished)
+        before, self.last = self.last, time.monotonic()
+        seconds = {
+            "all": self.last - before,
+            "sampling": self.sampling[place],
+            "checking": checking,
+            "writing": self.last - start,
+        }
+        write_part(self.paths[place], finished, {"seconds": seconds, **self.machine})
+        self.n_done += len(finished)
+        self.bar.update(len(finished))
+
+
 def _batch_or_halves(
-    model: SymmBFN, index: Int[Tensor, "B"], sampler: SamplerConfig, settings: RunSettings
+    model: SymmBFN,
+    index: Int[Tensor, "B"],
+    sampler: SamplerConfig,
+    settings: RunSettings,
+    rows: int,
 ) -> list[Crystal]:
-    """Sample one batch; where memory does not suffice, its halves one after the other."""
-    options: dict[str, Any] = {
-        "seed": settings.seed,
-        "space_group_number": settings.space_group_number,
-    }
+    """Sample a batch of so many rows; where memory does not suffice, pieces of half of them."""
     try:
-        batches = generate_indices(model, index, sampler, batch_size=len(index), **options)
+        batches = generate_indices(model, index, sampler, batch_size=rows, **settings.request)
         return [crystal for batch in batches for crystal in batch]
-    except torch.OutOfMemoryError as error:
-        if len(index) == 1:
-            group = int(draw_given(model, index, **options)[0, 0])
-            reason = str(error).split(".")[0]
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        if rows == 1:
+            group = int(draw_given(model, index, **settings.request)[0, 0])
+            sentences = str(error).split(". ")
+            reason = next((text for text in sentences if "memory" in text), "no memory left")
             return [Crystal.failed(int(index), settings.seed, "out_of_memory", reason, group)]
-    halves = index.tensor_split(2)
-    return [c for half in halves for c in _batch_or_halves(model, half, sampler, settings)]
+    # only here is the error gone, and with it what its frames hold
+    return [
+        crystal
+        for piece in index.split(rows // 2)
+        for crystal in _batch_or_halves(model, piece, sampler, settings, rows // 2)
+    ]
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    is_said = any(words in str(error) for words in NO_MEMORY)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or is_said
 
 
 def _machine(model: SymmBFN) -> dict[str, Any]:
@@ -183,71 +263,41 @@ def _machine(model: SymmBFN) -> dict[str, Any]:
     return {"device": name, "threads": torch.get_num_threads()}
 
 
-def _join_parts(folder: Path, n: int) -> None:
-    """Make one file of the parts, in the order of the requests."""
-    lines: dict[int, str] = {}
-    for path in (folder / PARTS).glob("part-*.jsonl"):
-        _, *records = path.read_text().splitlines()
-        lines |= {json.loads(line)["index"]: line for line in records}
-    if sorted(lines) != list(range(n)):
-        raise ValueError(f"parts in {str(folder)!r} hold {len(lines)} of {n} records")
-    write_whole(folder / RECORDS, "".join(lines[index] + "\n" for index in range(n)))
-
-
 # ---- what is made of the records --------------------------------------------------------------
 
 
 def _finish(folder: Path, settings: RunSettings) -> dict[str, Any]:
     """Write whatever is missing beside the records; returns the summary."""
     if not (folder / STRUCTURES).is_file():
-        _write_extxyz(folder, settings)
-    _write_cifs(folder, read_crystals(folder), settings)
+        with whole_file(folder / STRUCTURES) as part, part.open("w") as file:
+            file.writelines(texts.extxyz for texts in _texts(folder, settings))
+    # None: the parts, which know the sizes, are gone
+    damaged = damaged_cifs(folder, settings.n)
+    if damaged is None or damaged:
+        mend_cifs(folder, _texts(folder, settings))
     if not (folder / SUMMARY).is_file():
         write_whole(folder / SUMMARY, json.dumps(_summary(folder), indent=1) + "\n")
     shutil.rmtree(folder / PARTS, ignore_errors=True)
     return json.loads((folder / SUMMARY).read_text())
 
 
-def _write_extxyz(folder: Path, settings: RunSettings) -> None:
-    """All valid crystals in one file, conventional or primitive cells."""
-    from ase.io.extxyz import write_extxyz
-
-    with whole_file(folder / STRUCTURES) as part, part.open("w") as file:
-        for crystal in read_crystals(folder):
-            if crystal.status == "ok":
-                atoms = crystal.to_ase(primitive=settings.primitive)
-                atoms.info |= {
-                    "index": crystal.index,
-                    "formula": crystal.formula,
-                    "space_group_number": crystal.space_group_number,
-                }
-                write_extxyz(file, atoms)
-
-
-def _write_cifs(folder: Path, crystals: Iterable[Crystal], settings: RunSettings) -> None:
-    """One file for each valid crystal, where it is missing or not as long as it should be."""
-    for crystal in crystals:
-        if crystal.status == "ok":
-            group = crystal.space_group_number
-            path = folder / CIFS / cif_name(crystal.index, crystal.formula, group, settings.n)
-            text = crystal.to_cif(primitive=settings.primitive).encode()
-            if not (path.is_file() and path.stat().st_size == len(text)):
-                write_whole(path, text, is_durable=False)
-
-
-def cif_name(index: int, formula: str, space_group_number: int, n: int) -> str:
-    """Name of a crystal's file in a run of n: "0012-NaCl-225.cif"."""
-    return f"{index:0{max(4, len(str(n - 1)))}d}-{formula}-{space_group_number}.cif"
+def _texts(folder: Path, settings: RunSettings) -> Iterator[Finished]:
+    """The texts of all crystals once more, made from the records."""
+    for crystal in read_crystals(folder):
+        yield texts_of(crystal, n=settings.n, primitive=settings.primitive)
 
 
 def _summary(folder: Path) -> dict[str, Any]:
     """Counts that add up to the request, rates of it with 95 % intervals, time and versions."""
     manifest = json.loads((folder / MANIFEST).read_text())
-    records = list(read_records(folder))
-    n, counts = len(records), Counter(record["status"] for record in records)
-    valid = [record for record in records if record["status"] == "ok"]
-    kept = sum(r["found_space_group_number"] == r["space_group_number"] for r in valid)
-    contacts = sum(r["contact_ratio"] >= CONTACT_RATIO for r in valid)
+    counts: Counter[str] = Counter()
+    kept = contacts = 0
+    for record in read_records(folder):
+        counts[record["status"]] += 1
+        if record["status"] == "ok":
+            kept += record["found_space_group_number"] == record["space_group_number"]
+            contacts += record["contact_ratio"] >= CONTACT_RATIO
+    n, n_valid = counts.total(), counts["ok"]
     return {
         "settings": manifest["settings"],
         "weights_name": manifest["weights_name"],
@@ -255,10 +305,10 @@ def _summary(folder: Path) -> dict[str, Any]:
         "n": n,
         "statuses": dict(sorted(counts.items())),
         "rates": {
-            "ok": _rate(len(valid), n),
+            "ok": _rate(n_valid, n),
             "no_short_contact": _rate(contacts, n),
             "asked_space_group_found": _rate(kept, n),
-            "supergroup_found": _rate(len(valid) - kept, n),
+            "supergroup_found": _rate(n_valid - kept, n),
         },
         "what_the_rates_are": {
             "of": "crystals asked for",
@@ -281,17 +331,20 @@ def _rate(count: int, n: int) -> dict[str, Any]:
 
 
 def _time(folder: Path, n: int) -> dict[str, Any] | None:
-    """Wall time of sampling, building, checking and writing; None once the parts are gone."""
-    headers = []
-    for path in (folder / PARTS).glob("part-*.jsonl"):
-        with path.open() as file:
-            headers.append(json.loads(file.readline()))
-    if not headers:
+    """Wall time of the run, and what its parts would have taken alone; None without parts."""
+    found = [header for _, header in headers(folder)]
+    if not found:
         return None
-    seconds = sum(header["seconds"] for header in headers)
+    seconds = {
+        name: round(sum(header["seconds"][name] for header in found), 2)
+        for name in ("all", "sampling", "checking", "writing")
+    }
+    total = seconds.pop("all")
     return {
-        "seconds": round(seconds, 2),
-        "seconds_per_1000": round(1000 * seconds / n, 2),
-        "devices": sorted({header["device"] for header in headers}),
-        "threads": sorted({header["threads"] for header in headers}),
+        "seconds": total,
+        "seconds_of": seconds,
+        "seconds_per_1000": round(1000 * total / n, 2),
+        "devices": sorted({header["device"] for header in found}),
+        "threads": sorted({header["threads"] for header in found}),
+        "workers": sorted({header["workers"] for header in found}),
     }

@@ -27,6 +27,8 @@ ROOMS = (
     "fitting",
     "evaluation",
     "records",
+    "finishing",
+    "parts",
     "runs",
     "screening",
     "drawing",

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import ase.io
@@ -17,6 +19,7 @@ from pymatgen.core import Structure
 
 from symmbfn import runs
 from symmbfn.crystals.crystal import PRIMITIVE_VECTORS
+from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES
 from symmbfn.records import read_crystals, read_records
 from symmbfn.runs import generate_run
 from symmbfn.sampling import generate
@@ -142,10 +145,14 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
     assert content(folder) == content(whole)
 
 
-def test_a_killed_process_loses_nothing_but_its_batch(tiny_weights: Path, tmp_path: Path) -> None:
-    request = ["--n", "60", "--steps", "12", "--device", "cpu", "--weights", str(tiny_weights)]
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_process_loses_nothing_but_its_batches(
+    workers: int, tiny_weights: Path, tmp_path: Path
+) -> None:
+    options = {"n": 60, "n_steps": 12, "device": "cpu", "weights": str(tiny_weights)}
     folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "symmbfn.cli", "generate", *request, "--out", str(folder)]
+    code = f"from symmbfn.runs import generate_run\ngenerate_run({str(folder)!r}, **{options}"
+    command = [sys.executable, "-c", f"{code}, workers={workers})"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
@@ -156,7 +163,6 @@ def test_a_killed_process_loses_nothing_but_its_batch(tiny_weights: Path, tmp_pa
     process.wait()
     parts = {path: path.read_bytes() for path in (folder / "parts").glob("part-*")}
     assert len(parts) >= 3
-    options = {"n": 60, "n_steps": 12, "device": "cpu", "weights": str(tiny_weights)}
     kept = [json.loads(line)["index"] for text in parts.values() for line in text.splitlines()[1:]]
     summary = generate_run(folder, **options)
     assert sum(summary["statuses"].values()) == 60 and len(set(kept)) == len(kept) > 0
@@ -165,6 +171,51 @@ def test_a_killed_process_loses_nothing_but_its_batch(tiny_weights: Path, tmp_pa
     assert {k: v for k, v in content(folder).items() if k not in left_over} == content(
         tmp_path / "whole"
     )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_workers_changes_no_byte(
+    workers: int, whole: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    summary = generate_run(tmp_path, weights=str(tiny_weights), workers=workers, **REQUEST)
+    assert summary["time"]["workers"] == [workers]
+    assert content(tmp_path) == content(whole)
+
+
+def test_an_interrupted_run_with_workers_ends_as_if_it_had_not_been(
+    whole: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches that were sampled but not written when the run is stopped are sampled again."""
+    calls, real = [], runs.generate_indices
+
+    def stopping(model, index, *args, **kwargs):
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        calls.append(len(index))
+        return real(model, index, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "generate_indices", stopping)
+        with pytest.raises(KeyboardInterrupt, match=r"stopped with \d+ of 30") as stop:
+            generate_run(tmp_path, weights=str(tiny_weights), workers=1, **REQUEST)
+    parts = (tmp_path / "parts").glob("part-*")
+    safe = sum(len(path.read_text().splitlines()) - 1 for path in parts)
+    assert str(stop.value).startswith(f"stopped with {safe} of 30") and safe <= sum(calls)
+    generate_run(tmp_path, weights=str(tiny_weights), workers=1, **REQUEST)
+    assert content(tmp_path) == content(whole)
+
+
+def test_the_manifest_says_what_the_batches_came_from(
+    whole: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = json.loads((whole / "manifest.json").read_text())
+    assert manifest["buckets"] == {"sites": [*SITE_EDGES], "operations": [*OPERATION_EDGES]}
+    assert (manifest["dtype"], manifest["device"]) == ("float32", "cpu")
+    # other batches have other numbers: the parts of both would not fit together
+    shutil.copy(whole / "manifest.json", tmp_path)
+    monkeypatch.setattr(runs, "SITE_EDGES", (2, 4))
+    with pytest.raises(ValueError, match="size buckets"):
+        generate_run(tmp_path, weights=str(tiny_weights), **REQUEST)
 
 
 def test_other_settings_are_refused_and_nothing_changes(whole: Path, tiny_weights: Path) -> None:
@@ -205,14 +256,35 @@ def test_groups_that_no_training_crystal_has_are_refused(
     assert not (tmp_path / "x").exists()
 
 
+def torch_says() -> None:
+    torch.empty(1 << 60, dtype=torch.uint8)
+
+
+def cuda_says() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+
+
+def windows_says() -> None:
+    raise RuntimeError("[enforce fail] . DefaultCPUAllocator: not enough memory: you tried")
+
+
+def python_says() -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("says", [torch_says, cuda_says, windows_says, python_says])
 def test_without_memory_a_batch_is_halved_and_one_crystal_is_a_record(
-    whole: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    says: Callable[[], None],
+    whole: Path,
+    tiny_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real = runs.generate_indices
 
     def small_memory(model, index, *args, **kwargs):
         if len(index) > 1 or index.item() == 4:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+            says()
         return real(model, index, *args, **kwargs)
 
     monkeypatch.setattr(runs, "generate_indices", small_memory)
@@ -223,3 +295,14 @@ def test_without_memory_a_batch_is_halved_and_one_crystal_is_a_record(
     assert lost["status"] == "out_of_memory" and re.search("memory", lost["reason"])
     before, after = list(read_records(whole)), list(read_records(tmp_path))
     assert [r["space_group_number"] for r in before] == [r["space_group_number"] for r in after]
+
+
+def test_an_error_that_is_not_about_memory_ends_the_run(
+    tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args, **kwargs):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(runs, "generate_indices", broken)
+    with pytest.raises(RuntimeError, match="mat1"):
+        generate_run(tmp_path, weights=str(tiny_weights), **REQUEST)
