@@ -6,7 +6,7 @@ given: the space group, the number of sites, and with slots the number of elemen
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from symmbfn.crystals.elements import COVALENT_RADIUS
 from symmbfn.crystals.lattice import k_to_metric, lattice_constraints
 from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.symmetry import MAX_POSITIONS, symmetry_tables
+from symmbfn.datasets.batches import OPERATION_EDGES, edge_of
 from symmbfn.flows import categorical, continuous
 from symmbfn.flows.schedules import CategoricalSchedule, ContinuousSchedule
 from symmbfn.networks.channels import ClassTable, ElementSlots, WyckoffPositions, position_rows
@@ -153,11 +154,10 @@ class SymmBFN(nn.Module):
         self.register_buffer("group_features", group_features(), persistent=False)
         self.group = nn.Embedding(230, 64)
         self.n_sites = nn.Embedding(MAX_EMBEDDED_SITES + 1, 16)
-        if c.has_images:
-            rotations, translations, count = padded_operations()
-            self.register_buffer("rotations", rotations, persistent=False)
-            self.register_buffer("translations", translations, persistent=False)
-            self.register_buffer("n_operations", count, persistent=False)
+        rotations, translations, count = padded_operations()
+        self.register_buffer("rotations", rotations, persistent=False)
+        self.register_buffer("translations", translations, persistent=False)
+        self.register_buffer("n_operations", count, persistent=False)
 
         site = 2 * width + 3 * (3 if c.has_self_conditioning else 2) + 6 * c.n_frequencies + 1
         graph = 33 + 3 + 64 + 16 + 1 + self.group_features.shape[1] + 12 + 3
@@ -191,10 +191,30 @@ class SymmBFN(nn.Module):
     ) -> Given:
         """Gather what the tables say of the space groups."""
         rows, is_position = position_rows(space_group_number)
-        free, _ = lattice_constraints(space_group_number)
+        free, fixed = lattice_constraints(space_group_number)
         slot = torch.arange(self.config.n_slots, device=is_site.device)
-        is_slot = slot < n_elements[:, None]
-        return Given(space_group_number, is_site, n_elements, free, rows, is_position, is_slot)
+        group = space_group_number - 1
+        count = self.n_operations[group]
+        padded = int(edge_of(count.max(), OPERATION_EDGES)) if self.config.has_images else 0
+        return Given(
+            space_group_number=space_group_number,
+            is_site=is_site,
+            n_elements=n_elements,
+            lattice_free=free,
+            lattice_fixed=fixed.float(),
+            rows=rows,
+            is_position=is_position,
+            is_slot=slot < n_elements[:, None],
+            rotations=self.rotations[group, :padded],
+            translations=self.translations[group, :padded],
+            is_operation=torch.arange(padded, device=group.device) < count[:, None],
+        )
+
+    def with_positions(self, given: Given) -> Given:
+        """Embed the groups' positions once for many calls with the same weights."""
+        if self.config.symmetry != "letters":
+            return given
+        return replace(given, positions=self.letters.table(given.rows))
 
     def encode(self, units: AsymmetricUnitBatch) -> tuple[Variables, Given]:
         """Standardised continuous variables and class indices of real crystals.
@@ -271,9 +291,8 @@ class SymmBFN(nn.Module):
 
     def lattice_k(self, lattice: Float[Tensor, "B 6"], given: Given) -> Float[Tensor, "B 6"]:
         """Standardised lattice as k, fixed components from the tables."""
-        _, fixed = lattice_constraints(given.space_group_number)
         k = self.lattice_mean + self.lattice_std * lattice
-        return torch.where(given.lattice_free, k, fixed.to(k))
+        return torch.where(given.lattice_free, k, given.lattice_fixed)
 
     # ---- beliefs --------------------------------------------------------------------------
 
@@ -399,7 +418,9 @@ class SymmBFN(nn.Module):
         else:
             elements = theta["elements"]
         if c.symmetry == "letters":
-            positions = self.letters.table(given.rows)
+            positions = given.positions
+            if positions is None:
+                positions = self.letters.table(given.rows)
             atoms = (theta["letters"] * self.multiplicity[given.rows][:, None]).sum(-1)
         else:
             atoms = real.float()
@@ -413,7 +434,7 @@ class SymmBFN(nn.Module):
             k=self.lattice_k(best["lattice"].clamp(-5, 5), given).float(),
             phases=phases(x, c.n_frequencies),
             elements=elements,
-            radius=(elements @ self.radius).clamp_min(0.3),
+            radius=(elements * self.radius).sum(-1).clamp_min(0.3),
             atoms=atoms,
             slots=slots,
             positions=positions,
@@ -478,7 +499,7 @@ class SymmBFN(nn.Module):
         """Differences, phases, likeness of the elements, and the symmetry images of a pair."""
         x, radius, elements = reading.x, reading.radius, reading.elements
         difference = x[:, None] - x[:, :, None]
-        alike = torch.einsum("bik,bjk->bij", elements, elements)
+        alike = (elements[:, :, None] * elements[:, None]).sum(-1)
         sum_of_radii = radius[:, :, None] + radius[:, None]
         parts = [
             difference,
@@ -487,13 +508,9 @@ class SymmBFN(nn.Module):
             torch.stack([alike, sum_of_radii / 4], dim=-1),
         ]
         if self.config.has_images:
-            group = given.space_group_number - 1
-            count = self.n_operations[group]
-            most = int(count.max())
-            is_operation = torch.arange(most, device=group.device) < count[:, None]
-            operations = self.rotations[group, :most], self.translations[group, :most]
             metric = k_to_metric(reading.k).float()
-            parts.append(image_features(x, metric, *operations, is_operation, radius))
+            operations = given.rotations, given.translations, given.is_operation
+            parts.append(image_features(x, metric, *operations, radius))
         return torch.cat(parts, dim=-1)
 
     def _estimates(

@@ -63,8 +63,9 @@ def normal(
     """
     n = math.prod(shape)
     bits = _bits(seed, index, stream, (n + 1) // 2)
-    u = (_shift_right(bits, 32).double() + 0.5) * 2.0**-32
-    angle = (bits & 0xFFFFFFFF).double() * (2 * math.pi * 2.0**-32)
+    # float32 keeps the small values of u, on which the tails depend; close to 1 it may round up
+    u = ((_shift_right(bits, 32).float() + 0.5) * 2.0**-32).clamp_max(1 - 2.0**-24)
+    angle = (bits & 0xFFFFFFFF).float() * (2 * math.pi * 2.0**-32)
     radius = torch.sqrt(-2 * torch.log(u))
     pair = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
-    return pair.flatten(1)[:, :n].float().reshape(len(index), *shape)
+    return pair.flatten(1)[:, :n].reshape(len(index), *shape)

@@ -6,16 +6,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.checkpoints import load_model
+from symmbfn.compilation import compiled, onednn_products
 from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnitBatch
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.found_symmetry import check_symmetry
 from symmbfn.crystals.loci import nearest_point
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import space_group_numbers
-from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES, bucket_of, n_operations
+from symmbfn.datasets.batches import (
+    OPERATION_EDGES,
+    SITE_EDGES,
+    bucket_of,
+    edge_of,
+    n_operations,
+)
 from symmbfn.flows import categorical, solvers
 from symmbfn.flows.schedules import (
     CategoricalSchedule,
@@ -31,6 +39,9 @@ Predictor = Callable[[Variables, Given, Float[Tensor, "B"], Variables | None], V
 SOLVERS = ("bfn", "ode2")
 STREAMS_PER_STEP = 16
 GIVEN_STREAM, PRIOR_STEP, FINAL_STEP = -1, 0, 1_000_000
+REBUILT_AT_ONCE = 1000  # crystals
+ROWS = 8  # a batch on the CPU holds a multiple of it
+PAIRS = 4096  # of sites in a batch of large crystals
 SETTLED = 0.9  # belief in a letter above which coordinates are projected onto its locus
 
 
@@ -120,51 +131,54 @@ def sample(
 
     Source: Methods, "Sampling"; the other solvers as in `flows.solvers`.
     """
-    predict = predict or model
-    times = time_grid(model, sampler).to(given.is_site.device)
-    ones = torch.ones(len(index), device=given.is_site.device)
+    predict, device = predict or model, given.is_site.device
+    times = time_grid(model, sampler).to(device)
+    ones = torch.ones(len(index), device=device)
 
     def estimate(beliefs: Variables, t: Tensor, previous: Variables | None) -> Variables:
         estimates = confine(model, predict(beliefs, given, ones * t, previous), given)
         return project_settled(model, estimates, given) if sampler.has_projection else estimates
 
-    beliefs = model.prior(given, float(times[0]), _noise(model, given, seed, index, PRIOR_STEP))
-    previous: Variables | None = None
-    for step in range(1, len(times)):
-        instants = times[max(step - 2, 0)], times[step - 1], times[step]
-        estimates = estimate(beliefs, instants[1], previous)
-        noise = Variables({}, {})
-        if sampler.is_noisy:
-            noise = _noise(model, given, seed, index, step)
-        mean, logits = {}, {}
-        for name in model.continuous:
-            mu = continuous_update(
-                model.schedules[name],
-                beliefs.continuous[name],
-                estimates.continuous[name],
-                None if previous is None else previous.continuous[name],
-                instants,
-                sampler,
-                noise.continuous.get(name),
-            )
-            mean[name] = mu * model.is_real(name, given)
-        for stream, name in enumerate(model.categorical):
-            log_p = estimates.categorical[name]
-            if sampler.has_expected_classes:
-                e = log_p.exp()
-            else:
-                u = _uniform_like(log_p, seed, index, step, 8 + stream)
-                e = categorical.sample_one_hot(log_p, u)
-            logits[name] = categorical_update(
-                model.schedules[name],
-                beliefs.categorical[name],
-                e,
-                instants[1:],
-                sampler,
-                noise.categorical.get(name),
-            )
-        beliefs, previous = Variables(mean, logits), estimates
-    return estimate(beliefs, times[-1], previous)
+    with onednn_products(device):
+        given = model.with_positions(given)
+        noise = _noise(model, given, seed, index, PRIOR_STEP)
+        beliefs = model.prior(given, float(times[0]), noise)
+        previous: Variables | None = None
+        for step in range(1, len(times)):
+            instants = times[max(step - 2, 0)], times[step - 1], times[step]
+            estimates = estimate(beliefs, instants[1], previous)
+            noise = Variables({}, {})
+            if sampler.is_noisy:
+                noise = _noise(model, given, seed, index, step)
+            mean, logits = {}, {}
+            for name in model.continuous:
+                mu = continuous_update(
+                    model.schedules[name],
+                    beliefs.continuous[name],
+                    estimates.continuous[name],
+                    None if previous is None else previous.continuous[name],
+                    instants,
+                    sampler,
+                    noise.continuous.get(name),
+                )
+                mean[name] = mu * model.is_real(name, given)
+            for stream, name in enumerate(model.categorical):
+                log_p = estimates.categorical[name]
+                if sampler.has_expected_classes:
+                    e = log_p.exp()
+                else:
+                    u = _uniform_like(log_p, seed, index, step, 8 + stream)
+                    e = categorical.sample_one_hot(log_p, u)
+                logits[name] = categorical_update(
+                    model.schedules[name],
+                    beliefs.categorical[name],
+                    e,
+                    instants[1:],
+                    sampler,
+                    noise.categorical.get(name),
+                )
+            beliefs, previous = Variables(mean, logits), estimates
+        return estimate(beliefs, times[-1], previous)
 
 
 def time_grid(model: SymmBFN, sampler: SamplerConfig) -> Float[Tensor, "S"]:
@@ -251,7 +265,31 @@ def project_settled(model: SymmBFN, estimates: Variables, given: Given) -> Varia
     return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)
 
 
-def decode(
+@dataclass(frozen=True)
+class Settled:
+    """Final classes and coordinates of a batch, before letters are decided and cells filled.
+
+    Attributes:
+        units: elements, coordinates and lattice; no letters yet.
+        letters, axes: log-probabilities of the letters (B, N, 27) or of the axes, whichever the
+            model knows.
+        index: number of each crystal in the request.
+    """
+
+    units: AsymmetricUnitBatch
+    letters: Tensor | None
+    axes: Tensor | None
+    index: Int[Tensor, "B"]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: slice) -> "Settled":
+        letters, axes = (None if v is None else v[rows] for v in (self.letters, self.axes))
+        return Settled(self.units[rows], letters, axes, self.index[rows])
+
+
+def settle(
     model: SymmBFN,
     estimates: Variables,
     given: Given,
@@ -259,8 +297,8 @@ def decode(
     *,
     seed: int,
     index: Int[Tensor, "B"],
-) -> list[Crystal]:
-    """Finished crystals from final estimates, one record each."""
+) -> Settled:
+    """Decide the elements of final estimates, on the model's device."""
     real = given.is_site
     elements = torch.tensor([*model.config.elements], device=real.device)
     log_p = dict(estimates.categorical)
@@ -275,7 +313,7 @@ def decode(
         classes = slots.gather(1, every_slot_used(log_p["pointers"], given))
     else:
         classes = log_p["elements"].argmax(-1)
-    batch = AsymmetricUnitBatch(
+    units = AsymmetricUnitBatch(
         given.space_group_number,
         model.lattice_k(estimates.continuous["lattice"], given),
         elements[classes] * real,
@@ -283,13 +321,53 @@ def decode(
         model.fractional(estimates.continuous["coords"]),
         real,
     )
+    return Settled(units, log_p.get("letters"), log_p.get("axes"), index)
+
+
+def rebuild(settled: list[Settled], seed: int) -> list[Crystal]:
+    """Finished crystals of several batches at once, one record each, on the batches' device."""
+    most = max(part.units.is_site.shape[1] for part in settled)
+
+    def joined(values: list[Tensor]) -> Tensor:
+        return torch.cat([_padded(value, most) for value in values])
+
+    names = ("atomic_numbers", "wyckoff_positions", "fractional_coords", "is_site")
+    units = AsymmetricUnitBatch(
+        space_group_number=torch.cat([part.units.space_group_number for part in settled]),
+        lattice_k=torch.cat([part.units.lattice_k for part in settled]),
+        **{name: joined([getattr(part.units, name) for part in settled]) for name in names},
+    )
+    log_p = {
+        name: joined([getattr(part, name) for part in settled])
+        for name in ("letters", "axes")
+        if getattr(settled[0], name) is not None
+    }
     return reconstruct(
-        batch.to("cpu"),
-        wyckoff_log_probs=_cpu(log_p.get("letters")),
-        axis_log_probs=_cpu(log_p.get("axes")),
-        indices=index.tolist(),
+        units,
+        wyckoff_log_probs=log_p.get("letters"),
+        axis_log_probs=log_p.get("axes"),
+        indices=torch.cat([part.index for part in settled]).tolist(),
         seed=seed,
     )
+
+
+def _padded(value: Tensor, n_sites: int) -> Tensor:
+    """Pad the second axis with zeros."""
+    missing = n_sites - value.shape[1]
+    return nn.functional.pad(value, (0, 0) * (value.ndim - 2) + (0, missing))
+
+
+def decode(
+    model: SymmBFN,
+    estimates: Variables,
+    given: Given,
+    sampler: SamplerConfig,
+    *,
+    seed: int,
+    index: Int[Tensor, "B"],
+) -> list[Crystal]:
+    """Finished crystals from final estimates, one record each."""
+    return rebuild([settle(model, estimates, given, sampler, seed=seed, index=index)], seed)
 
 
 def ascending_classes(
@@ -339,10 +417,6 @@ def every_slot_used(log_pointers: Float[Tensor, "B N S"], given: Given) -> Int[T
 def _used(pointers: Int[Tensor, "B N"], given: Given) -> Tensor:
     used = torch.zeros_like(given.is_slot, dtype=torch.long)
     return used.scatter_reduce(1, pointers, given.is_site.long(), reduce="amax").bool()
-
-
-def _cpu(value: Tensor | None) -> Tensor | None:
-    return None if value is None else value.cpu()
 
 
 def _uniform_like(
@@ -416,29 +490,64 @@ def generate_indices(
     space_group_number: tuple[int, ...] | None = None,
     batch_size: int = 128,
     predict: Predictor | None = None,
+    is_compiled: bool = False,
 ) -> Iterator[list[Crystal]]:
     """Crystals with the given numbers, in batches of like size; each is independent of the rest.
 
+    Every batch is padded to the edges of its bucket, in sites, operations and rows, so that a
+    crystal meets products of the same shape whatever else is asked for.
+
     Yields:
-        Finished batches, in order of size and not of index.
+        Finished crystals, about a thousand at once, in order of size and not of index.
     """
     device = next(model.parameters()).device
+    if is_compiled:
+        predict = compiled(predict or model, device)
     given = draw_given(model, index, seed=seed, space_group_number=space_group_number)
+    settled: list[Settled] = []
     for chunk in size_batches(given, batch_size):
-        groups, n_sites, n_elements = given[chunk].unbind(-1)
-        is_site = torch.arange(int(n_sites.max())) < n_sites[:, None]
-        batch = model.given(groups.to(device), is_site.to(device), n_elements.to(device))
-        place = index[chunk].to(device)
+        rows, n = full_rows(chunk, batch_size, device), len(chunk)
+        batch = model_given(model, given[rows])
+        place = index[rows].to(device)
         estimates = sample(model, batch, sampler, seed=seed, index=place, predict=predict)
-        yield decode(model, estimates, batch, sampler, seed=seed, index=place)
+        settled.append(settle(model, estimates, batch, sampler, seed=seed, index=place)[:n])
+        if sum(map(len, settled)) >= REBUILT_AT_ONCE:
+            yield rebuild(settled, seed)
+            settled = []
+    if settled:
+        yield rebuild(settled, seed)
+
+
+def model_given(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Given:
+    """What drawn rows (space group, sites, elements) mean to a model, on its device.
+
+    Sites are padded to the edge of their bucket.
+    """
+    device = next(model.parameters()).device
+    groups, n_sites, n_elements = rows.to(device).unbind(-1)
+    most = int(edge_of(rows[:, 1].max(), SITE_EDGES))
+    is_site = torch.arange(most, device=device) < n_sites[:, None]
+    return model.given(groups, is_site, n_elements)
+
+
+def full_rows(chunk: Int[Tensor, "r"], batch_size: int, device: torch.device) -> Int[Tensor, "B"]:
+    """Fill a batch up with its last row.
+
+    On a GPU to the full batch: one shape a bucket, so that its graph is captured once and its
+    products do not depend on the request. On the CPU rows of a product are independent of their
+    number as soon as there are a few: a multiple of eight is enough.
+    """
+    n = batch_size if device.type == "cuda" else -(-len(chunk) // ROWS) * ROWS
+    return torch.cat([chunk, chunk[-1:].expand(max(0, n - len(chunk)))])
 
 
 def size_batches(given: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor, "_"]]:
-    """Rows that go through the network together: about as many sites and operations.
+    """Rows that go through the network together: one bucket of sites and of operations.
 
     Args:
         given: space group, number of sites, number of elements of each crystal.
-        batch_size: most rows in a batch.
+        batch_size: most rows in a batch; large crystals take fewer, so that the pairs of a
+            batch fit the processor's cache.
 
     Raises:
         ValueError: batch_size below 1.
@@ -452,8 +561,16 @@ def size_batches(given: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor,
     return [
         chunk
         for value in key.unique().tolist()
-        for chunk in (key == value).nonzero().squeeze(-1).split(batch_size)
+        for chunk in (key == value)
+        .nonzero()
+        .squeeze(-1)
+        .split(rows_of_bucket(SITE_EDGES[value % len(SITE_EDGES)], batch_size))
     ]
+
+
+def rows_of_bucket(n_sites: int, batch_size: int) -> int:
+    """Crystals of so many sites that go through the network at once: at least one row's eight."""
+    return min(batch_size, max(ROWS, PAIRS // n_sites**2 // ROWS * ROWS))
 
 
 def generate(

@@ -133,18 +133,28 @@ class Given:
 
     Attributes:
         space_group_number: (B,); is_site: (B, N); n_elements: (B,).
-        lattice_free: (B, 6) components of k that the crystal family leaves free.
+        lattice_free, lattice_fixed: components of k that the crystal family leaves free, and the
+            values of the others, (B, 6).
         rows, is_position: Wyckoff positions of the group, (B, 27).
         is_slot: (B, S).
+        rotations, translations, is_operation: operations of the group, padded to a bucket's edge,
+            (B, O, 3, 3), (B, O, 3) and (B, O); no operations for a model that reads no images.
+        positions: embeddings of the group's positions, (B, 27, E), where the weights are fixed
+            and they need not be made again for every call; else None.
     """
 
     space_group_number: Int[Tensor, "B"]
     is_site: Bool[Tensor, "B N"]
     n_elements: Int[Tensor, "B"]
     lattice_free: Bool[Tensor, "B 6"]
+    lattice_fixed: Float[Tensor, "B 6"]
     rows: Int[Tensor, "B W"]
     is_position: Bool[Tensor, "B W"]
     is_slot: Bool[Tensor, "B S"]
+    rotations: Float[Tensor, "B O 3 3"]
+    translations: Float[Tensor, "B O 3"]
+    is_operation: Bool[Tensor, "B O"]
+    positions: Float[Tensor, "B W E"] | None = None
 
 
 @dataclass

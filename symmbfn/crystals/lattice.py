@@ -24,6 +24,7 @@ K4_LIMIT, K5_LIMIT = 1.6, 1.4
 LENGTH_RANGE = (1.5, 150.0)
 ANGLE_RANGE = (15.0, 165.0)  # degrees
 MINIMUM_VOLUME = 0.1  # cubic angstrom
+SQUARINGS = 10  # of the exponential: eight terms of its series are exact to |S| of 100
 
 
 def metric_to_k(metric: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"]:
@@ -61,9 +62,22 @@ def k_to_metric(k: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
     Source: method 3.1, S = sum_i k_i B_i.
     """
     k1, k2, k3, k4, k5, k6 = k.double().unbind(-1)
-    rows = [k6 + k5 + k4, k1, k2, k1, k6 + k5 - k4, k3, k2, k3, k6 - 2 * k5]
+    rows = [k5 + k4, k1, k2, k1, k5 - k4, k3, k2, k3, -2 * k5]  # without its trace, k6
     s = torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
-    return torch.linalg.matrix_exp(2 * s)
+    # scaling and squaring with fixed numbers of both: the same for every batch, on any device
+    power = 2 * s / 2**SQUARINGS
+    term = result = torch.eye(3, dtype=power.dtype, device=power.device).expand_as(power)
+    for order in range(1, 9):
+        term = _product(term, power) / order
+        result = result + term
+    for _ in range(SQUARINGS):
+        result = _product(result, result)
+    return result * (2 * k6).exp()[..., None, None]
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Products of 3 x 3 matrices, each on its own whatever the batch."""
+    return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
 
 
 def constrain_k(

@@ -18,9 +18,15 @@ def n_operations(space_group_number: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
     return start.long().diff()[space_group_number.long() - 1]
 
 
-def bucket_of(sizes: Int[Tensor, "n"], edges: tuple[int, ...]) -> Int[Tensor, "n"]:
+def bucket_of(sizes: Int[Tensor, "*n"], edges: tuple[int, ...]) -> Int[Tensor, "*n"]:
     """Index of the first edge that is not below the size; len(edges) past the last one."""
-    return torch.bucketize(sizes, torch.tensor(edges))
+    return torch.bucketize(sizes, torch.tensor(edges, device=sizes.device))
+
+
+def edge_of(sizes: Int[Tensor, "*n"], edges: tuple[int, ...]) -> Int[Tensor, "*n"]:
+    """The first edge that is not below the size; the size itself past the last one."""
+    padded = torch.tensor([*edges, 0], device=sizes.device)
+    return torch.maximum(padded[bucket_of(sizes, edges)], sizes)
 
 
 class BucketedBatches:

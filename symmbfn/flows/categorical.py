@@ -163,7 +163,7 @@ def sample_one_hot(
     """
     cumulative = log_probabilities.double().exp().cumsum(-1)
     below = cumulative <= uniform.double().unsqueeze(-1) * cumulative[..., -1:]
-    last = (log_probabilities > -torch.inf).long().flip(-1).argmax(-1)
-    last = log_probabilities.shape[-1] - 1 - last
+    place = torch.arange(log_probabilities.shape[-1], device=log_probabilities.device)
+    last = (place * (log_probabilities > -torch.inf)).amax(-1)
     index = torch.minimum(below.long().sum(-1), last)
-    return torch.nn.functional.one_hot(index, log_probabilities.shape[-1]).to(log_probabilities)
+    return (place == index.unsqueeze(-1)).to(log_probabilities)

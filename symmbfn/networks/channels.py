@@ -249,8 +249,9 @@ class ElementSlots(nn.Module):
         """
         n_slots = theta.shape[1]
         place = torch.eye(n_slots, device=theta.device).expand(len(theta), -1, -1)
-        count = nn.functional.one_hot(is_slot.sum(-1) - 1, n_slots)[:, None].expand_as(place)
-        v = self.read_slot(torch.cat([theta, state, previous, place, count.to(theta)], dim=-1))
+        number = torch.arange(1, n_slots + 1, device=theta.device)
+        count = (number == is_slot.sum(-1, keepdim=True)).to(theta)[:, None].expand_as(place)
+        v = self.read_slot(torch.cat([theta, state, previous, place, count], dim=-1))
         weight = (is_slot / is_slot.sum(-1, keepdim=True))[..., None].to(v)
         for mix, norm in zip(self.mix, self.norms, strict=True):
             u = norm(v)
@@ -303,7 +304,7 @@ class ElementSlots(nn.Module):
         """
         share = theta / theta.sum(1, keepdim=True).clamp_min(1e-3)
         pooled = torch.einsum("bns,bnh->bsh", share.to(h), h)
-        in_slot = torch.einsum("bns,bn->bs", theta, atoms)
+        in_slot = (theta * atoms[..., None]).sum(1)
         fraction = in_slot / atoms.sum(-1, keepdim=True)
         counts = torch.stack([fraction, in_slot.log1p() / 4], dim=-1)
         context = graph[:, None].expand_as(pooled)

@@ -4,10 +4,11 @@ import math
 
 import torch
 
-from symmbfn._shapes import Bool, Float, Tensor
+from symmbfn._shapes import Bool, Float, Int, Tensor
 
 IMAGE_CENTRES = torch.linspace(0.3, 6.0, 14)  # angstrom
-CONTACT_CENTRES = torch.linspace(0.3, 2.0, 12)  # in sums of covalent radii
+CONTACT_RANGE = 0.3, 2.0, 12  # first and last, in sums of covalent radii, and their number
+CONTACT_CENTRES = torch.linspace(*CONTACT_RANGE)
 N_IMAGE_FEATURES = 2 * (6 + 14 + 12) + 12
 RESOLUTION = 1e-3  # angstrom; images closer in distance than this are taken in order
 HALF_CELL = 0.5 + 1e-4  # fractional; on the half cell itself rounding would choose the side
@@ -126,32 +127,37 @@ def _image_features(
     is_operation: Tensor,
     radius: Tensor,
 ) -> Tensor:
-    b, n, _ = x.shape
     if rotations.shape[1] == 1:  # two images are read: the second is a hidden one
         rotations, translations = rotations.repeat(1, 2, 1, 1), translations.repeat(1, 2, 1)
         is_operation = torch.nn.functional.pad(is_operation, (0, 1))
-    images = torch.einsum("boxy,bny->bnox", rotations, x) + translations[:, None]
-    v = images[:, None] - x[:, :, None, None]  # (B, N_i, N_j, O, 3)
-    v = v - (v + HALF_CELL).floor()
-    gv = torch.einsum("bxy,bijoy->bijox", metric, v)
-    squared = (v * gv).sum(-1)
+    n, n_operations = x.shape[1], rotations.shape[1]
+    # (B, N_i, N_j, O) for each axis: operations last, so that whole rows of them are one sweep
+    by_axis = rotations.permute(3, 0, 2, 1)[:, :, :, None]  # (y, B, x, 1, O)
+    images = sum(by_axis[y] * x[:, None, :, y, None] for y in range(3))
+    images = images + translations.mT[:, :, None]  # (B, x, N, O)
+    difference = images[:, :, None] - x.mT[..., None, None]
+    v = (difference - (difference + HALF_CELL).floor()).unbind(1)
+    m = metric[..., None, None, None].unbind(1)
+    gv = [sum(m[a][:, b] * v[b] for b in range(3)) for a in range(3)]
+    squared = v[0] * gv[0] + v[1] * gv[1] + v[2] * gv[2]
     # The wrapped vector need not be the shortest in a skewed cell: try one flip along each axis.
-    gain = 2 * gv.abs() - metric.diagonal(dim1=-2, dim2=-1)[:, None, None, None]
-    axis = _in_order(-gain).argmin(-1)
-    gain = gain.gather(-1, axis[..., None]).squeeze(-1)
+    gains = [2 * gv[a].abs() - m[a][:, a] for a in range(3)]
+    gain, axis = gains[0], torch.zeros_like(gains[0], dtype=torch.long)
+    for a in (1, 2):  # the first axis counts among equals
+        is_more = (gains[a] / RESOLUTION).round() > (gain / RESOLUTION).round()
+        gain, axis = torch.where(is_more, gains[a], gain), axis.masked_fill(is_more, a)
     flips = gain > RESOLUTION
     own = torch.eye(n, dtype=torch.bool, device=x.device)[None, :, :, None]
-    identity = torch.arange(rotations.shape[1], device=x.device) == 0
+    identity = torch.arange(n_operations, device=x.device) == 0
     hidden = (own & identity) | ~is_operation[:, None, None]
     distance = (squared - gain * flips).clamp_min(0).sqrt().masked_fill(hidden, HIDDEN)
     radii = (radius[:, :, None] + radius[:, None])[..., None]
-    pooled = torch.log1p(gaussian_basis(distance / radii, CONTACT_CENTRES).sum(-2))
-    index = _in_order(distance).topk(2, dim=-1, largest=False).indices
+    pooled = torch.log1p(summed_basis(distance / radii, *CONTACT_RANGE))
+    index = _two_smallest(distance)
     nearest = distance.gather(-1, index)
-    vector = v.gather(-2, index[..., None].expand(b, n, n, 2, 3))
-    flip = (
-        torch.nn.functional.one_hot(axis.gather(-1, index), 3) * flips.gather(-1, index)[..., None]
-    )
+    vector = torch.stack([part.gather(-1, index) for part in v], dim=-1)
+    axes = torch.arange(3, device=x.device) == axis.gather(-1, index)[..., None]
+    flip = axes * flips.gather(-1, index)[..., None]
     vector = vector - flip * torch.where(vector < 0, -1.0, 1.0)
     vector = vector * (nearest < HIDDEN)[..., None]
     features = [
@@ -164,7 +170,42 @@ def _image_features(
     return torch.cat(features, dim=-1)
 
 
-def _in_order(value: Float[Tensor, "*X O"]) -> Float[Tensor, "*X O"]:
-    """Values in units of the resolution, rounded; equal ones rank by their place."""
+def summed_basis(
+    distance: Float[Tensor, "*X O"], first: float, last: float, n_centres: int
+) -> Float[Tensor, "*X C"]:
+    """`gaussian_basis` summed over the last axis, with two exponentials in place of C.
+
+    With u = (d - middle) / w and centre j widths from the middle, exp(-(u - j)^2 / 2) is
+    exp(-u^2 / 2) exp(u j) exp(-j^2 / 2): from the middle outwards each centre is one product.
+
+    Args:
+        distance: d, shape (..., O), in the unit of the centres.
+        first, last, n_centres: equally spaced centres c, an even number C of them.
+
+    Returns:
+        Sums, shape (..., C), to 1e-6; what lies 6 widths beyond the last centre counts nothing.
+
+    Source: ours.
+    """
+    width, half = (last - first) / (n_centres - 1), n_centres // 2
+    u = (distance - (first + last) / 2) / width
+    reach = half + 6.0
+    half_step = torch.exp(0.5 * u.clamp_max(reach))
+    bell = torch.exp(-0.5 * u.square()) * (u < reach)
+    above: list[Tensor] = []
+    below: list[Tensor] = []
+    for sums, start in ((above, half_step), (below, 1 / half_step)):
+        step, term = start * start, bell * start
+        for i in range(half):
+            sums.append(term.sum(-1) * math.exp(-0.5 * (i + 0.5) ** 2))
+            term = term * step
+    return torch.stack([*reversed(below), *above], dim=-1)
+
+
+def _two_smallest(value: Float[Tensor, "*X O"]) -> Int[Tensor, "*X 2"]:
+    """Places of the two smallest values; those alike to the resolution count in their order."""
     place = torch.arange(value.shape[-1], device=value.device) / value.shape[-1]
-    return (value / RESOLUTION).round() + 0.9 * place
+    key = (value / RESOLUTION).round() + 0.9 * place
+    first = key.argmin(-1, keepdim=True)
+    second = key.scatter(-1, first, torch.inf).argmin(-1, keepdim=True)
+    return torch.cat([first, second], dim=-1)

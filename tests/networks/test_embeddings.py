@@ -158,7 +158,10 @@ def test_lattice_shifts_of_the_whole_crystal_change_nothing() -> None:
 @pytest.mark.parametrize(("group", "cell"), CELLS)
 def test_padded_operations_change_nothing(group: int, cell) -> None:
     x = sites()
-    np.testing.assert_array_equal(features(x, group, cell, 7), features(x, group, cell))
+    padded, plain = features(x, group, cell, 7), features(x, group, cell)
+    np.testing.assert_array_equal(padded[..., :64], plain[..., :64])
+    # sums over more zeros may be taken in another order: the last bit, and buckets fix it
+    np.testing.assert_allclose(padded[..., 64:], plain[..., 64:], rtol=3e-7)
 
 
 @pytest.mark.parametrize(
