@@ -1,7 +1,8 @@
 """Parts of a run: the texts of one batch on the disk, and their join in the order of requests.
 
-A part is there once its records are, whose first line says what else belongs to it. The join
-holds one part at a time: each text is written to the place where its request belongs.
+A part is one file, which costs one wait for the disk: a header in JSON on the first line, then
+the records, then the frames. The join holds one part at a time: each text is written to the
+place where its request belongs.
 """
 
 import json
@@ -19,12 +20,8 @@ PARTS, CIFS = "parts", "cif"
 
 
 def part_path(folder: Path, number: int) -> Path:
-    """Where the records of a batch lie while the run is not finished."""
-    return folder / PARTS / f"part-{number:06d}.jsonl"
-
-
-def _frames_path(path: Path) -> Path:
-    return path.with_name(path.stem.replace("part-", "frames-") + ".extxyz")
+    """Where the texts of a batch lie while the run is not finished."""
+    return folder / PARTS / f"part-{number:06d}.texts"
 
 
 def write_cifs(folder: Path, finished: Iterable[Finished]) -> None:
@@ -70,7 +67,7 @@ def _has_size(path: Path, size: int) -> bool:
 
 
 def write_part(path: Path, finished: Sequence[Finished], facts: dict[str, Any]) -> None:
-    """Write the frames and records of a batch, the records last; its CIFs are there already.
+    """Write the records and frames of a batch, whose CIFs are there already.
 
     Args:
         path: see `part_path`.
@@ -84,13 +81,13 @@ def write_part(path: Path, finished: Sequence[Finished], facts: dict[str, Any]) 
         "extxyz_bytes": [len(one.extxyz.encode()) for one in finished],
         "cif_bytes": {one.cif_name: len(one.cif.encode()) for one in finished if one.cif},
     }
-    write_whole(_frames_path(path), "".join(one.extxyz for one in finished))
-    write_whole(path, json.dumps(header) + "\n" + "".join(one.record for one in finished))
+    texts = [one.record for one in finished] + [one.extxyz for one in finished]
+    write_whole(path, json.dumps(header) + "\n" + "".join(texts))
 
 
 def headers(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The parts that are there and their headers."""
-    for path in sorted((folder / PARTS).glob("part-*.jsonl")):
+    for path in sorted((folder / PARTS).glob("part-*.texts")):
         with path.open(encoding="utf-8") as file:
             yield path, json.loads(file.readline())
 
@@ -127,10 +124,10 @@ def _put(folder: Path, target: Path, starts: Int[np.ndarray, "n"], sizes: str) -
     """Copy the texts of all parts to where they belong in one file."""
     with whole_file(target) as whole, whole.open("r+b", buffering=0) as file:
         for path, header in headers(folder):
-            source = path if sizes == "record_bytes" else _frames_path(path)
-            content = source.read_bytes()
-            # what comes before the texts is the header
-            start = len(content) - sum(header[sizes])
+            content = path.read_bytes()
+            start = content.index(b"\n") + 1
+            if sizes == "extxyz_bytes":
+                start += sum(header["record_bytes"])
             for index, size in zip(header["index"], header[sizes], strict=True):
                 if size:
                     file.seek(int(starts[index]))

@@ -209,6 +209,7 @@ class _Writer:
         self.folder, self.paths, self.machine, self.bar = folder, paths, machine, bar
         self.n_done, self.last = n_done, time.monotonic()
         self.sampling: list[float] = []  # seconds of each batch
+        self.writing = 0.0  # seconds of the last part
 
     def __call__(self, place: int, finished: list[Finished], checking: float) -> None:
         start = time.monotonic()
@@ -218,9 +219,10 @@ class _Writer:
             "all": self.last - before,
             "sampling": self.sampling[place],
             "checking": checking,
-            "writing": self.last - start,
+            "writing": self.last - start + self.writing,
         }
         write_part(self.paths[place], finished, {"seconds": seconds, **self.machine})
+        self.writing = time.monotonic() - self.last
         self.n_done += len(finished)
         self.bar.update(len(finished))
 
