@@ -12,6 +12,8 @@ ROOMS = (
     "_shapes",
     "_files",
     "manifests",
+    "compilation",
+    "ranks",
     "noise",
     "crystals",
     "datasets",
@@ -37,12 +39,15 @@ ROOMS = (
     "results",
     "chapters",
     "cli",
+    "__main__",
 )
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 # these must load where only torch, NumPy and safetensors are: on a machine that trains
 LIGHT_ROOMS = {
     "_shapes",
     "_files",
+    "compilation",
+    "ranks",
     "noise",
     "flows",
     "networks",
