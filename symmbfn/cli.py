@@ -75,7 +75,10 @@ def encode(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train a model on a dataset, or continue from weights; the same call resumes."""
+    """Train a model on a dataset, or continue from weights; the same call resumes.
+
+    On N GPUs: torchrun --nproc-per-node N -m symmbfn train ...
+    """
     if options.origin and options.preset:
         raise ValueError(
             f"preset {options.preset!r} and --from {options.origin!r} exclude each other"
@@ -86,6 +89,7 @@ def train(options: argparse.Namespace) -> int:
         )
     _set_threads(options.threads)
     from symmbfn.fitting import FitConfig, fit
+    from symmbfn.ranks import is_first_process
     from symmbfn.training import TrainingConfig
 
     rate = options.learning_rate
@@ -97,6 +101,7 @@ def train(options: argparse.Namespace) -> int:
         "batch_size": options.batch_size,
         "learning_rate": rate,
         "dtype": options.dtype,
+        "is_compiled": options.compile,
         "seed": options.seed,
     }
     training = TrainingConfig(**{name: value for name, value in given.items() if value is not None})
@@ -113,7 +118,8 @@ def train(options: argparse.Namespace) -> int:
     except FloatingPointError as error:
         print(f"symmbfn train: {error}", file=sys.stderr)
         return 1
-    print(f"weights in {folder}: symmbfn generate --weights {folder} --n 20 --out DIR")
+    if is_first_process():
+        print(f"weights in {folder}: symmbfn generate --weights {folder} --n 20 --out DIR")
     return 0
 
 
@@ -238,6 +244,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", help="float32 (default) or bf16")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     parser.add_argument("--threads", type=int, metavar="N", help="default: OMP_NUM_THREADS, or 1")
+    parser.add_argument(
+        "--compile", action="store_true", help="for long runs: minutes of compiling, quicker steps"
+    )
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--tensorboard", action="store_true", help="write its files beside the log")
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from symmbfn.datasets.registry import DATASETS, cache_folder, dataset_label
 from symmbfn.manifests import check_folder, only_process, open_folder, versions
 from symmbfn.model import SymmBFN
 from symmbfn.presets import ModelConfig, default_config, paper_config
+from symmbfn.ranks import Ranks, joined
 from symmbfn.sampling import pick_device
 from symmbfn.training import INCIDENTAL, LOG, Trainer, TrainingConfig
 from symmbfn.variables import compute_statistics
@@ -61,6 +63,8 @@ def fit(
 ) -> Path:
     """Train on a dataset, or go on with what an earlier call left; returns the model folder.
 
+    Under `torchrun` all processes train together, and the first one writes.
+
     Args:
         dataset: a name or a path, as in `load_dataset`.
         folder: for checkpoints, log and, at the end, `weights/`; new, empty or of the same run.
@@ -70,12 +74,24 @@ def fit(
         ValueError: for a value that cannot be met, or a folder that holds something else.
         KeyboardInterrupt: after a signal, when the state is on the disk.
     """
-    device, folder = pick_device(config.device), Path(folder)
+    with joined(pick_device(config.device)) as (ranks, device):
+        return _fit(dataset, Path(folder), config, training, ranks, device)
+
+
+def _fit(
+    dataset: str | Path,
+    folder: Path,
+    config: FitConfig,
+    training: TrainingConfig,
+    ranks: Ranks,
+    device: torch.device,
+) -> Path:
     source = load_model(config.origin) if config.origin else None
     log_class = _trainer_class(config)
-    check_folder(folder)
     is_canonical = source.config.is_standardised if source else config.preset == "default"
-    everything, validation = training_sets(dataset, form="canonical" if is_canonical else "raw")
+    with ranks.first_alone():
+        check_folder(folder)
+        everything, validation = training_sets(dataset, form="canonical" if is_canonical else "raw")
     model_config = source.config if source else new_config(everything, config)
     train, why = only_known(everything, model_config)
     if not len(train):
@@ -98,19 +114,24 @@ def fit(
         "depth": model_config.depth,
         **{k: v for k, v in asdict(training).items() if k not in INCIDENTAL},
     }
-    open_folder(folder, settings, {"versions": versions()})
-    with only_process(folder):
+    with ranks.first_alone():
+        open_folder(folder, settings, {"versions": versions()})
+    with only_process(folder) if ranks.is_first else nullcontext():
         if (folder / WEIGHTS / CONFIG_FILE).is_file():
             return folder / WEIGHTS
         model = build_model(model_config, train, source, training.seed).to(device)
         say = f"continuing from weights {origin[:12]}" if origin else f"a new {config.preset} model"
         size = sum(parameter.numel() for parameter in model.parameters())
         print(f"{say}: {size / 1e6:.2f} million parameters, {len(train)} crystals", flush=True)
-        trainer = log_class(model, train, validation, _fitting_warmup(training, train), folder)
-        if not trainer.step:
-            _log_start(folder, {**settings, "left_out": left_out}, validation)
+        run = _fitting_warmup(training, train)
+        trainer = log_class(model, train, validation, run, folder, ranks)
+        notes = {**settings, "left_out": left_out}
+        if not trainer.step and ranks.is_first:
+            _log_start(folder, notes, validation)
         average = trainer.run()
-        _write_weights(folder, average, trainer, {**settings, "left_out": left_out})
+        if ranks.is_first:
+            _write_weights(folder, average, trainer, notes)
+        ranks.wait()
     return folder / WEIGHTS
 
 
@@ -243,6 +264,8 @@ def _trainer_class(config: FitConfig) -> type[Trainer]:
 
     class LoggingTrainer(Trainer):
         def run(self) -> SymmBFN:
+            if not self.ranks.is_first:
+                return super().run()
             # what a killed process wrote of later steps is not shown
             folder, later = str(self.folder / "tensorboard"), self.step + 1
             with SummaryWriter(folder, purge_step=later) as self.writer:
@@ -250,14 +273,14 @@ def _trainer_class(config: FitConfig) -> type[Trainer]:
 
         def log(self, kind: str, values: dict[str, float]) -> None:
             super().log(kind, values)
-            for name, value in values.items():
+            for name, value in values.items() if self.ranks.is_first else ():
                 self.writer.add_scalar(f"{kind}/{name}", value, self.step)
 
     return LoggingTrainer
 
 
 def _fitting_warmup(training: TrainingConfig, dataset: EncodedDataset) -> TrainingConfig:
-    """Shorten the warm-up to a tenth of a short run."""
+    """Shorten the warm-up to a tenth of a short run; by the clock the trainer does."""
     if training.minutes is not None:
         return training
     n_steps = training.epochs * len(dataset) / training.batch_size
@@ -287,7 +310,7 @@ def _write_weights(
         "steps": trainer.step,
         "steps_skipped": trainer.skipped,
         "seconds": round(trainer.elapsed),
-        "device": _device_name(trainer.device),
+        "device": _device_name(trainer.device, trainer.ranks.size),
         "validation": measured[-1] if measured else None,
         "date": datetime.now(UTC).date().isoformat(),
         "versions": versions(),
@@ -339,5 +362,6 @@ anyone believes in it. The weights are the averaged ones of the training, in hal
 """
 
 
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+def _device_name(device: torch.device, n: int) -> str:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return name if n == 1 else f"{n} x {name}"

@@ -161,6 +161,35 @@ def test_a_killed_training_ends_with_the_same_weights(table: Path, tmp_path: Pat
     assert steps[0] == steps[1]
 
 
+def test_two_processes_make_the_model_that_one_makes(
+    fitted: Path, table: Path, tmp_path: Path
+) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    arguments = ["--dataset", str(table), "--epochs", "2", "--batch-size", "8", "--width", "16"]
+    arguments += ["--depth", "1", "--device", "cpu", "--out", str(run)]
+    with log.open("w") as file:
+        done = subprocess.run(
+            [*launcher, "-m", "symmbfn", "train", *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            timeout=300,
+        )
+    said = log.read_text()
+    assert done.returncode == 0, said
+    assert said.count("a new default model") == said.count("weights in") == 1, "one speaks for all"
+    one, other = read_log(fitted), read_log(run)
+    assert [line["kind"] for line in one] == [line["kind"] for line in other]
+    for mine, theirs in zip(one[1:], other[1:], strict=True):
+        for name in set(mine) - {"kind", "seconds"}:
+            assert theirs[name] == pytest.approx(mine[name], rel=2e-3), name
+    notes = json.loads((run / "weights" / "config.json").read_text())["notes"]
+    assert notes["device"] == "2 x cpu"
+    # another number of processes finds the work done
+    assert main(["train", *arguments]) == 0
+
+
 def test_what_is_left_out_is_said_and_kept(
     tiny_weights: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -273,6 +302,7 @@ def test_paper_preset_takes_the_raw_form(
         (["--width", "0"], "0"),
         (["--depth", "two"], "'two'"),
         (["--dtype", "float16"], "'float16'"),
+        (["--compile=yes"], "'yes'"),
         (["--device", "tpu"], "'tpu'"),
         (["--threads", "0"], "0"),
         (["--dataset", "mp_21"], "'mp_21'"),

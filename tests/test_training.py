@@ -137,6 +137,14 @@ def test_the_average_follows_its_recursion(tmp_path: Path) -> None:
         assert not value.requires_grad
 
 
+def test_the_average_of_a_short_run_knows_little_of_its_beginning() -> None:
+    # ten minutes on a CPU are some 200 steps; a constant 0.999 would keep 0.8 of the first weights
+    for n_steps in (50, 200, 2000):
+        decays = [min(0.999, (1 + step) / (10 + step)) for step in range(n_steps)]
+        assert math.prod(decays) < 1e-6
+        assert math.prod(decays[n_steps // 2 :]) < 0.01
+
+
 def test_gradients_are_clipped_by_norm(tmp_path: Path, monkeypatch) -> None:
     run = trainer(tmp_path, clip=1e-3)
     seen = []
@@ -177,9 +185,10 @@ def test_a_skipped_step_is_counted_and_in_no_mean(tmp_path: Path, monkeypatch) -
     run.run()
     first, last = log_of(tmp_path, "train")
     assert (first["step"], first["skipped"]) == (3, 1)
-    assert first["loss"] == pytest.approx((rows[0]["loss"] + rows[2]["loss"]) / 2, abs=1e-5)
+    mean = float(rows[0]["loss"] + rows[2]["loss"]) / 2
+    assert first["loss"] == pytest.approx(mean, abs=1e-5)
     assert (last["step"], last["skipped"]) == (5, 2)
-    assert last["gradient"] == pytest.approx(rows[4]["gradient"], abs=1e-5)
+    assert last["gradient"] == pytest.approx(float(rows[4]["gradient"]), abs=1e-5)
     assert trainer(tmp_path, epochs=0.8).skipped == 2
 
 
@@ -305,8 +314,64 @@ def test_minutes_end_in_time_and_lead_the_schedule(tmp_path: Path, monkeypatch) 
     assert rates[7:] == pytest.approx([0.75, 0.5, 0.25])
 
 
+def warmup_of(run: Trainer, monkeypatch: pytest.MonkeyPatch, seconds: list[float]) -> list[float]:
+    """Shares of the peak learning rate in a run by the clock whose steps take so long."""
+    clock, rates, step = Clock(monkeypatch), [], run.train_step
+
+    def charged(index: torch.Tensor) -> dict:
+        values = step(index)
+        rates.append(run.optimiser.param_groups[0]["lr"] / run.config.learning_rate)
+        clock.now += seconds[min(run.step, len(seconds)) - 1]
+        return values
+
+    monkeypatch.setattr(run, "train_step", charged)
+    run.run()
+    return rates
+
+
+def test_the_warmup_of_a_short_budget_is_a_tenth_of_it(tmp_path: Path, monkeypatch) -> None:
+    # as on a CPU: 60 steps of 10 seconds in all, far fewer than the warm-up has by number
+    run = trainer(tmp_path, minutes=10.0, warmup_steps=500, save_every=1e6)
+    rates = warmup_of(run, monkeypatch, [10.0])
+    assert len(rates) == 60
+    assert rates[0] == pytest.approx(1 / 500)
+    assert max(rates[:18]) < 0.95 and min(rates[20:36]) == 1.0
+    assert rates[:20] == sorted(rates[:20]) and rates[-1] < 0.1
+    assert trainer(tmp_path, minutes=10.0, warmup_steps=500).warmed == run.warmed
+
+
+def test_the_warmup_goes_by_number_where_steps_are_quick(tmp_path: Path, monkeypatch) -> None:
+    run = trainer(tmp_path, minutes=10.0, warmup_steps=50, save_every=1e6)
+    rates = warmup_of(run, monkeypatch, [1.0] * 55 + [100.0])
+    assert rates[:50] == pytest.approx([(n + 1) / 50 for n in range(50)])
+
+
+def test_a_step_that_compiles_is_one_of_the_warmup(tmp_path: Path, monkeypatch) -> None:
+    # two steps take two minutes each: without a limit the warm-up would end with the first
+    run = trainer(tmp_path, minutes=10.0, warmup_steps=100, save_every=1e6)
+    rates = warmup_of(run, monkeypatch, [120.0, 120.0, *[1.0] * 70, 100.0])
+    assert rates[:4] == pytest.approx([0.01, 0.06, 0.11, 0.1267], abs=1e-3)
+    assert max(b - a for a, b in zip(rates, rates[1:], strict=False)) < 0.051
+
+
+def test_a_short_budget_goes_into_training_not_validation(tmp_path: Path, monkeypatch) -> None:
+    # every epoch is asked for, but one validation takes as long as several epochs
+    changes = {"minutes": 5.0, "validate_every": 1.0, "save_every": 1e6}
+    changes["validation_crystals"] = 4
+    config = TrainingConfig(**{**RUN, **changes})
+    run = Trainer(fresh_model(), dataset(), dataset(), config, tmp_path)
+    clock = Clock(monkeypatch)
+    clock.charge(run, "train_step", 3.0)
+    # eight times forward for each of 4 crystals; a step is three times forward for about 2.3
+    clock.charge(training, "validate", 8 * 4 * 3.0 / 3 / 2.3)
+    run.run()
+    assert 3.0 * run.step > 0.85 * 300
+    assert len(log_of(tmp_path, "validation")) > 1
+
+
 def test_validation_and_saving_count_as_time(tmp_path: Path, monkeypatch) -> None:
     changes = {"minutes": 0.5, "validate_every": 1.0, "save_every": 0.1}
+    changes["validation_crystals"] = 1
     config = TrainingConfig(**{**RUN, **changes})
     run = Trainer(fresh_model(), dataset(), dataset(), config, tmp_path)
     clock = Clock(monkeypatch)
@@ -316,7 +381,8 @@ def test_validation_and_saving_count_as_time(tmp_path: Path, monkeypatch) -> Non
     run.run()
     # half a minute, a last validation and a last checkpoint
     assert 30 <= clock.now <= 30 + 4 + 4 + 2
-    assert run.step < 20
+    validations = log_of(tmp_path, "validation")
+    assert len(validations) == 2 and run.step < 23
     assert run.elapsed == clock.now - 2
     assert trainer(tmp_path, **changes).elapsed == run.elapsed
 
@@ -340,6 +406,38 @@ def test_a_run_stopped_at_its_last_step_is_still_validated(tmp_path: Path) -> No
     complete().run()
     complete().run()
     assert [line["step"] for line in log_of(tmp_path, "validation")] == [run.step]
+
+
+def test_the_loss_is_compiled_as_one_function(tmp_path: Path, monkeypatch) -> None:
+    calls = []
+
+    def recorded(function, device):
+        assert device == CPU
+        return lambda *arguments: calls.append(len(arguments)) or function(*arguments)
+
+    monkeypatch.setattr(training, "compiled", recorded)
+    plain, fast = (
+        trainer(tmp_path / str(flag), epochs=1.0, is_compiled=flag) for flag in (False, True)
+    )
+    plain.run(), fast.run()
+    assert calls == [5] * fast.step
+    assert_identical(plain, fast)
+    # it changes the rounding, so it belongs to what a run is
+    with pytest.raises(ValueError, match="is_compiled is True there and False here"):
+        trainer(tmp_path / "True", epochs=1.0)
+
+
+def test_a_dataset_gives_the_same_batch_wherever_it_lies() -> None:
+    data, index = dataset(), torch.tensor([3, 15, 0])
+    batch_here = data.to(CPU).batch(index)
+    assert torch.equal(data.to(CPU)._sizes, data.n_sites)
+    for name, value in vars(data.batch(index)).items():
+        assert torch.equal(value, getattr(batch_here, name))
+    # "meta" stands in for a GPU: it holds no numbers, so a batch that asked for one would fail
+    far = data.to(torch.device("meta"))
+    far.__dict__["_sizes"] = data.n_sites
+    padded = far.batch(index)
+    assert padded.is_site.device.type == "meta" and padded.is_site.shape == (3, 6)
 
 
 # --- checkpoints ---------------------------------------------------------------------------------
