@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--seed", type=int, help="of all random choices but the requests")
     line.add_argument("--minutes", type=float, help="processor time of the round trip")
     line.add_argument("--weights", help="shipped name; of another model nothing is recorded")
-    line.add_argument("--solver", choices=["bfn", "ode2"])
+    line.add_argument("--solver", choices=["bfn", "ode2", "sde2"])
     line.add_argument("--steps", type=int)
     line.add_argument("--seeds", type=int, nargs="+", help="of the requests")
     line.add_argument("--reference", choices=["val", "test_open"])

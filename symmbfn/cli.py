@@ -262,7 +262,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
         help="numbers, symbols, crystal systems: 225,Fm-3m,cubic; default: as in training",
     )
     parser.add_argument("--steps", type=int, metavar="N", help="default: the model's own")
-    parser.add_argument("--solver", help="bfn or ode2; default: the model's own")
+    parser.add_argument("--solver", help="bfn, ode2 or sde2; default: the model's own")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     parser.add_argument("--primitive", action="store_true", help="write primitive cells")

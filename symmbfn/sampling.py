@@ -36,7 +36,7 @@ from symmbfn.noise import normal, uniform
 
 Predictor = Callable[[Variables, Given, Float[Tensor, "B"], Variables | None], Variables]
 
-SOLVERS = ("bfn", "ode2")
+SOLVERS = ("bfn", "ode2", "sde2")
 STREAMS_PER_STEP = 16
 GIVEN_STREAM, PRIOR_STEP, FINAL_STEP = -1, 0, 1_000_000
 REBUILT_AT_ONCE = 1000  # crystals
@@ -50,12 +50,12 @@ class SamplerConfig:
     """How beliefs are taken from t = 0 to t = 1.
 
     Attributes:
-        solver: "bfn", first order on a uniform grid, or "ode2", second order without noise for
-            lattice and coordinates on a grid uniform in the half log-SNR.
+        solver: "bfn", first order on a uniform grid; "ode2" or "sde2", second order without and
+            with noise for lattice and coordinates on a grid uniform in the half log-SNR.
         n_steps: number of steps; one more network call gives the final estimate.
         eta: share of fresh noise in a first-order step, in [0, 1]; 0 is the probability-flow ODE,
             1 redraws the beliefs from the flow. None: the ancestral share of the paper for
-            "bfn"; 0 for "ode2", where it concerns the classes only.
+            "bfn" and "sde2", 0 for "ode2"; in these two it concerns the classes only.
         has_expected_classes: probabilities enter the update instead of one class drawn from them.
         start: first time; the model's average crystal stands for what came before.
         has_projection: coordinates of settled letters are moved onto their locus.
@@ -84,11 +84,11 @@ class SamplerConfig:
     @property
     def is_noisy(self) -> bool:
         """Whether a step adds fresh noise."""
-        return self.solver == "bfn" if self.eta is None else self.eta > 0
+        return self.solver != "ode2" if self.eta is None else self.eta > 0
 
     def noise_share(self, accuracy_s: Tensor, accuracy_t: Tensor) -> Tensor:
         """Share of fresh noise in a step from one accuracy to the next."""
-        if self.eta is None and self.solver == "bfn":
+        if self.eta is None and self.solver != "ode2":
             return solvers.ancestral_eta(accuracy_s, accuracy_t)
         return torch.full_like(accuracy_t, self.eta or 0.0)
 
@@ -183,7 +183,7 @@ def sample(
 
 def time_grid(model: SymmBFN, sampler: SamplerConfig) -> Float[Tensor, "S"]:
     """Times of the network calls, shape (n_steps + 1,), from the sampler's start to 1."""
-    if sampler.solver == "ode2":
+    if sampler.solver != "bfn":
         return log_snr_grid(sampler.n_steps, model.schedules["coords"], sampler.start)
     return uniform_grid(sampler.n_steps).clamp_min(sampler.start)
 
@@ -208,9 +208,11 @@ def continuous_update(
         noise: standard normal; None for a sampler without it.
     """
     gamma_r, gamma_s, gamma_t = (schedule.gamma(u) for u in instants)
-    if sampler.solver == "ode2":
+    if sampler.solver != "bfn":
         gammas = (gamma_r, gamma_s, gamma_t)
-        return solvers.continuous_step_second_order(mu, x_hat, x_hat_previous, gammas).float()
+        xi = noise if sampler.solver == "sde2" else None
+        step = solvers.continuous_step_second_order
+        return step(mu, x_hat, x_hat_previous, gammas, xi).float()
     eta = sampler.noise_share(*(schedule(u)[0] for u in instants[1:]))
     xi = torch.zeros_like(mu) if noise is None else noise
     return solvers.continuous_step(mu, x_hat, gamma_s, gamma_t, eta, xi).float()
@@ -593,7 +595,7 @@ def generate(
         n: number of crystals, at least 1.
         weights: name of shipped weights, a model folder, or a model.
         space_group_number: number, symbol, crystal system, a list of these or None for all.
-        solver: "bfn" or "ode2"; None takes the preset's own.
+        solver: "bfn", "ode2" or "sde2"; None takes the preset's own.
         n_steps: sampling steps; None takes the preset's own.
         seed: of the request.
         device: "auto", "cpu" or "cuda"; a model stays where it is.

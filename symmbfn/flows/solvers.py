@@ -62,19 +62,31 @@ def continuous_step_second_order(
     x_hat: Float[Tensor, "*X"],
     x_hat_previous: Float[Tensor, "*X"] | None,
     gammas: tuple[Float[Tensor, "*#X"], Float[Tensor, "*#X"], Float[Tensor, "*#X"]],
+    noise: Float[Tensor, "*X"] | None = None,
 ) -> Float[Tensor, "*X"]:
-    """Multistep probability-flow step in the half log-SNR; first order without a previous estimate.
+    """Multistep step in the half log-SNR lambda; first order without a previous estimate.
+
+    With h = lambda_t - lambda_s, sigma = sqrt(gamma (1 - gamma)) and D the estimate extrapolated
+    to the middle of the step,
+
+        mu_t = sigma_t / sigma_s mu_s + gamma_t (1 - e^-h) D                 along the flow's ODE,
+        mu_t = sigma_t / sigma_s e^-h mu_s + gamma_t (1 - e^-2h) D
+               + sigma_t sqrt(1 - e^-2h) noise                               with noise.
+
+    The noisy form with D = x_hat is the ancestral step of the paper.
 
     Args:
         mean: mean of the input distribution at s, any shape, standardised.
         x_hat: estimate at s, shape of `mean`.
         x_hat_previous: estimate at the grid point before s, or None.
         gammas: gamma at (the point before s, s, t), broadcastable, in (0, 1).
+        noise: standard normal draw, shape of `mean`; None takes the ODE.
 
     Returns:
         Mean at t, shape of `mean`.
 
-    Source: ours, the two-step exponential integrator of Lu et al. 2022 (DPM-Solver++) in BFN form.
+    Source: ours, the two-step exponential integrators of Lu et al. 2022 (DPM-Solver++, its ODE
+    and its SDE) in BFN form.
     """
     gamma_r, gamma_s, gamma_t = gammas
     lam_r, lam_s, lam_t = (0.5 * torch.logit(g) for g in gammas)
@@ -83,7 +95,11 @@ def continuous_step_second_order(
         ratio = (lam_s - lam_r) / step
         x_hat = x_hat + (x_hat - x_hat_previous) / (2 * ratio)
     sigma_s, sigma_t = (torch.sqrt(g * (1 - g)) for g in (gamma_s, gamma_t))
-    return sigma_t / sigma_s * mean - gamma_t * torch.expm1(-step) * x_hat
+    if noise is None:
+        return sigma_t / sigma_s * mean - gamma_t * torch.expm1(-step) * x_hat
+    renewed = -torch.expm1(-2 * step)  # variance that fresh noise replaces
+    kept = sigma_t / sigma_s * torch.exp(-step) * mean
+    return kept + gamma_t * renewed * x_hat + sigma_t * torch.sqrt(renewed) * noise
 
 
 def categorical_step(

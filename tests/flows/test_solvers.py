@@ -70,6 +70,28 @@ def test_without_a_previous_estimate_a_second_order_step_is_the_noise_free_one()
     torch.testing.assert_close(first, second, rtol=0, atol=1e-12)
 
 
+def test_without_a_previous_estimate_a_noisy_second_order_step_is_the_ancestral_one() -> None:
+    mean, x_hat, noise = normal((50,), 1), normal((50,), 2), normal((50,), 3)
+    s, t = torch.tensor([0.2, 0.5], dtype=torch.float64)
+    gammas = (SCHEDULE.gamma(s), SCHEDULE.gamma(s), SCHEDULE.gamma(t))
+    second = solvers.continuous_step_second_order(mean, x_hat, None, gammas, noise)
+    torch.testing.assert_close(second, bfn_step(mean, x_hat, s, t, noise), rtol=0, atol=1e-12)
+
+
+def test_a_noisy_second_order_step_stays_on_the_flow() -> None:
+    n, x = 100_000, torch.tensor(0.7, dtype=torch.float64)
+    times = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
+    gammas = SCHEDULE.gamma(times).unbind()
+    mean = continuous.bayesian_flow(x.expand(n), gammas[1], normal((n,), 1))
+    stepped = solvers.continuous_step_second_order(
+        mean, x.expand(n), x.expand(n), gammas, normal((n,), 2)
+    )
+    variance = float(gammas[2] * (1 - gammas[2]))
+    error = 5 * math.sqrt(variance / n)
+    assert stepped.mean().item() == pytest.approx(float(gammas[2] * x), abs=error)
+    assert stepped.var().item() == pytest.approx(variance, rel=0.02)
+
+
 def test_a_step_stays_on_the_flow_when_the_estimate_is_right() -> None:
     """With x_hat = x the moments at t are the flow's, whatever the share of fresh noise."""
     n, x = 100_000, torch.tensor(0.7, dtype=torch.float64)
