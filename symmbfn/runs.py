@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -51,12 +51,14 @@ from symmbfn.parts import (
 )
 from symmbfn.records import read_crystals, read_records
 from symmbfn.sampling import (
+    Predictor,
     SamplerConfig,
     check_request,
     draw_given,
     generate_indices,
     groups_not_in_training,
     pick_device,
+    predictor,
     preset_sampler,
     size_batches,
 )
@@ -82,6 +84,7 @@ class RunSettings:
         weights: SHA-256 of the weights.
         space_group_number: groups to draw from, or None for all.
         solver, n_steps: of the sampler.
+        is_compiled, dtype: of the network, see `sampling.predictor`.
         primitive: write primitive in place of conventional cells.
         format: of the folder, and of the way from settings to crystals.
     """
@@ -92,6 +95,8 @@ class RunSettings:
     space_group_number: tuple[int, ...] | None
     solver: str
     n_steps: int
+    is_compiled: bool
+    dtype: str
     primitive: bool
     format: int = FORMAT
 
@@ -111,6 +116,8 @@ def generate_run(
     n_steps: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    is_compiled: bool = False,
+    dtype: str = "float32",
     primitive: bool = False,
     workers: int | None = None,
 ) -> dict[str, Any]:
@@ -118,7 +125,7 @@ def generate_run(
 
     Args:
         folder: new, empty, or of the same run.
-        n, weights, space_group_number, solver, n_steps, seed, device: as in
+        n, weights, space_group_number, solver, n_steps, seed, device, is_compiled, dtype: as in
             `sampling.generate`.
         primitive: write primitive cells.
         workers: processes that check and write crystals while others are sampled; 0 for none,
@@ -139,14 +146,24 @@ def generate_run(
     sampler = preset_sampler(model, **{k: v for k, v in changes.items() if v is not None})
     draw_given(model, torch.arange(1), seed=seed, space_group_number=groups)  # fails if it must
     digest = json.loads((weights_folder(weights) / CONFIG_FILE).read_text())["sha256"]
-    settings = RunSettings(n, seed, digest, groups, sampler.solver, sampler.n_steps, primitive)
+    predict = predictor(model, is_compiled=is_compiled, dtype=dtype)
+    settings = RunSettings(
+        n=n,
+        seed=seed,
+        weights=digest,
+        space_group_number=groups,
+        solver=sampler.solver,
+        n_steps=sampler.n_steps,
+        is_compiled=is_compiled,
+        dtype=dtype,
+        primitive=primitive,
+    )
     facts = {
         "weights_name": str(weights),
         "space_groups_not_in_training": groups_not_in_training(model, groups),
         "batch_size": BATCH_SIZE[place.type],
         "buckets": {"sites": list(SITE_EDGES), "operations": list(OPERATION_EDGES)},
         "device": place.type,
-        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
         "versions": versions(),
     }
     folder = Path(folder)
@@ -156,7 +173,10 @@ def generate_run(
             # a run that was begun elsewhere keeps its batches: what is done stays valid
             if manifest["buckets"] != facts["buckets"]:
                 raise ValueError(f"{str(folder)!r} was begun with other size buckets")
-            _sample(folder, model, settings, sampler, manifest["batch_size"], workers)
+            source = partial(
+                _batch_or_halves, model, sampler=sampler, settings=settings, predict=predict
+            )
+            _sample(folder, model, settings, source, manifest["batch_size"], workers)
             join_parts(folder, n, folder / RECORDS, folder / STRUCTURES)
         return _finish(folder, settings)
 
@@ -168,7 +188,7 @@ def _sample(
     folder: Path,
     model: SymmBFN,
     settings: RunSettings,
-    sampler: SamplerConfig,
+    source: Callable[..., list[Crystal]],
     batch_size: int,
     workers: int | None,
 ) -> None:
@@ -190,7 +210,7 @@ def _sample(
             with finishing(finish_all, sizes, writer, workers) as give:
                 for _, index in todo:
                     start = time.monotonic()
-                    crystals = _batch_or_halves(model, index, sampler, settings, batch_size)
+                    crystals = source(index, rows=batch_size)
                     writer.sampling.append(time.monotonic() - start)
                     give(crystals)
         except KeyboardInterrupt:
@@ -230,13 +250,16 @@ class _Writer:
 def _batch_or_halves(
     model: SymmBFN,
     index: Int[Tensor, "B"],
+    *,
     sampler: SamplerConfig,
     settings: RunSettings,
+    predict: Predictor,
     rows: int,
 ) -> list[Crystal]:
     """Sample a batch of so many rows; where memory does not suffice, pieces of half of them."""
+    options: dict[str, Any] = {"predict": predict, **settings.request}
     try:
-        batches = generate_indices(model, index, sampler, batch_size=rows, **settings.request)
+        batches = generate_indices(model, index, sampler, batch_size=rows, **options)
         return [crystal for batch in batches for crystal in batch]
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
@@ -247,11 +270,10 @@ def _batch_or_halves(
             reason = next((text for text in sentences if "memory" in text), "no memory left")
             return [Crystal.failed(int(index), settings.seed, "out_of_memory", reason, group)]
     # only here is the error gone, and with it what its frames hold
-    return [
-        crystal
-        for piece in index.split(rows // 2)
-        for crystal in _batch_or_halves(model, piece, sampler, settings, rows // 2)
-    ]
+    half = partial(
+        _batch_or_halves, model, sampler=sampler, settings=settings, predict=predict, rows=rows // 2
+    )
+    return [crystal for piece in index.split(rows // 2) for crystal in half(piece)]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
