@@ -17,7 +17,12 @@ from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 
 CHUNK = 1000
-FACTS_OF_STRUCTURE = ("found_space_group_number", "n_merged", "n_dropped")
+FACTS_OF_STRUCTURE = (
+    "space_group_number",
+    "found_space_group_number",
+    "n_merged",
+    "n_dropped",
+)
 
 
 def record_of(crystal: Crystal) -> dict[str, Any]:
@@ -37,6 +42,7 @@ def record_of(crystal: Crystal) -> dict[str, Any]:
         "space_group_number": group,
         "space_group": str(tables.hermann_mauguin[group - 1]),
         "found_space_group_number": crystal.found_space_group_number,
+        "group_of_sites": crystal.group_of_sites,
         "letters": list(crystal.letters),
         "n_atoms": len(crystal),
         "n_merged": crystal.n_merged,
@@ -127,7 +133,9 @@ def lines_of(records: Iterable[dict[str, Any]]) -> str:
 
 
 def _unit_of(record: dict[str, Any]) -> AsymmetricUnit:
-    sites, group = record["sites"], record["space_group_number"]
+    sites = record["sites"]
+    # versions that only knew asymmetric units did not write it
+    group = record.get("group_of_sites", record["space_group_number"])
     letters = symmetry_tables().letter[positions_of(group)].tolist()
     return AsymmetricUnit(
         space_group_number=group,

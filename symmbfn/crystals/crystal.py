@@ -47,7 +47,8 @@ class Crystal:
         fractional_coords: in [0, 1), orbit after orbit, representative first, shape (A, 3).
         orbit: site of each atom, shape (A,).
         letters: Wyckoff letter of each site.
-        unit: the asymmetric unit on its loci; None without structure.
+        unit: the asymmetric unit on its loci; None without structure. Of a crystal whose atoms
+            were all made one by one, each is a site, in P1 whatever group was asked for.
         residual: how far each site was moved onto its locus, angstrom, shape (D,).
         minimum_distance: shortest distance between two atoms, images included, angstrom.
         contact_ratio: smallest distance over the sum of the two covalent radii.
@@ -119,6 +120,11 @@ class Crystal:
     def has_structure(self) -> bool:
         """Whether there is a cell with atoms, valid or not."""
         return self.lattice_matrix is not None
+
+    @property
+    def group_of_sites(self) -> int:
+        """The group that fills the cell from the unit's sites: the one asked for, or 1."""
+        return self.space_group_number if self.unit is None else self.unit.space_group_number
 
     @property
     def formula(self) -> str:
@@ -215,7 +221,7 @@ class Crystal:
         """
         lattice, numbers, coords = self._cell(primitive)
         elements = list(dict.fromkeys(numbers.tolist()))
-        lines = [f"{self.formula} {self._symbol()} ({self.space_group_number})", "1.0"]
+        lines = [f"{self.formula} {self._symbol()} ({self.group_of_sites})", "1.0"]
         lines += [" ".join(f"{_plus_zero(value):14.8f}" for value in row) for row in lattice]
         lines.append(" ".join(SYMBOLS[element] for element in elements))
         lines.append(" ".join(str(int((numbers == element).sum())) for element in elements))
@@ -241,7 +247,7 @@ class Crystal:
         vectors = self._primitive_vectors() if primitive else np.eye(3)
         lattice = vectors.T @ self._lattice()
         lengths, angles = np.split(cell_parameters(lattice), 2)
-        number, symbol = self.space_group_number, self._symbol()
+        number, symbol = self.group_of_sites, self._symbol()
         operations = operation_texts(number, primitive)
         first = np.unique(self.orbit, return_index=True)[1]
         coords = self.fractional_coords[first] @ np.linalg.inv(vectors).T
@@ -293,7 +299,7 @@ class Crystal:
         return self.lattice_matrix
 
     def _primitive_vectors(self) -> Float[np.ndarray, "3 3"]:
-        return primitive_vectors(self.space_group_number)
+        return primitive_vectors(self.group_of_sites)
 
     def _cell(self, primitive: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if primitive:
@@ -302,7 +308,7 @@ class Crystal:
 
     def _symbol(self) -> str:
         """The Hermann-Mauguin symbol with its parts spaced: "F m -3 m"."""
-        short = str(symmetry_tables().hermann_mauguin[self.space_group_number - 1])
+        short = str(symmetry_tables().hermann_mauguin[self.group_of_sites - 1])
         parts = re.findall(r"-?\d(?:_\d)?(?:/[a-z])?|[A-Za-z]", short)
         return " ".join(parts).replace("_", "")
 

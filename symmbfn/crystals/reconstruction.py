@@ -28,7 +28,7 @@ from symmbfn.crystals.lattice import (
 from symmbfn.crystals.loci import loci, position_row
 from symmbfn.crystals.symmetry import symmetry_tables
 
-__all__ = ["Crystal", "decode_wyckoff", "reconstruct"]
+__all__ = ["Crystal", "cells_as_they_are", "decode_wyckoff", "reconstruct"]
 
 CHUNK_CRYSTALS = 1024
 SAFE_K = (0.0, 0.0, 0.0, 0.0, 0.0, 2.0)
@@ -86,6 +86,41 @@ def reconstruct(
         for index, crystal in zip(indices[rows], built, strict=True):
             crystal.index, crystal.seed = int(index), seed
             crystals.append(crystal)
+    return crystals
+
+
+def cells_as_they_are(
+    batch: AsymmetricUnitBatch,
+    *,
+    indices: Sequence[int] | None = None,
+    seed: int | None = None,
+) -> list[Crystal]:
+    """Build a full crystal from predictions of all its atoms; none is moved, merged or made.
+
+    Args:
+        batch: sites are the atoms of the conventional cell; `lattice_k` need not obey the group.
+        indices: number of each request, 0, 1, ... by default.
+        seed: written into the records.
+
+    Returns:
+        One record per crystal as from `reconstruct`, with the lattice of the space group's family
+        and that group as the one asked for. Their units have one site per atom, in P1.
+
+    Raises:
+        ValueError: a space group or element that does not exist.
+
+    Source: the paper's "Baseline"; method 9.1.
+    """
+    _check(batch, "locus")
+    alone = replace(
+        batch,
+        space_group_number=torch.ones_like(batch.space_group_number),
+        lattice_k=_lattice_on_family(batch),
+        wyckoff_positions=torch.zeros_like(batch.wyckoff_positions),
+    )
+    crystals = reconstruct(alone, merge=False, indices=indices, seed=seed)
+    for crystal, number in zip(crystals, batch.space_group_number.tolist(), strict=True):
+        crystal.space_group_number = number
     return crystals
 
 
