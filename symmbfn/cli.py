@@ -125,7 +125,7 @@ def train(options: argparse.Namespace) -> int:
 
 def generate(options: argparse.Namespace) -> int:
     """Make new crystals: CIFs, a gallery, one record for each request; the same call resumes."""
-    _set_threads()
+    _set_threads(options.threads)
     from symmbfn.gallery import PAGE, write_gallery
     from symmbfn.runs import generate_run
 
@@ -267,6 +267,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--solver", help="bfn, ode2 or sde2; default: the model's own")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: OMP_NUM_THREADS, or 1")
     parser.add_argument("--dtype", default="float32", help="float32 (default) or bf16")
     parser.add_argument(
         "--compile", action="store_true", help="a minute at the start for twice the speed"
