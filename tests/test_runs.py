@@ -210,7 +210,7 @@ def test_the_manifest_says_what_the_batches_came_from(
 ) -> None:
     manifest = json.loads((whole / "manifest.json").read_text())
     assert manifest["buckets"] == {"sites": [*SITE_EDGES], "operations": [*OPERATION_EDGES]}
-    assert (manifest["dtype"], manifest["device"]) == ("float32", "cpu")
+    assert (manifest["settings"]["dtype"], manifest["device"]) == ("float32", "cpu")
     # other batches have other numbers: the parts of both would not fit together
     shutil.copy(whole / "manifest.json", tmp_path)
     monkeypatch.setattr(runs, "SITE_EDGES", (2, 4))
