@@ -2,7 +2,8 @@
 
 The variables are the lattice (6), the coordinates (N, 3), the Wyckoff letters or the 15 x 13
 site-symmetry axes, and the elements: per site as published, or as slots and pointers. What is
-given: the space group, the number of sites, and with slots the number of elements.
+given: the space group, the number of sites, and with slots the number of elements. Without
+symmetry the sites are all atoms of the conventional cell, and nothing else changes.
 """
 
 import math
@@ -31,7 +32,13 @@ from symmbfn.networks.embeddings import (
     phases,
     time_features,
 )
-from symmbfn.presets import ModelConfig, default_config, paper_config
+from symmbfn.presets import (
+    CONTINUOUS,
+    ModelConfig,
+    default_config,
+    full_cell_config,
+    paper_config,
+)
 from symmbfn.variables import (
     Given,
     Statistics,
@@ -50,6 +57,7 @@ __all__ = [
     "compute_statistics",
     "default_config",
     "element_classes",
+    "full_cell_config",
     "paper_config",
     "slots_and_pointers",
 ]
@@ -132,10 +140,9 @@ class SymmBFN(nn.Module):
             "letters": CategoricalSchedule(c.beta1_symmetry),
             "axes": CategoricalSchedule(c.beta1_symmetry),
         }
-        self.continuous = ("lattice", "coords")
-        self.categorical = (
-            ("elements", "pointers") if c.elements_as == "slots" else ("elements",)
-        ) + (c.symmetry,)
+        self.continuous, self.categorical = CONTINUOUS, c.categorical
+        # whose accuracies the network is told; the pointers' is a multiple of the elements'
+        self.told = ("coords", *(name for name in self.categorical if name != "pointers"))
 
         log_prior = statistics.element_log_prior
         if c.elements_as == "slots":
@@ -144,7 +151,7 @@ class SymmBFN(nn.Module):
             self.elements = ClassTable(len(c.elements), width, log_prior)
         if c.symmetry == "letters":
             self.letters = WyckoffPositions(width, log_prior=statistics.position_log_prior)
-        else:
+        elif c.symmetry == "axes":
             self.axes = ClassTable(15 * 13, width)
 
         radius = torch.tensor(COVALENT_RADIUS).float()[list(c.elements)]
@@ -159,8 +166,9 @@ class SymmBFN(nn.Module):
         self.register_buffer("translations", translations, persistent=False)
         self.register_buffer("n_operations", count, persistent=False)
 
-        site = 2 * width + 3 * (3 if c.has_self_conditioning else 2) + 6 * c.n_frequencies + 1
-        graph = 33 + 3 + 64 + 16 + 1 + self.group_features.shape[1] + 12 + 3
+        site = 3 * (3 if c.has_self_conditioning else 2) + 6 * c.n_frequencies + 1
+        site += width if c.symmetry == "none" else 2 * width
+        graph = 33 + len(self.told) + 64 + 16 + 1 + self.group_features.shape[1] + 12 + 3
         graph += 6 if c.has_self_conditioning else 0
         graph += width if c.elements_as == "slots" else 0
         edge = 6 + 6 * c.n_frequencies + 2 + (N_IMAGE_FEATURES if c.has_images else 0)
@@ -240,7 +248,7 @@ class SymmBFN(nn.Module):
             indices = {"elements": classes}
         if c.symmetry == "letters":
             indices["letters"] = units.wyckoff_positions
-        else:
+        elif c.symmetry == "axes":
             encoding = torch.tensor(symmetry_tables().encoding).to(classes)
             row = position_row(units.space_group_number[:, None], units.wyckoff_positions)
             indices["axes"] = encoding[row]
@@ -379,7 +387,7 @@ class SymmBFN(nn.Module):
             logits["elements"] = self.elements.logits(h)
         if reading.positions is not None:
             logits["letters"] = self.letters.logits(h, reading.positions, given.rows)
-        else:
+        elif "axes" in self.categorical:
             logits["axes"] = self.axes.logits(h).unflatten(-1, (15, 13))
         return self._estimates(output, logits, beliefs, given, t)
 
@@ -450,16 +458,17 @@ class SymmBFN(nn.Module):
             elements, of_crystal = self.slots.embed(reading.slots, *reading.channels["pointers"])
         else:
             elements = self.elements.embed(reading.theta["elements"])
+        symmetry = []
         if reading.positions is not None:
             letters = reading.channels["letters"]
-            symmetry = self.letters.embed(reading.positions, *letters, real)
-        else:
-            symmetry = self.axes.embed(reading.theta["axes"].flatten(-2))
+            symmetry.append(self.letters.embed(reading.positions, *letters, real))
+        elif "axes" in self.categorical:
+            symmetry.append(self.axes.embed(reading.theta["axes"].flatten(-2)))
         coordinates = [reading.state["coords"], reading.mean["coords"]]
         if c.has_self_conditioning:
             coordinates.append(reading.best["coords"])
         log_atoms = (reading.atoms + ~real).log()[..., None]
-        parts = [elements, symmetry, *coordinates, *reading.phases, log_atoms]
+        parts = [elements, *symmetry, *coordinates, *reading.phases, log_atoms]
         return torch.cat(parts, dim=-1), of_crystal
 
     def _graph_features(
@@ -472,7 +481,7 @@ class SymmBFN(nn.Module):
         """Time, space group, sizes, lattice, and the elements of the crystal."""
         c, group = self.config, given.space_group_number - 1
         n_sites = given.is_site.sum(-1)
-        accuracies = [self.schedules[name](t)[0] for name in ("coords", "elements", c.symmetry)]
+        accuracies = [self.schedules[name](t)[0] for name in self.told]
         log_atoms = reading.atoms.sum(-1).log()
         size = torch.stack([log_atoms, reading.k[:, 5] - log_atoms / 3, n_sites.log()], dim=-1)
         n_elements = given.n_elements[:, None] / 8

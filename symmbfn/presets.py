@@ -1,7 +1,8 @@
-"""What a model is, in one frozen dataclass, and the two presets.
+"""What a model is, in one frozen dataclass, and the presets.
 
-One code path serves both: `paper` is the published model as method.md 11 defines it, `default`
-the recommended one.
+One code path serves all: `paper` is the published model as method.md 11 defines it, `default` the
+recommended one, and `full_cell` the published baseline, which knows every atom of the cell and no
+symmetry but the space group's name and lattice.
 """
 
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from typing import Any
 
 from symmbfn.crystals.symmetry import MAX_POSITIONS
 
+CONTINUOUS = ("lattice", "coords")  # names of the variables that are numbers
 CERTAINTY = 32.0  # K beta1 at which the right one of K classes leads by four deviations
 
 
@@ -21,7 +23,8 @@ class ModelConfig:
         width, depth: hidden width H and number of layers L.
         n_frequencies: harmonics F of the coordinates' phases.
         edge_width, edge_layers, is_modulated: see `CSPNet`.
-        symmetry: "letters" (one variable over the group's positions) or "axes" (15 x 13).
+        symmetry: "letters" (one variable over the group's positions), "axes" (15 x 13), or "none"
+            where the sites are all atoms of the conventional cell (see `full_cells`).
         elements_as: "slots" (crystal-level list and pointers) or "sites" (one class a site).
         n_slots: most elements a crystal can have, with slots.
         target: what the network predicts of continuous variables: "v", "noise" or "data".
@@ -74,7 +77,7 @@ class ModelConfig:
 
     def __post_init__(self):
         for name, allowed in {
-            "symmetry": ("letters", "axes"),
+            "symmetry": ("letters", "axes", "none"),
             "elements_as": ("slots", "sites"),
             "target": ("v", "noise", "data"),
             "edge_layers": (1, 2),
@@ -83,10 +86,18 @@ class ModelConfig:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
         if not self.elements:
             raise ValueError("elements must name at least one atomic number, got ()")
-        pointers = ("pointers",) if self.elements_as == "slots" else ()
-        for name in ("lattice", "coords", "elements", *pointers, self.symmetry):
+        for name in (*CONTINUOUS, *self.categorical):
             if name not in self.weights:
                 raise ValueError(f"weights must name {name!r}, got {self.weights}")
+        if self.symmetry == "none" and self.has_images:
+            raise ValueError("symmetry 'none' knows every atom: has_images must be False, got True")
+
+    @property
+    def categorical(self) -> tuple[str, ...]:
+        """Names of the variables that are classes, the symmetry's last."""
+        pointers = ("pointers",) if self.elements_as == "slots" else ()
+        symmetry = () if self.symmetry == "none" else (self.symmetry,)
+        return ("elements", *pointers, *symmetry)
 
 
 def default_config(elements: tuple[int, ...], **changes: Any) -> ModelConfig:
@@ -136,3 +147,17 @@ def paper_config(**changes: Any) -> ModelConfig:
         min_t=1e-4,
     )
     return replace(config, **changes)
+
+
+def full_cell_config(
+    elements: tuple[int, ...] = tuple(range(1, 95)), **changes: Any
+) -> ModelConfig:
+    """The baseline of the paper: its model over all atoms of the conventional cell.
+
+    Flows, network and sampler are those of `paper_config`, and so are the space group and the
+    lattice it fixes, which stay given; only the representation of the crystal differs.
+
+    Source: Methods, "Baseline"; method.md 9.1.
+    """
+    weights = {"coords": 1.0, "lattice": 0.1, "elements": 3.0}
+    return paper_config(**{"elements": elements, "symmetry": "none", "weights": weights, **changes})

@@ -67,6 +67,8 @@ def slots_and_pointers(
 def compute_statistics(units: AsymmetricUnitBatch, config: ModelConfig) -> Statistics:
     """Statistics of a training set, in float64.
 
+    Full cells (see `full_cells`) give P(number of atoms, number of elements | space group).
+
     Raises:
         ValueError: if an element is not among the model's classes.
     """
@@ -164,7 +166,7 @@ class Variables:
     Attributes:
         continuous: "lattice" (B, 6) and "coords" (B, N, 3), standardised.
         categorical: with the classes last: "elements" (B, S, K) or (B, N, K), "pointers"
-            (B, N, S), "letters" (B, N, 27) or "axes" (B, N, 15, 13).
+            (B, N, S), and "letters" (B, N, 27), "axes" (B, N, 15, 13) or neither.
     """
 
     continuous: dict[str, Tensor]
