@@ -8,6 +8,7 @@ import torch
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
 from symmbfn.crystals.elements import MENDELEEV_NUMBER
 from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.full_cell import full_cells
 from symmbfn.model import (
     Given,
     ModelConfig,
@@ -15,6 +16,7 @@ from symmbfn.model import (
     Variables,
     compute_statistics,
     default_config,
+    full_cell_config,
     paper_config,
 )
 from symmbfn.training import draw_noise
@@ -67,6 +69,12 @@ def batch(*indices: int, dtype: torch.dtype = torch.float32) -> AsymmetricUnitBa
     return AsymmetricUnitBatch.stack(chosen, dtype)
 
 
+def cells(*indices: int) -> AsymmetricUnitBatch:
+    """All atoms of some of the units, or of all."""
+    chosen = indices or range(len(units()))
+    return full_cells(dataset()).batch(torch.tensor([*chosen]))
+
+
 def dataset(repeats: int = 1) -> EncodedDataset:
     """The units as an encoded dataset, the same crystals over and over."""
     chosen = units() * repeats
@@ -95,14 +103,17 @@ def elements() -> tuple[int, ...]:
 
 def config(preset: str, **changes) -> ModelConfig:
     changes = {**SMALL, **changes}
-    return paper_config(**changes) if preset == "paper" else default_config(elements(), **changes)
+    if preset == "default":
+        return default_config(elements(), **changes)
+    return {"paper": paper_config, "full_cell": full_cell_config}[preset](**changes)
 
 
 def fresh_model(preset: str = "default", seed: int = 0, **changes) -> SymmBFN:
     """A model as it starts: its last layers are zero."""
     torch.manual_seed(seed)
     settings = config(preset, **changes)
-    return SymmBFN(settings, compute_statistics(batch(), settings)).eval()
+    crystals = cells() if settings.symmetry == "none" else batch()
+    return SymmBFN(settings, compute_statistics(crystals, settings)).eval()
 
 
 def shaken_model(preset: str = "default", seed: int = 0, scale: float = 0.1, **changes) -> SymmBFN:
