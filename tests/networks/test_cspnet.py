@@ -6,8 +6,13 @@ import pytest
 import torch
 
 from symmbfn.networks.cspnet import CSPNet
-from symmbfn.networks.cspnet_pyg import CSPNetPyG
-from tests.models import shake
+from symmbfn.networks.cspnet_pyg import (
+    CSPNetPyG,
+    complete_edges,
+    published_edges,
+    with_pyg_network,
+)
+from tests.models import batch, beliefs_at, shake, shaken_model
 
 SIZES = (3, 1, 5, 2)
 SITE, GRAPH, EDGE = 7, 6, 9
@@ -123,3 +128,46 @@ def test_every_site_hears_of_every_other_and_of_the_crystal() -> None:
         assert ((other - h)[0, :3].abs().amax(-1) > 1e-5).all()
         # and crystals know nothing of one another
         torch.testing.assert_close(other[1:][is_site[1:]], h[1:][is_site[1:]])
+
+
+def test_both_ways_to_make_edges_give_all_pairs_of_each_crystal() -> None:
+    is_site = torch.arange(max(SIZES)) < torch.tensor(SIZES)[:, None]
+    expected, start = [], 0
+    for n in SIZES:
+        expected += [(start + i, start + j) for i in range(n) for j in range(n)]
+        start += n
+    for make in (complete_edges, published_edges):
+        assert [tuple(edge) for edge in make(is_site).t().tolist()] == expected
+
+
+@pytest.mark.parametrize("is_published", [False, True])
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        ("default", {}),
+        ("default", {"edge_width": 0, "edge_layers": 2, "is_modulated": False}),
+        ("paper", {}),
+    ],
+    ids=str,
+)
+def test_a_model_with_the_pyg_network_is_the_same_function(
+    preset: str, changes: dict, is_published: bool
+) -> None:
+    model = shaken_model(preset, **changes)
+    twin = with_pyg_network(model, is_published=is_published)
+    assert type(twin.network) is not type(model.network)
+    _, beliefs, given, t = beliefs_at(model, batch(), 0.4)
+    with torch.no_grad():
+        ours, theirs = model(beliefs, given, t), twin(beliefs, given, t)
+        for name, value in (ours.continuous | ours.categorical).items():
+            other = (theirs.continuous | theirs.categorical)[name]
+            real = model.is_real(name, given)
+            while real.ndim < value.ndim:
+                real = real[..., None]
+            gap = torch.where(real & value.isfinite(), value - other, 0.0)
+            assert gap.abs().max() < 1e-5 * value[value.isfinite()].abs().max().clamp_min(1.0), name
+        # the copy stands by itself: other weights, other function
+        shake(twin.network)
+        assert torch.equal(model(beliefs, given, t).continuous["coords"], ours.continuous["coords"])
+        changed = twin(beliefs, given, t).continuous["coords"]
+    assert not torch.allclose(changed, ours.continuous["coords"], atol=1e-3)
