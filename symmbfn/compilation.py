@@ -24,8 +24,8 @@ COARSE = 5e-2  # the same under autocast
 def compiled(function: Callable, device: torch.device) -> Callable:
     """torch.compile with a check and a way back.
 
-    On the CPU shapes are symbolic, so that one compilation serves every bucket; on CUDA they are
-    fixed and each is captured in a graph, whose outputs are copied before the next replay.
+    Shapes are symbolic, so that one compilation serves every bucket. On CUDA the kernels of each
+    shape are captured in a graph, whose outputs are copied before the next replay.
 
     Args:
         function: of tensors and of nested dataclasses, dictionaries and None.
@@ -39,17 +39,16 @@ def compiled(function: Callable, device: torch.device) -> Callable:
     Source: ours.
     """
     is_cuda = device.type == "cuda"
-    options: dict[str, Any] = {"dynamic": not is_cuda}
-    if is_cuda:
-        options["mode"] = "reduce-overhead"
-    state: dict[str, Any] = {"fast": torch.compile(function, **options), "seen": set()}
+    mode = "reduce-overhead" if is_cuda else None
+    fast = torch.compile(function, dynamic=True, mode=mode)
+    state: dict[str, Any] = {"fast": fast, "seen": set()}
 
     def call(*arguments: Any) -> Any:
         if state["fast"] is None:
             return function(*arguments)
         shapes = tuple(tuple(leaf.shape) for leaf in leaves(arguments)), torch.is_grad_enabled()
         try:
-            with _many_shapes():
+            with _sizes_apart():
                 if is_cuda:
                     torch.compiler.cudagraph_mark_step_begin()
                 result = state["fast"](*arguments)
@@ -123,12 +122,11 @@ def difference(ours: Any, reference: Any) -> float:
 
 
 @contextmanager
-def _many_shapes() -> Iterator[None]:
-    """Sizes that happen to be equal stay separate symbols, and every bucket may have its graph."""
-    import torch._dynamo.config as dynamo
+def _sizes_apart() -> Iterator[None]:
+    """Sizes that happen to be equal stay separate symbols: else other buckets would not fit."""
     import torch.fx.experimental._config as shapes
 
-    with shapes.patch(use_duck_shape=False), dynamo.patch(recompile_limit=64):  # type: ignore[attr-defined]
+    with shapes.patch(use_duck_shape=False):  # type: ignore[attr-defined]
         yield
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from symmbfn._files import whole_file, write_whole
 from symmbfn._shapes import Float, Int, Tensor
-from symmbfn.compilation import compiled, leaves, mapped
+from symmbfn.compilation import compiled, leaves, mapped, onednn_products
 from symmbfn.datasets.batches import BucketedBatches
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.manifests import differences
@@ -282,9 +282,10 @@ class Trainer:
         mine = self.ranks.share
         if len(t[mine]):
             batch = mapped(lambda tensor: tensor[mine], [data, given, t, noise])
-            with autocast(self.device, self.config.dtype):
-                losses, nats = self.loss(*batch, has_previous)
-            (losses.sum() / len(index)).backward()
+            with onednn_products(self.device):
+                with autocast(self.device, self.config.dtype):
+                    losses, nats = self.loss(*batch, has_previous)
+                (losses.sum() / len(index)).backward()
             rows = torch.stack([losses, *(nats[name] for name in self.names[1:])])
             self.values.copy_(rows.detach().sum(-1) / len(index))
         self.ranks.add_(self.sums)

@@ -133,12 +133,13 @@ def _image_features(
     n, n_operations = x.shape[1], rotations.shape[1]
     # (B, N_i, N_j, O) for each axis: operations last, so that whole rows of them are one sweep
     by_axis = rotations.permute(3, 0, 2, 1)[:, :, :, None]  # (y, B, x, 1, O)
-    images = sum(by_axis[y] * x[:, None, :, y, None] for y in range(3))
-    images = images + translations.mT[:, :, None]  # (B, x, N, O)
+    images = translations.mT[:, :, None]  # (B, x, N, O)
+    for y in range(3):
+        images = images + by_axis[y] * x[:, None, :, y, None]
     difference = images[:, :, None] - x.mT[..., None, None]
     v = (difference - (difference + HALF_CELL).floor()).unbind(1)
     m = metric[..., None, None, None].unbind(1)
-    gv = [sum(m[a][:, b] * v[b] for b in range(3)) for a in range(3)]
+    gv = [m[a][:, 0] * v[0] + m[a][:, 1] * v[1] + m[a][:, 2] * v[2] for a in range(3)]
     squared = v[0] * gv[0] + v[1] * gv[1] + v[2] * gv[2]
     # The wrapped vector need not be the shortest in a skewed cell: try one flip along each axis.
     gains = [2 * gv[a].abs() - m[a][:, a] for a in range(3)]
