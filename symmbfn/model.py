@@ -422,7 +422,7 @@ class SymmBFN(nn.Module):
         slots = positions = None
         if c.elements_as == "slots":
             slots = self.slots.slots(*channels["elements"], given.is_slot)
-            elements = torch.einsum("bns,bsk->bnk", theta["pointers"], theta["elements"])
+            elements = (theta["pointers"][..., None] * theta["elements"][:, None]).sum(2)
         else:
             elements = theta["elements"]
         if c.symmetry == "letters":

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,6 @@ from symmbfn.crystals.symmetry import space_group_numbers
 from symmbfn.datasets.batches import (
     OPERATION_EDGES,
     SITE_EDGES,
-    bucket_of,
     edge_of,
     n_operations,
 )
@@ -42,6 +42,7 @@ STREAMS_PER_STEP = 16
 GIVEN_STREAM, PRIOR_STEP, FINAL_STEP = -1, 0, 1_000_000
 REBUILT_AT_ONCE = 1000  # crystals
 ROWS = 8  # a batch on the CPU holds a multiple of it
+NARROWEST = 96  # width from which oneDNN takes every product, however few its rows
 PAIRS = 36  # of sites in each crystal of a full batch; larger crystals take fewer rows
 SETTLED = 0.9  # belief in a letter above which coordinates are projected onto its locus
 
@@ -141,7 +142,8 @@ def sample(
         estimates = confine(model, predict(beliefs, given, ones * t, previous), given)
         return project_settled(model, estimates, given) if sampler.has_projection else estimates
 
-    with onednn_products(device):
+    is_wide = model.config.width >= NARROWEST
+    with onednn_products(device) if is_wide else nullcontext():
         given = model.with_positions(given)
         noise = _noise(model, given, seed, index, PRIOR_STEP)
         beliefs = model.prior(given, float(times[0]), noise)
@@ -542,7 +544,7 @@ def generate_indices(
     settled: list[Settled] = []
     for chunk in size_batches(given, batch_size):
         most = int(edge_of(given[chunk, 1].max(), SITE_EDGES))
-        rows = full_rows(chunk, rows_of_bucket(most, batch_size), device)
+        rows = full_rows(chunk, most, batch_size, device)
         batch = model_given(model, given[rows])
         place = index[rows].to(device)
         estimates = sample(model, batch, sampler, seed=seed, index=place, predict=predict)
@@ -567,14 +569,19 @@ def model_given(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Given:
     return model.given(groups, is_site, n_elements)
 
 
-def full_rows(chunk: Int[Tensor, "r"], n_rows: int, device: torch.device) -> Int[Tensor, "B"]:
-    """Fill a batch up with its last row.
+def full_rows(
+    chunk: Int[Tensor, "r"], n_sites: int, batch_size: int, device: torch.device
+) -> Int[Tensor, "B"]:
+    """Fill a batch of crystals with so many sites up with its last row.
 
     On a GPU to a full batch: one shape a bucket, so that its graph is captured once and its
-    products do not depend on the request. On the CPU rows of a product are independent of their
-    number as soon as there are a few: a multiple of eight is enough.
+    products do not depend on the request. On the CPU the rows of a product do not depend on their
+    number once there are a few: a multiple of 8 crystals and of 16 sites is enough.
     """
-    n = n_rows if device.type == "cuda" else -(-len(chunk) // ROWS) * ROWS
+    multiple = max(ROWS, 2 * ROWS // n_sites)
+    n = -(-len(chunk) // multiple) * multiple
+    if device.type == "cuda":
+        n = rows_of_bucket(n_sites, batch_size)
     return torch.cat([chunk, chunk[-1:].expand(max(0, n - len(chunk)))])
 
 
@@ -592,13 +599,13 @@ def size_batches(given: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor,
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     groups, n_sites, _ = given.t().contiguous()
-    sites = bucket_of(n_sites, SITE_EDGES)
-    operations = bucket_of(n_operations(groups), OPERATION_EDGES)
-    key = operations * len(SITE_EDGES) + sites
+    sizes = torch.stack(
+        [edge_of(n_operations(groups), OPERATION_EDGES), edge_of(n_sites, SITE_EDGES)], dim=-1
+    )
     chunks = []
-    for value in key.unique().tolist():
-        rows = rows_of_bucket(SITE_EDGES[value % len(SITE_EDGES)], batch_size)
-        chunks += (key == value).nonzero().squeeze(-1).split(rows)
+    for size in sizes.unique(dim=0):
+        rows = rows_of_bucket(int(size[1]), batch_size)
+        chunks += (sizes == size).all(-1).nonzero().squeeze(-1).split(rows)
     return chunks
 
 
