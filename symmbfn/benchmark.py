@@ -190,7 +190,7 @@ def compare_sampling(bench: Bench) -> Iterator[Claim]:
     n_ours, n_theirs = (2, 2) if bench.is_quick else (20, 3)
     for label, sizes in known_sizes(bench).items():
         count = bench.n if label == "mp_20" else bench.n // 2
-        batches = drawn_batches(sizes, count, bench.device, batch_size=bench.batch_size)
+        batches = drawn_batches(sizes, count, batch_size=bench.batch_size)
         n = sum(map(len, batches))
         runs, units = {}, {}
         for name in run_names(bench, is_compiled=not bench.is_quick):

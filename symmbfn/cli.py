@@ -1,4 +1,4 @@
-"""The command line: `symmbfn encode | train | generate | info`.
+"""The command line: `symmbfn encode | train | generate | benchmark | info`.
 
 Each verb is one function, which imports what it needs when it is called. A bad argument is one
 line that names the value, and exit code 2; a machine that gives up, such as one without memory
@@ -156,6 +156,37 @@ def generate(options: argparse.Namespace) -> int:
     return 0
 
 
+def benchmark(options: argparse.Namespace) -> int:
+    """Time sampling, training and their stages, beside PyTorch Geometric in turns."""
+    if options.dtype not in (None, "float32", "bf16"):
+        raise ValueError(f"dtype must be 'float32' or 'bf16', got {options.dtype!r}")
+    if options.out and options.out.suffix != ".json":
+        raise ValueError(f"out must be a file that ends in .json, got {str(options.out)!r}")
+    from symmbfn.benchmark import Bench
+    from symmbfn.results import record
+    from symmbfn.sampling import pick_device
+    from symmbfn.stages import GROUPS, report
+    from symmbfn.timing import one_thread
+
+    command = ["symmbfn benchmark", *(["--quick"] if options.quick else [])]
+    bench = Bench(
+        " ".join([*command, "--device", options.device]),
+        pick_device(options.device),
+        dtypes=(options.dtype,) if options.dtype else ("float32", "bf16"),
+        is_quick=options.quick,
+    )
+    found = []
+    with one_thread():
+        for name, group in GROUPS.items():
+            found.append((name, list(group(bench))))
+            print(report(*found[-1]), flush=True)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        claims = [claim for _, group in found for claim in group]
+        print(f"figures in {record(options.out.stem, claims, options.out.parent)}")
+    return 0
+
+
 def info(options: argparse.Namespace) -> int:
     """Show versions, device, shipped weights and the datasets at hand."""
     import json
@@ -190,6 +221,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_encode(verbs.add_parser("encode", help=encode.__doc__, description=encode.__doc__))
     _add_train(verbs.add_parser("train", help=train.__doc__, description=train.__doc__))
     _add_generate(verbs.add_parser("generate", help=generate.__doc__, description=generate.__doc__))
+    _add_benchmark(
+        verbs.add_parser("benchmark", help=benchmark.__doc__, description=benchmark.__doc__)
+    )
     verbs.add_parser("info", help=info.__doc__, description=info.__doc__).set_defaults(run=info)
     return parser
 
@@ -273,6 +307,16 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
         "--compile", action="store_true", help="a minute at the start for twice the speed"
     )
     parser.add_argument("--primitive", action="store_true", help="write primitive cells")
+
+
+def _add_benchmark(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=benchmark)
+    parser.add_argument(
+        "--quick", action="store_true", help="half a minute: few crystals, nothing compiled"
+    )
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    parser.add_argument("--dtype", help="float32 or bf16; default: both")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures too")
 
 
 def _set_threads(n: int | None = None) -> None:

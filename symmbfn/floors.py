@@ -78,7 +78,7 @@ def network_products(model: SymmBFN, b: int, n: int) -> dict[str, int]:
         macs["elements"] = (
             slot * (3 * k + 2 * s) * e
             + slot * 2 * (3 * e * e)
-            + site * ((e + 3 * s) * h + s * e + s * k + h * e + s * e + h * s + s * h)
+            + site * ((e + 3 * s) * h + s * e + h * e + s * e + h * s + s * h)
             + b * e * h
             + slot * ((e + 2 * h + 2) * h + h * h + h * k + h * e)
         )
@@ -115,6 +115,7 @@ def stage_costs(
     weights = FLOAT * sum(p.numel() for p in model.parameters()) / batch_size
     beside = n * n * (6 * 3 * c.n_frequencies + 2 * len(c.elements))
     beside += c.depth * (n * n * c.width * (4 + SILU) + 2 * n * c.width * SILU)
+    beside += 2 * n * c.n_slots * len(c.elements) if c.elements_as == "slots" else 0
     if c.has_images:
         beside += n * n * n_operations * IMAGE
     decided = n * MAX_POSITIONS * PROJECTION + n_atoms**2 * DISTANCE / 2

@@ -114,9 +114,7 @@ def end_to_end(bench: Bench) -> Iterator[Claim]:
     """Time and memory of a crystal from request to full cell, by steps and by stage."""
     model, dtype = models(bench)["ours"], bench.dtypes[0]
     predict = engine(bench, dtype)
-    batches = drawn_batches(
-        known_sizes(bench)["mp_20"], bench.n, bench.device, batch_size=bench.batch_size
-    )
+    batches = drawn_batches(known_sizes(bench)["mp_20"], bench.n, batch_size=bench.batch_size)
     n = sum(map(len, batches))
     spend(model, predict, batches, preset_sampler(model, n_steps=2))
     note = f"{dtype}, batches of {bench.batch_size}; MP-20's sizes, the preset's sampler. "
@@ -235,7 +233,7 @@ def scaling(bench: Bench) -> Iterator[Claim]:
             is_full = name == "full_cell"
             sizes = sizes_of(cells if is_full else dataset, c.n_slots)
             count = FULL_CELL_CRYSTALS if is_full else bench.n
-            batches = drawn_batches(sizes, count, bench.device, batch_size=bench.batch_size)
+            batches = drawn_batches(sizes, count, batch_size=bench.batch_size)
             model = model.to(bench.device).eval()
             runs[f"{name}.{label}"] = sampling_run(model, predictor(model), batches, 1)
             n[f"{name}.{label}"] = sum(map(len, batches))
@@ -281,9 +279,7 @@ def floors(bench: Bench) -> Iterator[Claim]:
     model, dtype, steps = models(bench)["ours"], bench.dtypes[0], 10
     predict = engine(bench, dtype)
     sampler = preset_sampler(model, n_steps=steps)
-    batches = drawn_batches(
-        known_sizes(bench)["mp_20"], bench.n, bench.device, batch_size=bench.batch_size
-    )
+    batches = drawn_batches(known_sizes(bench)["mp_20"], bench.n, batch_size=bench.batch_size)
     spend(model, predict, batches, preset_sampler(model, n_steps=2))
     spent = spend(model, predict, batches, sampler)
     fastest = max(rates["float32_mkl"], rates["float32_onednn"])
@@ -310,6 +306,16 @@ def floors(bench: Bench) -> Iterator[Claim]:
         yield bench.claim(f"reached.{stage}.us", 1e6 * reached, unit, n=n, note=note)
         share = least[stage] / reached
         yield bench.claim(f"floor.{stage}.share", share, "", n=n, note="Floor over reached.")
+
+
+def report(title: str, claims: Sequence[Claim]) -> str:
+    """A group's figures as a table: name, value, unit, and the range over the rounds."""
+    lines = [title]
+    for claim in claims:
+        ends = claim.interval or ()
+        spread = f"  [{' to '.join(f'{end:g}' for end in ends)}]" if ends else ""
+        lines.append(f"  {claim.name:<52}{claim.value:>10g} {claim.unit}{spread}")
+    return "\n".join(lines)
 
 
 CEILING = "Measured in the same run: the best of several shapes, median of five; copies count what "

@@ -18,7 +18,7 @@ from symmbfn._shapes import Int, Tensor
 from symmbfn.crystals.asymmetric_unit import CHART_END
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.model import SymmBFN
-from symmbfn.sampling import full_rows, size_batches
+from symmbfn.sampling import size_batches
 
 DRAWN = 20_000  # crystals, so that hardly a batch is left half empty
 LEAST_BATCHES = 8
@@ -54,7 +54,7 @@ def sizes_of(dataset: EncodedDataset, n_slots: int) -> Sizes:
 
 
 def drawn_batches(
-    sizes: Sizes, n: int, device: torch.device, *, batch_size: int = 128, seed: int = 0
+    sizes: Sizes, n: int, *, batch_size: int = 128, seed: int = 0
 ) -> list[Int[Tensor, "B 3"]]:
     """What is given of about n crystals, in batches as the sampler forms them for a large request.
 
@@ -70,7 +70,7 @@ def drawn_batches(
     chosen = [order[int((i + 0.5) * len(order) / n_batches)] for i in range(n_batches)]
     share = min(1.0, n / sum(map(len, chosen)))
     cut = [rows[: math.ceil(share * len(rows))] for rows in chosen]
-    return [given[full_rows(rows, len(rows), device)] for rows in cut]
+    return [given[rows] for rows in cut]
 
 
 def crystals_of(given: Int[Tensor, "n 3"], model: SymmBFN, seed: int = 0) -> EncodedDataset:
