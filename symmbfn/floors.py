@@ -121,11 +121,13 @@ def stage_costs(
     decided = n * MAX_POSITIONS * PROJECTION + n_atoms**2 * DISTANCE / 2
     return {
         "network": Cost(
-            sum(network_products(model, 1, n).values()), beside, weights + 3 * FLOAT * values
+            float(sum(network_products(model, 1, n).values())),
+            float(beside),
+            weights + 3 * FLOAT * values,
         ),
-        "sampler": Cost(0, values * PER_CLASS, 4 * FLOAT * values),
-        "decode": Cost(0, 2 * values, FLOAT * values),
-        "rebuild": Cost(0, decided, FLOAT * values + 8 * 4 * n_atoms),
+        "sampler": Cost(0.0, float(values * PER_CLASS), float(4 * FLOAT * values)),
+        "decode": Cost(0.0, float(2 * values), float(FLOAT * values)),
+        "rebuild": Cost(0.0, decided, FLOAT * values + 8 * 4 * n_atoms),
     }
 
 

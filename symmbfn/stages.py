@@ -72,7 +72,7 @@ class Spent:
 def spend(
     model: SymmBFN,
     predict: Predictor,
-    batches: list[Int[Tensor, "B 3"]],
+    batches: list[Int[Tensor, "_ 3"]],
     sampler: SamplerConfig,
 ) -> Spent:
     """Make crystals, from what is given to the arrays of the full cells on the host.
@@ -181,7 +181,7 @@ def by_sites(bench: Bench) -> Iterator[Claim]:
     for name, value in us.items():
         note = f"Space group {GROWTH_GROUP}, batches of {len(batches[name])}."
         yield bench.claim(f"sites.{name}.us", value, "us/crystal", n=len(batches[name]), note=note)
-    points = [(n, us[f"n_{n}"]) for n in SITES if GROWTH_FROM <= n <= most]
+    points = [(float(n), us[f"n_{n}"]) for n in SITES if GROWTH_FROM <= n <= most]
     yield bench.claim(
         "sites.exponent",
         fitted_exponent(points),

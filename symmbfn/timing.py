@@ -55,7 +55,7 @@ def sizes_of(dataset: EncodedDataset, n_slots: int) -> Sizes:
 
 def drawn_batches(
     sizes: Sizes, n: int, *, batch_size: int = 128, seed: int = 0
-) -> list[Int[Tensor, "B 3"]]:
+) -> list[Int[Tensor, "_ 3"]]:
     """What is given of about n crystals, in batches as the sampler forms them for a large request.
 
     Many more are drawn and sorted into batches. Of these, evenly spaced ones in order of size
