@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from symmbfn._shapes import Bool, Float, Tensor
+from symmbfn.networks.messages import mean_messages
 
 
 class Modulation(nn.Module):
@@ -171,14 +172,15 @@ class CSPNet(nn.Module):
         if self.compress is not None:
             edges = silu(self.compress(edges))
         weight = is_site.to(h.dtype)
-        weight = (weight / weight.sum(-1, keepdim=True))[:, None, :, None]
+        weight = weight / weight.sum(-1, keepdim=True)
         for layer in cast(list[Layer], self.layers):
             h_norm, gate = layer.normalised(h, vector[:, None])
-            m = layer.receiver(h_norm)[:, :, None] + layer.sender(h_norm)[:, None]
-            m = silu(m + layer.edge(edges))
+            receiver, sender = layer.receiver(h_norm), layer.sender(h_norm)
             if layer.edge_layers == 2:
-                mean_message = (silu(layer.message(m)) * weight).sum(2)
+                m = silu(receiver[:, :, None] + sender[:, None] + layer.edge(edges))
+                mean_message = (silu(layer.message(m)) * weight[:, None, :, None]).sum(2)
             else:
-                mean_message = silu(layer.message((m * weight).sum(2)))
+                m = mean_messages(receiver, sender, edges, layer.edge.weight, weight)
+                mean_message = silu(layer.message(m))
             h = layer.update(h, h_norm, mean_message, gate)
         return self.norm(h), vector

@@ -1,0 +1,93 @@
+"""Mean messages of all pairs, with the pairs of a few crystals at a time in the cache.
+
+The hidden states of all pairs of a batch are its largest tensor by far. On the CPU they are made,
+used and forgotten crystal by crystal, and made again for the gradient, so that the sweeps over
+them never wait for the memory.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from symmbfn._shapes import Float, Tensor
+
+CACHED = 2**17  # hidden numbers of pairs at a time: half a megabyte in float32
+
+
+def mean_messages(
+    receiver: Float[Tensor, "B N H"],
+    sender: Float[Tensor, "B N H"],
+    edges: Float[Tensor, "B N N E"],
+    matrix: Float[Tensor, "H E"],
+    weight: Float[Tensor, "B N"],
+) -> Float[Tensor, "B N H"]:
+    """sum_j w_j silu(r_i + s_j + W e_ij) for every site i.
+
+    Args:
+        receiver, sender: r and s, what a site brings to a pair as either end, shape (B, N, H).
+        edges: features e of the ordered pairs (i, j), shape (B, N, N, E).
+        matrix: W, shape (H, E).
+        weight: w, 0 on padding, shape (B, N).
+
+    Returns:
+        Mean messages, shape (B, N, H).
+
+    Source: Jiao et al. 2023 (DiffCSP), CSPLayer's first edge layer; the order of the sweeps ours.
+    """
+    if receiver.device.type != "cpu" or torch.compiler.is_compiling():
+        m = nn.functional.silu(_hidden(receiver, sender, edges, matrix))
+        return (m * weight[:, None, :, None]).sum(2)
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        edges, matrix = edges.to(dtype), matrix.to(dtype)
+    weight = weight.to(receiver.dtype)
+    return _CachedMessages.apply(receiver, sender, edges, matrix, weight)
+
+
+def _hidden(receiver: Tensor, sender: Tensor, edges: Tensor, matrix: Tensor) -> Tensor:
+    pairs = nn.functional.linear(edges, matrix)
+    return receiver[:, :, None] + sender[:, None] + pairs
+
+
+class _CachedMessages(torch.autograd.Function):
+    """`mean_messages` in pieces of a batch; nothing of a pair's size is kept for the gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, receiver: Tensor, sender: Tensor, edges: Tensor, matrix: Tensor, weight: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(receiver, sender, edges, matrix, weight)
+        result = torch.empty_like(receiver)
+        for rows in _pieces(edges, matrix):
+            m = _in_place(receiver[rows], sender[rows], edges[rows], matrix)
+            m = nn.functional.silu(m, inplace=True).mul_(weight[rows, None, :, None])
+            torch.sum(m, 2, out=result[rows])
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        receiver, sender, edges, matrix, weight = ctx.saved_tensors
+        to_receiver, to_sender = torch.empty_like(receiver), torch.empty_like(sender)
+        to_edges, to_matrix = torch.empty_like(edges), torch.zeros_like(matrix)
+        for rows in _pieces(edges, matrix):
+            m = _in_place(receiver[rows], sender[rows], edges[rows], matrix)
+            slope = gradient[rows, :, None] * weight[rows, None, :, None]
+            slope = torch.ops.aten.silu_backward(slope, m)
+            torch.sum(slope, 2, out=to_receiver[rows])
+            torch.sum(slope, 1, out=to_sender[rows])
+            flat = slope.flatten(0, 2)
+            torch.mm(flat, matrix, out=to_edges[rows].flatten(0, 2))
+            to_matrix += flat.T @ edges[rows].flatten(0, 2)
+        return to_receiver, to_sender, to_edges, to_matrix, None
+
+
+def _pieces(edges: Tensor, matrix: Tensor) -> list[slice]:
+    """Rows of a batch whose pairs fit the cache."""
+    n = max(1, CACHED // (edges.shape[1] ** 2 * len(matrix)))
+    return [slice(start, start + n) for start in range(0, len(edges), n)]
+
+
+def _in_place(receiver: Tensor, sender: Tensor, edges: Tensor, matrix: Tensor) -> Tensor:
+    """`_hidden` without gradient and without further memory."""
+    return nn.functional.linear(edges, matrix).add_(receiver[:, :, None]).add_(sender[:, None])
