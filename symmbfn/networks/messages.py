@@ -66,7 +66,7 @@ class _CachedMessages(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         receiver, sender, edges, matrix, weight = ctx.saved_tensors
         to_receiver, to_sender = torch.empty_like(receiver), torch.empty_like(sender)
         to_edges, to_matrix = torch.empty_like(edges), torch.zeros_like(matrix)
