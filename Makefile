@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help generate test notebooks book lint bench results clean
+.PHONY: help generate test notebooks book lint bench gpu results clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,11 @@ lint: $(STAMP) ## style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP) ## timings: scripts/bench_*.py
+bench: $(STAMP) ## timings, into results/engine.json: scripts/bench_*.py (20 minutes)
 	for script in scripts/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
+
+gpu: ## correctness, speed, training, 10,000 crystals on a GPU node (REHEARSE=1: tiny, no GPU)
+	$(firstword $(wildcard $(BIN)/python) $(PYTHON)) scripts/engine_gpu.py $(if $(REHEARSE),--rehearse)
 
 results: $(STAMP) ## the figures of results/foundation.json (hours; REFERENCE=val|test_open)
 	$(BIN)/python scripts/foundation.py all --reference $(REFERENCE)

@@ -272,3 +272,26 @@ def test_the_script_records_each_claim(tmp_path: Path, monkeypatch: pytest.Monke
     module.measure("floors", CPU, False, "", is_dry=False)
     ((topic, (claim,)),) = recorded
     assert topic == "engine" and claim.command.startswith("python scripts/bench_engine.py floors")
+
+
+def test_a_gpu_nodes_run_is_rehearsed_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Correctness, training and crystals run; a part that fails is named and the rest goes on."""
+    module = script("engine_gpu")
+    monkeypatch.setattr(
+        module, "GROUPS", {"broken": lambda bench: iter([1 / 0]), "fine": lambda bench: iter(())}
+    )
+    monkeypatch.setattr(module, "record", lambda *_: pytest.fail("a rehearsal was recorded"))
+    monkeypatch.setattr("sys.argv", ["engine_gpu.py", "--rehearse", "--work", str(tmp_path)])
+    assert module.main() == 1
+    shown = capsys.readouterr()
+    assert "FAILED broken: ZeroDivisionError" in shown.err
+    assert "failed: broken\n" in shown.out
+    figures = dict(line.split(" = ") for line in shown.out.splitlines() if " = " in line)
+    assert float(figures["gpu.correct.dense_vs_pyg"]) < 1e-5
+    assert 1e-6 < float(figures["gpu.correct.bf16_vs_float32"]) < 0.1
+    assert float(figures["gpu.correct.same_in_other_batches"]) == 1
+    for name in ("gpu.train.minutes_10.bound", "gpu.train.minutes_30.bound"):
+        assert float(figures[name].split()[0]) > 0
+    assert "gpu.generate.steps_100.ms" in figures
