@@ -69,7 +69,7 @@ from symmbfn.networks.cspnet_pyg import CSPNetPyG
 from symmbfn.networks.embeddings import image_features
 from symmbfn.plotting import COLOURS, use_style
 from symmbfn.presets import default_config, paper_config
-from symmbfn.results import RESULTS, claims, claims_table
+from symmbfn.results import RESULTS, claims_table
 from symmbfn.training import (
     Trainer,
     TrainingConfig,
@@ -643,7 +643,6 @@ plt.show()
 # %%
 names = ("match", "precision", "first_sample")
 rows = {name: f"overfit_64.{name}" for name in names}
-rows |= {x["name"][-24:]: x["name"] for x in claims("train.*")}
 print(claims_table(rows))
 
 # %% [markdown]

@@ -77,7 +77,7 @@ class Bench:
     @property
     def batch_size(self) -> int:
         """Most crystals in a batch."""
-        return 128 if self.device.type == "cpu" else 1024
+        return 256 if self.device.type == "cpu" else 1024
 
     def claim(self, name: str, value: float, unit: str, **others: Any) -> Claim:
         """A figure of this run, rounded to four digits."""

@@ -67,7 +67,7 @@ from symmbfn.sampling import (
 FORMAT = 3
 RECORDS, SUMMARY = "records.jsonl", "summary.json"
 STRUCTURES = "crystals.extxyz"
-BATCH_SIZE = {"cpu": 128, "cuda": 1024}
+BATCH_SIZE = {"cpu": 256, "cuda": 1024}
 # what allocators say that raise no error of their own kind; the second is Linux, the third BLAS
 NO_MEMORY = ("not enough memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 

@@ -525,9 +525,8 @@ def generate_indices(
     *,
     seed: int = 0,
     space_group_number: tuple[int, ...] | None = None,
-    batch_size: int = 128,
+    batch_size: int = 256,
     predict: Predictor | None = None,
-    is_compiled: bool = False,
 ) -> Iterator[list[Crystal]]:
     """Crystals with the given numbers, in batches of like size; each is independent of the rest.
 
@@ -538,8 +537,6 @@ def generate_indices(
         Finished crystals, about a thousand at once, in order of size and not of index.
     """
     device = next(model.parameters()).device
-    if is_compiled:
-        predict = predictor(model, is_compiled=True)
     given = draw_given(model, index, seed=seed, space_group_number=space_group_number)
     settled: list[Settled] = []
     for chunk in size_batches(given, batch_size):
@@ -623,7 +620,7 @@ def generate(
     n_steps: int | None = None,
     seed: int = 0,
     device: str = "auto",
-    batch_size: int = 128,
+    batch_size: int = 256,
     is_compiled: bool = False,
     dtype: str = "float32",
 ) -> list[Crystal]:

@@ -55,7 +55,7 @@ def test_a_table_keeps_the_line_of_what_was_not_measured(tmp_path: Path) -> None
 
 
 def test_a_table_of_measurements_of_models_fits_a_page() -> None:
-    of_models = [*claims("floor.*"), *claims("generate.*"), *claims("overfit_64.*")]
+    of_models = [*claims("floor*.d_*"), *claims("generate.*"), *claims("overfit_64.*")]
     rows = {str(row): entry["name"] for row, entry in enumerate(of_models)}
     assert max(map(len, claims_table(rows).splitlines())) <= 75
 
