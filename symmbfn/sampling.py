@@ -271,7 +271,9 @@ def categorical_update(
     beta_s, beta_t = (schedule(u)[0].reshape(1) for u in instants)
     xi = torch.zeros_like(z) if noise is None else noise
     eta = sampler.noise_share(beta_s, beta_t)
-    return solvers.categorical_step(z, e, beta_s, beta_t, eta, xi).float()
+    # times are float64; an array of classes is not to become so
+    beta_s, beta_t, eta = (value.to(z) for value in (beta_s, beta_t, eta))
+    return solvers.categorical_step(z, e, beta_s, beta_t, eta, xi)
 
 
 def confine(model: SymmBFN, estimates: Variables, given: Given) -> Variables:

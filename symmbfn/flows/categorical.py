@@ -162,8 +162,9 @@ def sample_one_hot(
     Source: ours, inverse transform sampling.
     """
     cumulative = log_probabilities.double().exp().cumsum(-1)
-    below = cumulative <= uniform.double().unsqueeze(-1) * cumulative[..., -1:]
+    total = cumulative[..., -1:]
+    # below the total even where the product rounds up: the class that reaches it is possible
+    level = torch.minimum(uniform.double().unsqueeze(-1) * total, total.nextafter(-total))
+    index = (cumulative <= level).sum(-1, keepdim=True)
     place = torch.arange(log_probabilities.shape[-1], device=log_probabilities.device)
-    last = (place * (log_probabilities > -torch.inf)).amax(-1)
-    index = torch.minimum(below.long().sum(-1), last)
-    return (place == index.unsqueeze(-1)).to(log_probabilities)
+    return (place == index).to(log_probabilities)
