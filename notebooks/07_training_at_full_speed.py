@@ -261,6 +261,13 @@ plt.show()
 # gathered back, and the list itself is made anew for every batch. What all
 # of it takes together is measured [below](sec:speed-floors).
 #
+# One thing the dense form has too much of: the hidden states of all pairs
+# of a batch are by far its largest tensor, and every sweep over it waits
+# for the memory. On a processor they are made, used and forgotten for a
+# few crystals at a time, while they lie in the cache, and made again for
+# the gradient (`symmbfn.networks.messages`). The numbers are the same; the
+# memory of a training step no longer grows with the number of layers.
+#
 # (sec:speed-buckets)=
 # ## Size buckets
 #
