@@ -61,6 +61,7 @@ from symmbfn.crystals.symmetry import (
     symmetry_tables,
 )
 from symmbfn.evaluation.intervals import wilson_interval
+from symmbfn.generation import draw_given
 from symmbfn.plotting import (
     COLOURS,
     crystal_view,
@@ -71,7 +72,8 @@ from symmbfn.plotting import (
     use_style,
 )
 from symmbfn.results import claims, claims_table
-from symmbfn.sampling import decode, draw_given, preset_sampler, sample
+from symmbfn.sampling import preset_sampler, sample
+from symmbfn.settling import decode
 from symmbfn.variables import Variables
 
 use_style()

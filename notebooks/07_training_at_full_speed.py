@@ -64,6 +64,7 @@ from symmbfn.datasets.batches import (
     n_operations,
 )
 from symmbfn.datasets.full_cell import full_cells
+from symmbfn.generation import full_rows, generate_indices, size_batches
 from symmbfn.model import SymmBFN
 from symmbfn.networks.cspnet import CSPNet
 from symmbfn.networks.cspnet_pyg import CSPNetPyG, with_pyg_network
@@ -76,12 +77,7 @@ from symmbfn.plotting import COLOURS, use_style
 from symmbfn.presets import default_config
 from symmbfn.ranks import Ranks
 from symmbfn.results import RESULTS, claims, claims_table
-from symmbfn.sampling import (
-    full_rows,
-    generate_indices,
-    preset_sampler,
-    size_batches,
-)
+from symmbfn.sampling import preset_sampler
 from symmbfn.training import (
     LEAST_WARMUP,
     WARMUP_SHARE,
@@ -509,7 +505,7 @@ for kind, height, style in (
     values = [entry["value"] for entry in us]
     left.barh(place, values, height, label=kind, **style)
 left.set_yticks(place, stages)
-left.set(xscale="log", xlabel="time / microseconds", xlim=(0.1, 1e4))
+left.set(xscale="log", xlabel="time / microseconds", xlim=(0.03, 1e4))
 left.grid(axis="y", visible=False)
 fig.legend(loc="outside upper left", ncols=2)
 points = [(e["name"][8:-3], e["value"]) for e in claims("sites.n_*.us")]

@@ -18,8 +18,8 @@ import warnings
 import torch
 
 from symmbfn.benchmark import Bench
+from symmbfn.generation import pick_device
 from symmbfn.results import record
-from symmbfn.sampling import pick_device
 from symmbfn.stages import GROUPS
 from symmbfn.timing import one_thread
 

@@ -25,16 +25,10 @@ from symmbfn.benchmark import Bench, engine, known_sizes, models
 from symmbfn.checkpoints import load_model
 from symmbfn.compilation import difference, mapped
 from symmbfn.datasets.registry import cache_folder
+from symmbfn.generation import generate_indices, model_given, pick_device
 from symmbfn.model import SymmBFN, Variables
 from symmbfn.results import Claim, record
-from symmbfn.sampling import (
-    Predictor,
-    generate_indices,
-    model_given,
-    pick_device,
-    predictor,
-    preset_sampler,
-)
+from symmbfn.sampling import Predictor, predictor, preset_sampler
 from symmbfn.stages import GROUPS
 from symmbfn.timing import drawn_batches, now
 from symmbfn.training import draw_noise

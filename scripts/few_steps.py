@@ -33,8 +33,9 @@ from symmbfn.evaluation.distributions import (
 )
 from symmbfn.evaluation.intervals import bootstrap_deviation
 from symmbfn.evaluation.validity import CONTACT_RATIO
+from symmbfn.generation import generate_indices
 from symmbfn.results import Claim, record
-from symmbfn.sampling import SOLVERS, generate_indices, preset_sampler
+from symmbfn.sampling import SOLVERS, preset_sampler
 
 EVALUATIONS = (4, 8, 10, 16, 20, 32, 50, 100)
 REFERENCE = ("bfn", 100)

@@ -27,8 +27,9 @@ from symmbfn.evaluation.distributions import (
 )
 from symmbfn.evaluation.intervals import bootstrap_deviation
 from symmbfn.evaluation.validity import OXIDATION_STATES, judge
+from symmbfn.generation import generate_indices
 from symmbfn.results import Claim
-from symmbfn.sampling import generate_indices, preset_sampler
+from symmbfn.sampling import preset_sampler
 
 FLOOR_DRAWS, FLOOR_SIZE, N_REAL = 200, 1000, 3000
 CHUNK = 250  # requests between two writes

@@ -17,7 +17,8 @@ from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.fitting import elements_of
 from symmbfn.model import SymmBFN, Variables, compute_statistics, default_config, paper_config
 from symmbfn.results import Claim
-from symmbfn.sampling import decode, preset_sampler, sample
+from symmbfn.sampling import preset_sampler, sample
+from symmbfn.settling import decode
 from symmbfn.training import Trainer, TrainingConfig
 
 BATCH = 50

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from symmbfn.datasets.cache import EncodedDataset as EncodedDataset
     from symmbfn.datasets.cache import encode_dataset as encode_dataset
     from symmbfn.datasets.registry import load_dataset as load_dataset
+    from symmbfn.generation import generate as generate
     from symmbfn.model import SymmBFN as SymmBFN
     from symmbfn.presets import ModelConfig as ModelConfig
     from symmbfn.records import read_crystals as read_crystals
-    from symmbfn.sampling import generate as generate
 
 _HOMES = {
     "AsymmetricUnit": "crystals.asymmetric_unit",
@@ -33,7 +33,7 @@ _HOMES = {
     "SymmBFN": "model",
     "asymmetric_unit": "crystals.structure",
     "encode_dataset": "datasets.cache",
-    "generate": "sampling",
+    "generate": "generation",
     "load_dataset": "datasets.registry",
     "parse_cif": "crystals.structure",
     "read_crystals": "records",

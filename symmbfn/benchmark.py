@@ -24,10 +24,11 @@ from symmbfn.compilation import onednn_products
 from symmbfn.datasets.batches import BucketedBatches
 from symmbfn.datasets.cache import EncodedDataset, encode_dataset
 from symmbfn.datasets.registry import dataset_splits
+from symmbfn.generation import model_given
 from symmbfn.model import SymmBFN, default_config, paper_config
 from symmbfn.networks.cspnet_pyg import with_pyg_network
 from symmbfn.results import Claim
-from symmbfn.sampling import Predictor, model_given, predictor, preset_sampler, sample
+from symmbfn.sampling import Predictor, predictor, preset_sampler, sample
 from symmbfn.timing import Sizes, alternate, crystals_of, drawn_batches, ratio, sizes_of
 
 AIMS = {"mp_20": 4.0, "mpts_52": 6.0}

@@ -163,8 +163,8 @@ def benchmark(options: argparse.Namespace) -> int:
     if options.out and options.out.suffix != ".json":
         raise ValueError(f"out must be a file that ends in .json, got {str(options.out)!r}")
     from symmbfn.benchmark import Bench
+    from symmbfn.generation import pick_device
     from symmbfn.results import record
-    from symmbfn.sampling import pick_device
     from symmbfn.stages import GROUPS, report
     from symmbfn.timing import one_thread
 

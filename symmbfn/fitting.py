@@ -15,11 +15,11 @@ from symmbfn.checkpoints import CONFIG_FILE, load_model, read_config, save_model
 from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
 from symmbfn.datasets.cache import FAILURES, EncodedDataset, encode_dataset
 from symmbfn.datasets.registry import DATASETS, cache_folder, dataset_label
+from symmbfn.generation import pick_device
 from symmbfn.manifests import check_folder, only_process, open_folder, versions
 from symmbfn.model import SymmBFN
 from symmbfn.presets import ModelConfig, default_config, paper_config
 from symmbfn.ranks import Ranks, joined
-from symmbfn.sampling import pick_device
 from symmbfn.training import INCIDENTAL, LOG, Trainer, TrainingConfig
 from symmbfn.variables import compute_statistics
 

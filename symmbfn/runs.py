@@ -36,6 +36,14 @@ from symmbfn.finishing import (
     finishing,
     texts_of,
 )
+from symmbfn.generation import (
+    check_request,
+    draw_given,
+    generate_indices,
+    groups_not_in_training,
+    pick_device,
+    size_batches,
+)
 from symmbfn.manifests import MANIFEST, only_process, open_folder, versions
 from symmbfn.model import SymmBFN
 from symmbfn.parts import (
@@ -50,18 +58,7 @@ from symmbfn.parts import (
     write_part,
 )
 from symmbfn.records import read_crystals, read_records
-from symmbfn.sampling import (
-    Predictor,
-    SamplerConfig,
-    check_request,
-    draw_given,
-    generate_indices,
-    groups_not_in_training,
-    pick_device,
-    predictor,
-    preset_sampler,
-    size_batches,
-)
+from symmbfn.sampling import Predictor, SamplerConfig, predictor, preset_sampler
 
 # part of the manifest: raise it when the same settings give other crystals or records
 FORMAT = 3
@@ -126,7 +123,7 @@ def generate_run(
     Args:
         folder: new, empty, or of the same run.
         n, weights, space_group_number, solver, n_steps, seed, device, is_compiled, dtype: as in
-            `sampling.generate`.
+            `generation.generate`.
         primitive: write primitive cells.
         workers: processes that check and write crystals while others are sampled; 0 for none,
             None for what suits the request and the machine.

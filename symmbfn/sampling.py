@@ -1,29 +1,16 @@
-"""New crystals: draw what is given, sharpen the beliefs step by step, decode and rebuild."""
+"""From the prior to final estimates: beliefs are sharpened step by step."""
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
 
 from symmbfn._shapes import Float, Int, Tensor
-from symmbfn.checkpoints import load_model
 from symmbfn.compilation import compiled, onednn_products
-from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnitBatch
-from symmbfn.crystals.crystal import Crystal
-from symmbfn.crystals.found_symmetry import check_symmetry
+from symmbfn.crystals.asymmetric_unit import CHART_END
 from symmbfn.crystals.loci import nearest_point
-from symmbfn.crystals.reconstruction import cells_as_they_are, reconstruct
-from symmbfn.crystals.symmetry import space_group_numbers
-from symmbfn.datasets.batches import (
-    OPERATION_EDGES,
-    SITE_EDGES,
-    edge_of,
-    n_operations,
-)
 from symmbfn.flows import categorical, solvers
 from symmbfn.flows.schedules import (
     CategoricalSchedule,
@@ -39,11 +26,8 @@ Predictor = Callable[[Variables, Given, Float[Tensor, "B"], Variables | None], V
 SOLVERS = ("bfn", "ode2", "sde2")
 DTYPES = ("float32", "bf16")
 STREAMS_PER_STEP = 16
-GIVEN_STREAM, PRIOR_STEP, FINAL_STEP = -1, 0, 1_000_000
-REBUILT_AT_ONCE = 1000  # crystals
-ROWS = 8  # a batch on the CPU holds a multiple of it
+PRIOR_STEP = 0
 NARROWEST = 96  # width from which oneDNN takes every product, however few its rows
-PAIRS = 36  # of sites in each crystal of a full batch; larger crystals take fewer rows
 SETTLED = 0.9  # belief in a letter above which coordinates are projected onto its locus
 
 
@@ -171,7 +155,7 @@ def sample(
                 if sampler.has_expected_classes:
                     e = log_p.exp()
                 else:
-                    u = _uniform_like(log_p, seed, index, step, 8 + stream)
+                    u = uniform_like(log_p, seed, index, step, 8 + stream)
                     e = categorical.sample_one_hot(log_p, u)
                 logits[name] = categorical_update(
                     model.schedules[name],
@@ -301,166 +285,10 @@ def project_settled(model: SymmBFN, estimates: Variables, given: Given) -> Varia
     return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)
 
 
-@dataclass(frozen=True)
-class Settled:
-    """Final classes and coordinates of a batch, before letters are decided and cells filled.
-
-    Attributes:
-        units: elements, coordinates and lattice; no letters yet.
-        letters, axes: log-probabilities of the letters (B, N, 27) or of the axes, whichever the
-            model knows; of neither where the sites are all atoms.
-        index: number of each crystal in the request.
-    """
-
-    units: AsymmetricUnitBatch
-    letters: Tensor | None
-    axes: Tensor | None
-    index: Int[Tensor, "B"]
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, rows: slice) -> "Settled":
-        letters, axes = (None if v is None else v[rows] for v in (self.letters, self.axes))
-        return Settled(self.units[rows], letters, axes, self.index[rows])
-
-
-def settle(
-    model: SymmBFN,
-    estimates: Variables,
-    given: Given,
-    sampler: SamplerConfig,
-    *,
-    seed: int,
-    index: Int[Tensor, "B"],
-) -> Settled:
-    """Decide the elements of final estimates, on the model's device."""
-    real = given.is_site
-    elements = torch.tensor([*model.config.elements], device=real.device)
-    log_p = dict(estimates.categorical)
-    if sampler.is_drawn:
-        for stream, (name, value) in enumerate(log_p.items()):
-            e = categorical.sample_one_hot(
-                value, _uniform_like(value, seed, index, FINAL_STEP, stream)
-            )
-            log_p[name] = torch.where(e > 0, 0.0, -1e3).to(value)
-    if model.config.elements_as == "slots":
-        slots = ascending_classes(log_p["elements"], given.is_slot)
-        classes = slots.gather(1, every_slot_used(log_p["pointers"], given))
-    else:
-        classes = log_p["elements"].argmax(-1)
-    units = AsymmetricUnitBatch(
-        given.space_group_number,
-        model.lattice_k(estimates.continuous["lattice"], given),
-        elements[classes] * real,
-        torch.zeros_like(classes),
-        model.fractional(estimates.continuous["coords"]),
-        real,
-    )
-    return Settled(units, log_p.get("letters"), log_p.get("axes"), index)
-
-
-def rebuild(settled: list[Settled], seed: int) -> list[Crystal]:
-    """Finished crystals of several batches at once, one record each, on the batches' device."""
-    most = max(part.units.is_site.shape[1] for part in settled)
-
-    def joined(values: list[Tensor]) -> Tensor:
-        return torch.cat([_padded(value, most) for value in values])
-
-    names = ("atomic_numbers", "wyckoff_positions", "fractional_coords", "is_site")
-    units = AsymmetricUnitBatch(
-        space_group_number=torch.cat([part.units.space_group_number for part in settled]),
-        lattice_k=torch.cat([part.units.lattice_k for part in settled]),
-        **{name: joined([getattr(part.units, name) for part in settled]) for name in names},
-    )
-    log_p = {
-        name: joined([getattr(part, name) for part in settled])
-        for name in ("letters", "axes")
-        if getattr(settled[0], name) is not None
-    }
-    indices = torch.cat([part.index for part in settled]).tolist()
-    if not log_p:
-        return cells_as_they_are(units, indices=indices, seed=seed)
-    return reconstruct(
-        units,
-        wyckoff_log_probs=log_p.get("letters"),
-        axis_log_probs=log_p.get("axes"),
-        indices=indices,
-        seed=seed,
-    )
-
-
-def _padded(value: Tensor, n_sites: int) -> Tensor:
-    """Pad the second axis with zeros."""
-    missing = n_sites - value.shape[1]
-    return nn.functional.pad(value, (0, 0) * (value.ndim - 2) + (0, missing))
-
-
-def decode(
-    model: SymmBFN,
-    estimates: Variables,
-    given: Given,
-    sampler: SamplerConfig,
-    *,
-    seed: int,
-    index: Int[Tensor, "B"],
-) -> list[Crystal]:
-    """Finished crystals from final estimates, one record each."""
-    return rebuild([settle(model, estimates, given, sampler, seed=seed, index=index)], seed)
-
-
-def ascending_classes(
-    log_probabilities: Float[Tensor, "B S K"], is_slot: Tensor
-) -> Int[Tensor, "B S"]:
-    """Most likely classes of the slots that strictly ascend: the elements of a crystal differ.
-
-    Exact, by dynamic programming over the slots. Source: ours.
-    """
-    n_slots, n_classes = log_probabilities.shape[1:]
-    scores = log_probabilities.clamp_min(-1e4) * is_slot[..., None]
-    best, came_from = scores[:, 0], []
-    for s in range(1, n_slots):
-        top, at = best.cummax(-1)
-        shifted = torch.cat([torch.full_like(top[:, :1], -1e9), top[:, :-1]], dim=-1)
-        at = torch.cat([torch.zeros_like(at[:, :1]), at[:, :-1]], dim=-1)
-        # Slots beyond the last element stay where they are.
-        real = is_slot[:, s, None]
-        here = torch.arange(n_classes, device=at.device).expand_as(at)
-        best = torch.where(real, shifted + scores[:, s], best)
-        came_from.append(torch.where(real, at, here))
-    choice = [best.argmax(-1)]
-    for at in reversed(came_from):
-        choice.append(at.gather(1, choice[-1][:, None]).squeeze(1))
-    return torch.stack(choice[::-1], dim=1)
-
-
-def every_slot_used(log_pointers: Float[Tensor, "B N S"], given: Given) -> Int[Tensor, "B N"]:
-    """Most likely pointers such that each element of the crystal has at least one site.
-
-    A slot without a site takes the one that loses least by moving, among sites whose slot keeps
-    another. Source: ours.
-    """
-    log_p = log_pointers.clamp_min(-1e4)
-    pointers = log_p.argmax(-1)
-    crystal, slot = (given.is_slot & ~_used(pointers, given)).nonzero(as_tuple=True)
-    for b, s in zip(crystal.tolist(), slot.tolist(), strict=True):
-        own = pointers[b]
-        count = torch.bincount(own[given.is_site[b]], minlength=log_p.shape[-1])
-        loss = log_p[b].gather(1, own[:, None]).squeeze(1) - log_p[b, :, s]
-        loss = loss.masked_fill((count[own] < 2) | ~given.is_site[b], torch.inf)
-        if loss.isfinite().any():
-            pointers[b, loss.argmin()] = s
-    return pointers
-
-
-def _used(pointers: Int[Tensor, "B N"], given: Given) -> Tensor:
-    used = torch.zeros_like(given.is_slot, dtype=torch.long)
-    return used.scatter_reduce(1, pointers, given.is_site.long(), reduce="amax").bool()
-
-
-def _uniform_like(
+def uniform_like(
     log_p: Tensor, seed: int, index: Int[Tensor, "B"], step: int, stream: int
 ) -> Tensor:
+    """One uniform number for each variable that is to be drawn from its log-probabilities."""
     return uniform(seed, index, step * STREAMS_PER_STEP + stream, tuple(log_p.shape[1:-1]))
 
 
@@ -481,222 +309,3 @@ def _noise(
         {name: draws[name] for name in model.continuous},
         {name: draws[name] for name in model.categorical},
     )
-
-
-# ---- requests ---------------------------------------------------------------------------------
-
-
-def draw_given(
-    model: SymmBFN,
-    index: Int[Tensor, "B"],
-    *,
-    seed: int,
-    space_group_number: tuple[int, ...] | None = None,
-) -> Int[Tensor, "B 3"]:
-    """Space group, number of sites and number of elements of each crystal, as in training.
-
-    Args:
-        model: its statistics hold the training histogram.
-        index: number of each crystal in the request.
-        seed: of the request.
-        space_group_number: groups to restrict the histogram to; None for all.
-
-    Raises:
-        ValueError: if none of the groups occurs in the training data.
-    """
-    rows, count = model.statistics.given, model.statistics.given_count.double()
-    if space_group_number is not None:
-        count = count * torch.isin(rows[:, 0], torch.tensor(space_group_number))
-    if not count.sum() > 0:
-        raise ValueError(f"no training crystal has a space group of {space_group_number}")
-    u = uniform(seed, index.cpu(), GIVEN_STREAM, ())
-    row = torch.searchsorted(count.cumsum(0), u * count.sum(), right=True)
-    last = int(count.nonzero().max())
-    return rows[row.clamp_max(last)]
-
-
-def groups_not_in_training(model: SymmBFN, space_group_number: tuple[int, ...] | None) -> list[int]:
-    """Those of the space groups that no training crystal has, in order; they are never drawn."""
-    return sorted({*(space_group_number or ())} - {*model.statistics.given[:, 0].tolist()})
-
-
-def generate_indices(
-    model: SymmBFN,
-    index: Int[Tensor, "B"],
-    sampler: SamplerConfig,
-    *,
-    seed: int = 0,
-    space_group_number: tuple[int, ...] | None = None,
-    batch_size: int = 256,
-    predict: Predictor | None = None,
-) -> Iterator[list[Crystal]]:
-    """Crystals with the given numbers, in batches of like size; each is independent of the rest.
-
-    Every batch is padded to the edges of its bucket, in sites, operations and rows, so that a
-    crystal meets products of the same shape whatever else is asked for.
-
-    Yields:
-        Finished crystals, about a thousand at once, in order of size and not of index.
-    """
-    device = next(model.parameters()).device
-    given = draw_given(model, index, seed=seed, space_group_number=space_group_number)
-    settled: list[Settled] = []
-    for chunk in size_batches(given, batch_size):
-        most = int(edge_of(given[chunk, 1].max(), SITE_EDGES))
-        rows = full_rows(chunk, most, batch_size, device)
-        batch = model_given(model, given[rows])
-        place = index[rows].to(device)
-        estimates = sample(model, batch, sampler, seed=seed, index=place, predict=predict)
-        settled.append(settle(model, estimates, batch, sampler, seed=seed, index=place))
-        settled[-1] = settled[-1][: len(chunk)]
-        if sum(map(len, settled)) >= REBUILT_AT_ONCE:
-            yield rebuild(settled, seed)
-            settled = []
-    if settled:
-        yield rebuild(settled, seed)
-
-
-def model_given(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Given:
-    """What drawn rows (space group, sites, elements) mean to a model, on its device.
-
-    Sites are padded to the edge of their bucket.
-    """
-    device = next(model.parameters()).device
-    groups, n_sites, n_elements = rows.to(device).unbind(-1)
-    most = int(edge_of(rows[:, 1].max(), SITE_EDGES))
-    is_site = torch.arange(most, device=device) < n_sites[:, None]
-    return model.given(groups, is_site, n_elements)
-
-
-def full_rows(
-    chunk: Int[Tensor, "r"], n_sites: int, batch_size: int, device: torch.device
-) -> Int[Tensor, "B"]:
-    """Fill a batch of crystals with so many sites up with its last row.
-
-    On a GPU to a full batch: one shape a bucket, so that its graph is captured once and its
-    products do not depend on the request. On the CPU the rows of a product do not depend on their
-    number once there are a few: a multiple of 8 crystals and of 16 sites is enough.
-    """
-    multiple = max(ROWS, 2 * ROWS // n_sites)
-    n = -(-len(chunk) // multiple) * multiple
-    if device.type == "cuda":
-        n = rows_of_bucket(n_sites, batch_size)
-    return torch.cat([chunk, chunk[-1:].expand(max(0, n - len(chunk)))])
-
-
-def size_batches(given: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor, "_"]]:
-    """Rows that go through the network together: one bucket of sites and of operations.
-
-    Args:
-        given: space group, number of sites, number of elements of each crystal.
-        batch_size: most rows in a batch; crystals of many sites take fewer, so that the pairs
-            of a batch, which are most of its memory, stay about as many.
-
-    Raises:
-        ValueError: batch_size below 1.
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    groups, n_sites, _ = given.t().contiguous()
-    sizes = torch.stack(
-        [edge_of(n_operations(groups), OPERATION_EDGES), edge_of(n_sites, SITE_EDGES)], dim=-1
-    )
-    chunks = []
-    for size in sizes.unique(dim=0):
-        rows = rows_of_bucket(int(size[1]), batch_size)
-        chunks += (sizes == size).all(-1).nonzero().squeeze(-1).split(rows)
-    return chunks
-
-
-def rows_of_bucket(n_sites: int, batch_size: int) -> int:
-    """Rows of a full batch of crystals with so many sites, padding included."""
-    return min(batch_size, max(ROWS, batch_size * PAIRS // n_sites**2 // ROWS * ROWS))
-
-
-def generate(
-    n: int,
-    *,
-    weights: str | SymmBFN = "default",
-    space_group_number: int | str | tuple[int, ...] | None = None,
-    solver: str | None = None,
-    n_steps: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    batch_size: int = 256,
-    is_compiled: bool = False,
-    dtype: str = "float32",
-) -> list[Crystal]:
-    """Generate n crystals; crystal i depends on (seed, i) and the settings alone.
-
-    It is the same bit for bit in every request, whatever else is asked for, on one machine with
-    one number of threads.
-
-    Args:
-        n: number of crystals, at least 1.
-        weights: name of shipped weights, a model folder, or a model.
-        space_group_number: number, symbol, crystal system, a list of these or None for all.
-        solver: "bfn", "ode2" or "sde2"; None takes the preset's own.
-        n_steps: sampling steps; None takes the preset's own.
-        seed: of the request.
-        device: "auto", "cpu" or "cuda"; a model stays where it is.
-        batch_size: most crystals in one network call.
-        is_compiled, dtype: see `predictor`.
-
-    Returns:
-        One record per request, in order, whatever its status; "symmetry_mismatch" where the
-        structure has neither the asked space group nor a supergroup of it.
-
-    Raises:
-        ValueError: for a value that cannot be met, naming it.
-        UserWarning: if some of the space groups never occur in the training data.
-    """
-    check_request(n, seed)
-    model = (
-        weights if isinstance(weights, SymmBFN) else load_model(weights, device=pick_device(device))
-    )
-    changes = {"solver": solver, "n_steps": n_steps}
-    sampler = preset_sampler(model, **{k: v for k, v in changes.items() if v is not None})
-    groups = None if space_group_number is None else space_group_numbers(space_group_number)
-    if unknown := groups_not_in_training(model, groups):
-        warnings.warn(
-            f"never drawn, since no training crystal has them: space groups {unknown}", stacklevel=2
-        )
-    crystals: list[Crystal] = []
-    for batch in generate_indices(
-        model,
-        torch.arange(n),
-        sampler,
-        seed=seed,
-        space_group_number=groups,
-        batch_size=batch_size,
-        predict=predictor(model, is_compiled=is_compiled, dtype=dtype),
-    ):
-        crystals += [check_symmetry(crystal) for crystal in batch]
-    return sorted(crystals, key=lambda crystal: crystal.index)
-
-
-def check_request(n: int, seed: int) -> None:
-    """Refuse a number of crystals or a seed that cannot be met.
-
-    Raises:
-        ValueError: n below 1, or a seed that is no whole number from 0 to 2^63 - 1.
-    """
-    if not (isinstance(n, int) and n >= 1):
-        raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
-    if not (isinstance(seed, int) and 0 <= seed < 2**63):
-        raise ValueError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
-
-
-def pick_device(device: str) -> torch.device:
-    """The device asked for.
-
-    Raises:
-        ValueError: for an unknown name or a CUDA that is not there.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device must be auto, cpu or cuda, got {device!r}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda' was asked for, but torch sees no CUDA device")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)

@@ -23,21 +23,11 @@ from symmbfn.compilation import onednn_products
 from symmbfn.datasets.batches import edge_of
 from symmbfn.datasets.full_cell import full_cells
 from symmbfn.floors import ceilings, stage_costs
+from symmbfn.generation import REBUILT_AT_ONCE, model_given, rows_of_bucket
 from symmbfn.model import Given, SymmBFN, Variables, full_cell_config, paper_config
 from symmbfn.results import Claim
-from symmbfn.sampling import (
-    REBUILT_AT_ONCE,
-    Predictor,
-    SamplerConfig,
-    Settled,
-    model_given,
-    predictor,
-    preset_sampler,
-    rebuild,
-    rows_of_bucket,
-    sample,
-    settle,
-)
+from symmbfn.sampling import Predictor, SamplerConfig, predictor, preset_sampler, sample
+from symmbfn.settling import Settled, rebuild, settle
 from symmbfn.timing import alternate, drawn_batches, now, peak_mib, ratio, sizes_of
 
 STAGES = ("network", "sampler", "decode", "rebuild")

@@ -17,8 +17,8 @@ import torch
 from symmbfn._shapes import Int, Tensor
 from symmbfn.crystals.asymmetric_unit import CHART_END
 from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.generation import size_batches
 from symmbfn.model import SymmBFN
-from symmbfn.sampling import size_batches
 
 DRAWN = 20_000  # crystals, so that hardly a batch is left half empty
 LEAST_BATCHES = 8

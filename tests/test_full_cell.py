@@ -14,6 +14,7 @@ from symmbfn.crystals.found_symmetry import check_symmetry
 from symmbfn.crystals.lattice import lattice_constraints
 from symmbfn.crystals.reconstruction import cells_as_they_are, reconstruct
 from symmbfn.crystals.structure import parse_cif
+from symmbfn.generation import draw_given, generate, generate_indices, model_given, size_batches
 from symmbfn.model import (
     SymmBFN,
     Variables,
@@ -23,16 +24,8 @@ from symmbfn.model import (
     paper_config,
 )
 from symmbfn.records import crystals_of, record_of
-from symmbfn.sampling import (
-    decode,
-    draw_given,
-    generate,
-    generate_indices,
-    model_given,
-    preset_sampler,
-    sample,
-    size_batches,
-)
+from symmbfn.sampling import preset_sampler, sample
+from symmbfn.settling import decode
 from tests.models import (
     batch,
     beliefs_at,

@@ -26,6 +26,8 @@ ROOMS = (
     "checkpoints",
     "training",
     "sampling",
+    "settling",
+    "generation",
     "fitting",
     "evaluation",
     "records",
@@ -60,6 +62,8 @@ LIGHT_ROOMS = {
     "model",
     "training",
     "sampling",
+    "settling",
+    "generation",
 }
 LIGHT_MODULES = {
     "crystals.symmetry",

@@ -20,10 +20,10 @@ from pymatgen.core import Structure
 from symmbfn import runs
 from symmbfn.crystals.crystal import PRIMITIVE_VECTORS
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES
+from symmbfn.generation import generate
 from symmbfn.parts import headers
 from symmbfn.records import read_crystals, read_records
 from symmbfn.runs import generate_run
-from symmbfn.sampling import generate
 
 REQUEST = {"n": 30, "n_steps": 2, "seed": 7, "device": "cpu"}
 

@@ -19,22 +19,10 @@ from symmbfn.crystals.loci import nearest_point
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import positions_of
 from symmbfn.flows.schedules import log_snr_grid
+from symmbfn.generation import draw_given, generate, generate_indices, pick_device, size_batches
 from symmbfn.model import Given, SymmBFN, Variables
-from symmbfn.sampling import (
-    SamplerConfig,
-    ascending_classes,
-    confine,
-    decode,
-    draw_given,
-    every_slot_used,
-    generate,
-    generate_indices,
-    pick_device,
-    preset_sampler,
-    project_settled,
-    sample,
-    size_batches,
-)
+from symmbfn.sampling import SamplerConfig, confine, preset_sampler, project_settled, sample
+from symmbfn.settling import ascending_classes, decode, every_slot_used
 from tests.models import batch, beliefs_at, fresh_model, perfect_predictor, shaken_model, units
 
 PRESETS = ("default", "paper")

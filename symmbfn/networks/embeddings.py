@@ -184,7 +184,7 @@ def summed_basis(
         first, last, n_centres: equally spaced centres c, an even number C of them.
 
     Returns:
-        Sums, shape (..., C), to 1e-6; what lies 6 widths beyond the last centre counts nothing.
+        Sums, shape (..., C), to 2e-6; what lies 6 widths beyond the last centre counts nothing.
 
     Source: ours.
     """
