@@ -304,7 +304,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="default: OMP_NUM_THREADS, or 1")
     parser.add_argument("--dtype", default="float32", help="float32 (default) or bf16")
     parser.add_argument(
-        "--compile", action="store_true", help="a minute at the start for twice the speed"
+        "--compile", action="store_true", help="a minute at the start, then faster calls"
     )
     parser.add_argument("--primitive", action="store_true", help="write primitive cells")
 

@@ -174,7 +174,7 @@ def predictor(model: SymmBFN, *, is_compiled: bool = False, dtype: str = "float3
 
     Args:
         model: on its device.
-        is_compiled: compile it, see `compilation.compiled`: a minute for twice the speed.
+        is_compiled: compile it, see `compilation.compiled`: a minute first, then faster calls.
         dtype: "float32" or "bf16", in which the matrix products are done.
 
     Raises:
