@@ -36,18 +36,14 @@ def mean_messages(
     Source: Jiao et al. 2023 (DiffCSP), CSPLayer's first edge layer; the order of the sweeps ours.
     """
     if receiver.device.type != "cpu" or torch.compiler.is_compiling():
-        m = nn.functional.silu(_hidden(receiver, sender, edges, matrix))
+        pairs = nn.functional.linear(edges, matrix)
+        m = nn.functional.silu(receiver[:, :, None] + sender[:, None] + pairs)
         return (m * weight[:, None, :, None]).sum(2)
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         edges, matrix = edges.to(dtype), matrix.to(dtype)
     weight = weight.to(receiver.dtype)
     return _CachedMessages.apply(receiver, sender, edges, matrix, weight)
-
-
-def _hidden(receiver: Tensor, sender: Tensor, edges: Tensor, matrix: Tensor) -> Tensor:
-    pairs = nn.functional.linear(edges, matrix)
-    return receiver[:, :, None] + sender[:, None] + pairs
 
 
 class _CachedMessages(torch.autograd.Function):
@@ -69,7 +65,8 @@ class _CachedMessages(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         receiver, sender, edges, matrix, weight = ctx.saved_tensors
         to_receiver, to_sender = torch.empty_like(receiver), torch.empty_like(sender)
-        to_edges, to_matrix = torch.empty_like(edges), torch.zeros_like(matrix)
+        to_edges = torch.empty_like(edges)
+        to_matrix = torch.zeros_like(matrix, dtype=torch.promote_types(matrix.dtype, torch.float32))
         for rows in _pieces(edges, matrix):
             m = _in_place(receiver[rows], sender[rows], edges[rows], matrix)
             slope = gradient[rows, :, None] * weight[rows, None, :, None]
@@ -78,8 +75,9 @@ class _CachedMessages(torch.autograd.Function):
             torch.sum(slope, 1, out=to_sender[rows])
             flat = slope.flatten(0, 2)
             torch.mm(flat, matrix, out=to_edges[rows].flatten(0, 2))
+            # pieces are added in float32 at least, as one product would add them inside
             to_matrix += flat.T @ edges[rows].flatten(0, 2)
-        return to_receiver, to_sender, to_edges, to_matrix, None
+        return to_receiver, to_sender, to_edges, to_matrix.to(matrix), None
 
 
 def _pieces(edges: Tensor, matrix: Tensor) -> list[slice]:
@@ -89,5 +87,5 @@ def _pieces(edges: Tensor, matrix: Tensor) -> list[slice]:
 
 
 def _in_place(receiver: Tensor, sender: Tensor, edges: Tensor, matrix: Tensor) -> Tensor:
-    """`_hidden` without gradient and without further memory."""
+    """r_i + s_j + W e_ij of some crystals, in one piece of memory."""
     return nn.functional.linear(edges, matrix).add_(receiver[:, :, None]).add_(sender[:, None])

@@ -56,3 +56,24 @@ def test_nothing_of_the_size_of_all_pairs_is_kept_for_the_gradient() -> None:
     with hooks:
         mean_messages(*values)
     assert max(kept) == values[2].numel()  # the inputs
+
+
+def test_under_autocast_many_pieces_round_the_gradient_no_more_than_one(monkeypatch) -> None:
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(400, 3, 4), (400, 3, 4), (400, 3, 3, 6), (4, 6)]
+    values = [torch.randn(shape, generator=generator) for shape in shapes]
+    weight = torch.full((400, 3), 1 / 3)
+
+    def gradient(function, values: list[torch.Tensor]) -> torch.Tensor:
+        matrix = values[3].clone().requires_grad_()
+        result = function(*values[:3], matrix, weight.to(values[0]))
+        return torch.autograd.grad(result.sum(), matrix)[0].double()
+
+    exact = gradient(plain, [value.double() for value in values])
+    errors = []
+    for cached in (1, 10**9):  # one crystal at a time, all at once
+        monkeypatch.setattr(messages, "CACHED", cached)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = gradient(mean_messages, [*[v.bfloat16() for v in values[:2]], *values[2:]])
+        errors.append(float((found - exact).norm() / exact.norm()))
+    assert errors[0] < 1.5 * errors[1] + 2e-3
