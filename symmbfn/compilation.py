@@ -32,9 +32,10 @@ def compiled(function: Callable, device: torch.device) -> Callable:
         device: where its tensors lie.
 
     Returns:
-        A function with the same arguments and results. The first call of every shape runs both
-        forms; if compilation fails, or the results differ by more than rounding, it says so in
-        one line on stderr and this and later calls run `function` itself.
+        A function with the same arguments and results. The first call of every shape, and of
+        every choice made by a bool, runs both forms; if compilation fails, or the results differ
+        by more than rounding, it says so in one line on stderr and this and later calls run
+        `function` itself.
 
     Source: ours.
     """
@@ -46,7 +47,8 @@ def compiled(function: Callable, device: torch.device) -> Callable:
     def call(*arguments: Any) -> Any:
         if state["fast"] is None:
             return function(*arguments)
-        shapes = tuple(tuple(leaf.shape) for leaf in leaves(arguments)), torch.is_grad_enabled()
+        choices = (torch.is_grad_enabled(), *(a for a in arguments if isinstance(a, bool)))
+        shapes = tuple(tuple(leaf.shape) for leaf in leaves(arguments)), choices
         try:
             with _sizes_apart():
                 if is_cuda:

@@ -68,6 +68,18 @@ def test_every_new_shape_is_checked(monkeypatch, capsys) -> None:
     assert "off by" in capsys.readouterr().err
 
 
+def test_both_branches_of_a_choice_are_checked(monkeypatch, capsys) -> None:
+    def wrong_when_true(function):
+        return lambda value, choice: function(value, choice) + choice
+
+    with_backend(monkeypatch, wrong_when_true)
+    fast = compiled(lambda value, choice: value * 2, CPU)
+    fast(torch.ones(3), False)
+    assert not capsys.readouterr().err
+    assert fast(torch.ones(3), True).tolist() == [2.0, 2.0, 2.0]
+    assert "off by" in capsys.readouterr().err
+
+
 def test_a_missing_compiler_costs_one_line(monkeypatch, capsys) -> None:
     def fails(function):
         def call(*_):
