@@ -88,8 +88,8 @@ def generate_indices(
         batch = model_given(model, given[rows])
         place = index[rows].to(device)
         estimates = sample(model, batch, sampler, seed=seed, index=place, predict=predict)
-        settled.append(settle(model, estimates, batch, sampler, seed=seed, index=place))
-        settled[-1] = settled[-1][: len(chunk)]
+        whole = settle(model, estimates, batch, sampler, seed=seed, index=place)
+        settled.append(whole[: len(chunk)])
         if sum(map(len, settled)) >= REBUILT_AT_ONCE:
             yield rebuild(settled, seed)
             settled = []

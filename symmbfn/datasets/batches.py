@@ -8,8 +8,8 @@ import torch
 from symmbfn._shapes import Int, Tensor
 from symmbfn.crystals.symmetry import symmetry_tables
 
-# a face-centred cell of 52 atoms, the most of MPTS-52, has 208 when all are written out
-# fine where crystals are many: with these MP-20 has 8 % more pairs than without padding
+# Fine where crystals are many: with these MP-20 has 8 % more pairs than without padding. The
+# last is a face-centred cell of 52 atoms, the most of MPTS-52, with all of them written out.
 SITE_EDGES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 208)
 OPERATION_EDGES = (8, 16, 36, 192)  # every further one would split all batches again
 
