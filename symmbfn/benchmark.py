@@ -8,19 +8,18 @@ import copy
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from statistics import median
 from typing import Any
-from unittest import mock
 
 import torch
 
-from symmbfn import sampling, training
+from symmbfn import training
 from symmbfn._shapes import Int, Tensor
 from symmbfn.checkpoints import load_model
-from symmbfn.compilation import onednn_products
+from symmbfn.compilation import onednn_products, torch_defaults
 from symmbfn.datasets.batches import BucketedBatches
 from symmbfn.datasets.cache import EncodedDataset, encode_dataset
 from symmbfn.datasets.registry import dataset_splits
@@ -147,20 +146,6 @@ def known_sizes(bench: Bench) -> dict[str, Sizes]:
 
 
 # ---- one against the other --------------------------------------------------------------------
-
-
-@contextmanager
-def torch_defaults() -> Iterator[None]:
-    """Products as torch makes them by itself: the engine's switch to oneDNN is off in here."""
-
-    def off(device: torch.device) -> AbstractContextManager:
-        return nullcontext()
-
-    with (
-        mock.patch.object(sampling, "onednn_products", off),
-        mock.patch.object(training, "onednn_products", off, create=True),
-    ):
-        yield
 
 
 def products_of(name: str, device: torch.device) -> AbstractContextManager:

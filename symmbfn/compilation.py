@@ -8,6 +8,7 @@ differs one line says so and the plain function runs.
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from typing import Any
@@ -19,6 +20,7 @@ from symmbfn._shapes import Tensor
 EXACT = 1e-5  # relative error of a float32 product that has not lost precision inside
 TOLERANCE = 1e-3  # of a compiled function in float32, relative to the largest value
 COARSE = 5e-2  # the same under autocast
+_HAS_TORCH_DEFAULTS = ContextVar("_HAS_TORCH_DEFAULTS", default=False)
 
 
 def compiled(function: Callable, device: torch.device) -> Callable:
@@ -145,7 +147,8 @@ def onednn_products(device: torch.device) -> Iterator[None]:
     Source: ours; torch.set_float32_matmul_precision.
     """
     before = torch.get_float32_matmul_precision()
-    if device.type != "cpu" or before != "highest" or not _is_medium_exact():
+    is_wanted = device.type == "cpu" and before == "highest" and not _HAS_TORCH_DEFAULTS.get()
+    if not is_wanted or not _is_medium_exact():
         yield
         return
     torch.set_float32_matmul_precision("medium")
@@ -153,6 +156,16 @@ def onednn_products(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Products as torch makes them by itself: `onednn_products` changes nothing in here."""
+    token = _HAS_TORCH_DEFAULTS.set(True)
+    try:
+        yield
+    finally:
+        _HAS_TORCH_DEFAULTS.reset(token)
 
 
 @cache

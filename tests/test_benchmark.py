@@ -10,8 +10,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from symmbfn import benchmark, sampling, stages, timing
-from symmbfn.benchmark import Bench, models, products_of, run_names, speedup_claims, torch_defaults
+from symmbfn.benchmark import Bench, models, products_of, run_names, speedup_claims
 from symmbfn.cli import main
+from symmbfn.compilation import onednn_products, torch_defaults
 from symmbfn.floors import Cost, network_products, stage_costs
 from symmbfn.results import Claim
 from symmbfn.timing import Sizes, alternate, crystals_of, drawn_batches, ratio, sizes_of
@@ -108,10 +109,9 @@ def test_baselines_run_with_torch_as_it_is(monkeypatch: pytest.MonkeyPatch) -> N
             run()
         is_default = name == "same_function"
         assert {*seen} == ({"highest"} if is_default else {"medium"}), name
-    before = sampling.onednn_products
-    with torch_defaults():
-        assert isinstance(sampling.onednn_products(CPU), nullcontext)
-    assert sampling.onednn_products is before
+    for context, precision in ((torch_defaults(), "highest"), (nullcontext(), "medium")):
+        with context, onednn_products(CPU):
+            assert torch.get_float32_matmul_precision() == precision
 
 
 def test_runs_follow_the_types_and_the_device() -> None:
