@@ -129,13 +129,7 @@ class Crystal:
     @property
     def formula(self) -> str:
         """Composition in smallest whole numbers, elements by Mendeleev number: "NaCl"."""
-        counts = Counter(self.atomic_numbers.tolist())
-        divisor = reduce(gcd, counts.values(), 0)
-        parts = []
-        for number in sorted(counts, key=lambda z: (MENDELEEV_NUMBER[z], z)):
-            count = counts[number] // divisor
-            parts.append(SYMBOLS[number] + (str(count) if count > 1 else ""))
-        return "".join(parts)
+        return reduced_formula(self.atomic_numbers)
 
     @property
     def volume(self) -> float:
@@ -147,7 +141,7 @@ class Crystal:
     @property
     def density(self) -> float:
         """Mass density, g/cm3; NaN without structure."""
-        return float(ATOMIC_MASS[self.atomic_numbers].sum() * GRAM_PER_CM3 / self.volume)
+        return density_of(self.atomic_numbers, self.volume)
 
     @property
     def lattice_parameters(self) -> Float[np.ndarray, "6"]:
@@ -315,6 +309,22 @@ class Crystal:
     def _formula_sum(self, n_copies: int) -> str:
         counts = Counter(SYMBOLS[number] for number in self.atomic_numbers.tolist())
         return " ".join(f"{symbol}{counts[symbol] // n_copies}" for symbol in sorted(counts))
+
+
+def reduced_formula(atomic_numbers: Int[np.ndarray, "A"]) -> str:
+    """Composition in smallest whole numbers, elements by Mendeleev number: "NaCl"."""
+    counts = Counter(atomic_numbers.tolist())
+    divisor = reduce(gcd, counts.values(), 0)
+    parts = []
+    for number in sorted(counts, key=lambda z: (MENDELEEV_NUMBER[z], z)):
+        count = counts[number] // divisor
+        parts.append(SYMBOLS[number] + (str(count) if count > 1 else ""))
+    return "".join(parts)
+
+
+def density_of(atomic_numbers: Int[np.ndarray, "A"], volume: float) -> float:
+    """Mass density in g/cm3 of a cell of so many cubic angstrom."""
+    return float(ATOMIC_MASS[atomic_numbers].sum() * GRAM_PER_CM3 / volume)
 
 
 def cell_parameters(lattice_matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "6"]:

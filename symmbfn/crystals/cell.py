@@ -1,0 +1,112 @@
+"""Any cell of any crystal: a lattice and its atoms, with no word of symmetry."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from symmbfn._shapes import Float, Int
+from symmbfn.crystals.crystal import Crystal, density_of, reduced_formula
+from symmbfn.crystals.elements import SYMBOLS
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from pymatgen.core import Structure
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One periodic cell.
+
+    Args:
+        lattice_matrix: rows a, b, c, angstrom, shape (3, 3).
+        atomic_numbers: 1 to 118, shape (A,).
+        fractional_coords: shape (A, 3).
+    """
+
+    lattice_matrix: Float[np.ndarray, "3 3"]
+    atomic_numbers: Int[np.ndarray, "A"]
+    fractional_coords: Float[np.ndarray, "A 3"]
+
+    @classmethod
+    def of(cls, crystal: Crystal, *, primitive: bool = False) -> "Cell":
+        """The conventional cell of a crystal, or the primitive one of its space group.
+
+        Raises:
+            ValueError: there is no structure.
+        """
+        if primitive:
+            return cls(*crystal.primitive_cell())
+        if crystal.lattice_matrix is None:
+            raise ValueError(f"crystal {crystal.index} has no structure: {crystal.reason}")
+        return cls(crystal.lattice_matrix, crystal.atomic_numbers, crystal.fractional_coords)
+
+    @classmethod
+    def from_pymatgen(cls, structure: "Structure") -> "Cell":
+        """The cell of an ordered pymatgen Structure."""
+        numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
+        return cls(np.array(structure.lattice.matrix), numbers, np.array(structure.frac_coords))
+
+    @classmethod
+    def from_ase(cls, atoms: "Atoms") -> "Cell":
+        """The cell of ASE Atoms."""
+        numbers = np.array(atoms.numbers, dtype=np.int64)
+        return cls(np.array(atoms.cell.array), numbers, atoms.get_scaled_positions(wrap=False))
+
+    def __len__(self) -> int:
+        return len(self.atomic_numbers)
+
+    @property
+    def formula(self) -> str:
+        """Composition in smallest whole numbers, elements by Mendeleev number: "NaCl"."""
+        return reduced_formula(self.atomic_numbers)
+
+    @property
+    def volume(self) -> float:
+        """Cubic angstrom."""
+        return float(abs(np.linalg.det(self.lattice_matrix)))
+
+    @property
+    def density(self) -> float:
+        """Mass density, g/cm3."""
+        return density_of(self.atomic_numbers, self.volume)
+
+    def primitive(self, symprec: float = 1e-3) -> "Cell":
+        """The smallest cell of the same crystal, in the same orientation up to a rotation.
+
+        Args:
+            symprec: distance tolerance of the search for translations, angstrom.
+
+        Returns:
+            What spglib finds, or this cell where it finds nothing.
+        """
+        import spglib
+
+        try:
+            found = spglib.find_primitive(
+                (self.lattice_matrix, self.fractional_coords, self.atomic_numbers), symprec=symprec
+            )
+        except Exception:  # newer versions raise where older ones return None
+            found = None
+        if found is None:
+            return self
+        lattice, coords, numbers = found
+        return Cell(np.asarray(lattice), np.asarray(numbers, dtype=np.int64), np.asarray(coords))
+
+    def to_pymatgen(self) -> "Structure":
+        """Return a pymatgen Structure."""
+        from pymatgen.core import Structure
+
+        symbols = [SYMBOLS[number] for number in self.atomic_numbers]
+        return Structure(self.lattice_matrix, symbols, self.fractional_coords)
+
+    def to_ase(self) -> "Atoms":
+        """Return ASE Atoms, periodic in three directions."""
+        from ase import Atoms
+
+        return Atoms(
+            numbers=self.atomic_numbers,
+            scaled_positions=self.fractional_coords,
+            cell=self.lattice_matrix,
+            pbc=True,
+        )
