@@ -1,7 +1,7 @@
 """Any cell of any crystal: a lattice and its atoms, with no word of symmetry."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -82,10 +82,9 @@ class Cell:
         """
         import spglib
 
+        cell: Any = (self.lattice_matrix, self.fractional_coords, self.atomic_numbers)
         try:
-            found = spglib.find_primitive(
-                (self.lattice_matrix, self.fractional_coords, self.atomic_numbers), symprec=symprec
-            )
+            found = spglib.find_primitive(cell, symprec=symprec)
         except Exception:  # newer versions raise where older ones return None
             found = None
         if found is None:
