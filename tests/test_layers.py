@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "symmbfn"
 ROOMS = (
     "_shapes",
     "_files",
+    "journals",
     "manifests",
     "compilation",
     "ranks",
@@ -31,6 +32,7 @@ ROOMS = (
     "fitting",
     "evaluation",
     "records",
+    "candidates",
     "finishing",
     "parts",
     "runs",
