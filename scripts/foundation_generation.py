@@ -26,7 +26,8 @@ from symmbfn.evaluation.distributions import (
     noise_floor,
 )
 from symmbfn.evaluation.intervals import bootstrap_deviation
-from symmbfn.evaluation.validity import OXIDATION_STATES, judge
+from symmbfn.evaluation.oxidation import OXIDATION_SET
+from symmbfn.evaluation.validity import judge
 from symmbfn.generation import generate_indices
 from symmbfn.results import Claim
 from symmbfn.sampling import preset_sampler
@@ -182,7 +183,7 @@ def rates(prefix, rows: list[dict], shared: dict, has_aims: bool, label: str) ->
         "validity_smact",
         lambda row: row["is_smact_valid"],
         None,
-        f"SMACT charge neutrality and Pauling test, oxidation states {OXIDATION_STATES}; elements "
+        f"SMACT charge neutrality and Pauling test, oxidation states {OXIDATION_SET}; elements "
         "and alloys are valid.",
     )
     yield share(

@@ -1,12 +1,16 @@
 """The space group that a finished structure has, beside the one it was made for."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.symmetry import operations_of
+
+if TYPE_CHECKING:
+    from spglib import SpglibDataset
 
 SYMPREC = 0.1  # angstrom
 
@@ -42,6 +46,22 @@ class FoundSymmetry:
         return "supergroup" if self.keeps_operations else "lost"
 
 
+def search_symmetry(cell: Cell, symprec: float = SYMPREC) -> "SpglibDataset | None":
+    """What spglib finds in a cell, or None where it finds nothing.
+
+    Args:
+        cell: at least one atom.
+        symprec: distance tolerance, angstrom.
+    """
+    import spglib
+
+    atoms: Any = (cell.lattice_matrix, cell.fractional_coords, cell.atomic_numbers)
+    try:
+        return spglib.get_symmetry_dataset(atoms, symprec=symprec)
+    except Exception:  # newer versions raise where older ones return None
+        return None
+
+
 def find_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> FoundSymmetry:
     """Search the symmetry of a structure, whatever its status.
 
@@ -54,15 +74,9 @@ def find_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> FoundSymmetry:
 
     Source: method 7.5.
     """
-    import spglib
-
     if crystal.lattice_matrix is None or not len(crystal):
         return FoundSymmetry(None, False)
-    cell: Any = (crystal.lattice_matrix, crystal.fractional_coords, crystal.atomic_numbers)
-    try:
-        found = spglib.get_symmetry_dataset(cell, symprec=symprec)
-    except Exception:  # newer versions raise where older ones return None
-        found = None
+    found = search_symmetry(Cell.of(crystal), symprec)
     if found is None:
         return FoundSymmetry(None, False)
     rotations, translations = operations_of(crystal.space_group_number)

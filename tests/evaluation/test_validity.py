@@ -1,20 +1,23 @@
 """Validity of one crystal: known compounds, geometry against pymatgen, negative controls."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
+from symmbfn.crystals.cell import Cell
+from symmbfn.crystals.contacts import closest_contacts
 from symmbfn.crystals.crystal import Crystal
-from symmbfn.crystals.elements import COVALENT_RADIUS, element_number
+from symmbfn.crystals.elements import COVALENT_RADIUS
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.evaluation.validity import (
     find_symmetry,
     has_good_contacts,
-    is_smact_valid,
     is_structurally_valid,
     judge,
+    judge_cell,
 )
 from tests.crystals.samples import one_crystal, prototypes
 
@@ -69,37 +72,6 @@ def test_a_record_without_structure_is_judged_like_any_other() -> None:
     assert not (row.is_structurally_valid or row.has_good_contacts or row.is_smact_valid)
 
 
-def numbers(formula: dict[str, int]) -> np.ndarray:
-    return np.repeat([element_number(s) for s in formula], list(formula.values()))
-
-
-@pytest.mark.parametrize(
-    ("formula", "expected"),
-    [
-        ({"Na": 1, "Cl": 1}, True),
-        ({"Na": 4, "Cl": 4}, True),  # a cell of four is the same compound
-        ({"Ti": 1, "O": 2}, True),
-        ({"Ca": 1, "Ti": 1, "O": 3}, True),
-        ({"Fe": 2, "O": 3}, True),
-        ({"Na": 1, "Cl": 3}, False),
-        ({"Mg": 3, "O": 1}, False),
-        ({"Cl": 1, "O": 8, "F": 1}, False),
-        ({"Si": 8}, True),  # an element
-        ({"Cu": 1, "Zn": 7}, True),  # an alloy
-        ({"He": 1, "O": 1}, False),  # no oxidation state at all
-    ],
-)
-def test_smact_on_known_compounds(formula: dict[str, int], expected: bool) -> None:
-    pytest.importorskip("smact", reason="the extra 'metrics' is not installed")
-    assert is_smact_valid(numbers(formula)) == expected
-
-
-def test_smact_gives_up_where_combinations_explode() -> None:
-    pytest.importorskip("smact", reason="the extra 'metrics' is not installed")
-    twenty_elements = np.array([8, 16, 17, 34, *range(21, 31), *range(41, 48)])
-    assert not is_smact_valid(twenty_elements)
-
-
 def test_symmetry_found_kept_raised_and_lost() -> None:
     crystal = rock_salt()
     assert find_symmetry(crystal).relation(225) == "kept"
@@ -123,3 +95,80 @@ def test_tolerance_decides_between_kept_and_raised() -> None:
     row = judge(crystal)
     assert row.found_group == 221
     assert (row.symmetry, row.sharp_symmetry) == ("supergroup", "kept")
+
+
+def test_a_cell_is_judged_as_the_crystal_is() -> None:
+    """Whatever was asked and whichever cell: the facts of a crystal are in its atoms."""
+    crystals = reconstruct(AsymmetricUnitBatch.stack(prototypes()[1][::9]))
+    rng = np.random.default_rng(0)
+    asked = {"index", "space_group_number", "symmetry", "sharp_symmetry", "n_atoms"}
+    for crystal in crystals:
+        primitive = Cell.of(crystal, primitive=True)
+        order = rng.permutation(len(primitive))
+        shift = rng.random(3)
+        moved = Cell(
+            primitive.lattice_matrix,
+            primitive.atomic_numbers[order],
+            primitive.fractional_coords[order] + shift,
+        )
+        one, two = asdict(judge(crystal)), asdict(judge_cell(moved, index=3))
+        assert (two["index"], two["n_atoms"]) == (3, len(primitive))
+        assert two["space_group_number"] is None and two["symmetry"] == "unasked"
+        for name in one.keys() - asked:
+            if isinstance(one[name], float | tuple):
+                np.testing.assert_allclose(two[name], one[name], rtol=1e-4, err_msg=name)
+            else:
+                assert two[name] == one[name], (name, crystal.formula)
+
+
+def test_letters_do_not_depend_on_the_origin() -> None:
+    """Sodium or chlorine on the origin, primitive or not: a and b of group 225, one each."""
+    for first, second in ((11, 17), (17, 11)):
+        sites = [(first, "a", (0.0, 0.0, 0.0)), (second, "b", (0.5, 0.5, 0.5))]
+        crystal = reconstruct(AsymmetricUnitBatch.stack([one_crystal(225, sites, 5.64)]))[0]
+        for row in (judge(crystal), judge_cell(Cell.of(crystal, primitive=True))):
+            assert (row.letters, row.found_group) == ("ab", 225)
+            lattice = (5.64, 5.64, 5.64, 90, 90, 90)
+            np.testing.assert_allclose(row.lattice_parameters, lattice, atol=1e-3)
+            assert row.volume_per_atom == pytest.approx(5.64**3 / 8)
+
+
+@pytest.mark.parametrize("cell", ["conventional", "primitive"])
+def test_contacts_of_a_cell_are_those_of_pymatgen(cell: str) -> None:
+    for crystal in reconstruct(AsymmetricUnitBatch.stack(prototypes()[1][::9])):
+        one = Cell.of(crystal, primitive=cell == "primitive")
+        structure = one.to_pymatgen()
+        first, second, _, distance = structure.get_neighbor_list(8.0)
+        radius = COVALENT_RADIUS[one.atomic_numbers]
+        minimum, ratio = closest_contacts(one)
+        assert minimum == pytest.approx(distance.min(), abs=1e-6)
+        nearest = (distance / (radius[first] + radius[second])).min()
+        assert ratio == pytest.approx(nearest, abs=1e-6)
+
+
+def test_an_atom_alone_touches_its_own_images_in_a_slanted_cell() -> None:
+    """Edges 9 and 3 angstrom, and b on a / 3 but for 1 angstrom: the images of b are nearest."""
+    lattice = np.array([[9.0, 0.0, 0.0], [3.0, 1.0, 0.0], [0.0, 0.0, 9.0]])
+    cell = Cell(lattice, np.array([26]), np.zeros((1, 3)))
+    minimum, ratio = closest_contacts(cell)
+    assert minimum == pytest.approx(np.sqrt(9**2 - 2 * 9 * 9 + 9**2 + 3**2))  # 3 b - a
+    assert ratio == pytest.approx(minimum / (2 * COVALENT_RADIUS[26]))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"fractional_coords": np.array([[0, 0, 0], [0.05, 0, 0]])}, "0.282 angstrom apart"),
+        ({"lattice_matrix": 5.64 * np.diag([1, 1, 1e-4])}, "0.0179 cubic angstrom"),
+        ({"lattice_matrix": np.zeros((3, 3))}, "0 cubic angstrom"),
+        ({"fractional_coords": np.full((2, 3), np.nan)}, "not finite"),
+        ({"atomic_numbers": np.zeros(0, int), "fractional_coords": np.zeros((0, 3))}, "no atoms"),
+    ],
+)
+def test_a_cell_that_can_be_none_is_a_row_with_a_reason(change: dict, reason: str) -> None:
+    cell = Cell(5.64 * np.eye(3), np.array([55, 17]), np.array([[0, 0, 0], [0.5, 0.5, 0.5]]))
+    assert judge_cell(cell).status == "ok" and judge_cell(cell).is_valid
+    row = judge_cell(replace(cell, **change))
+    assert row.status == "invalid_geometry" and reason in row.reason
+    assert not (row.is_structurally_valid or row.has_good_contacts or row.is_valid)
+    assert json.loads(json.dumps(asdict(row)))["status"] == row.status
