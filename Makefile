@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help generate test notebooks book lint bench gpu results clean
+.PHONY: help generate test notebooks book lint bench gpu results judges clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,11 +46,21 @@ gpu: ## correctness, speed, training, 10,000 crystals on a GPU node (REHEARSE=1:
 results: $(STAMP) ## the figures of results/foundation.json (hours; REFERENCE=val|test_open)
 	$(BIN)/python scripts/foundation.py all --reference $(REFERENCE)
 
+judges: .venv-judges/.installed ## M3GNet and MEGNet, in an environment of their own (.venv-judges)
+
 clean: ## remove the environment and what was built
-	rm -rf $(VENV) _build build dist
+	rm -rf $(VENV) .venv-judges _build build dist
 
 $(STAMP): constraints.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[book,metrics,test]"
+	touch $@
+
+# matgl 1.3.0 and dgl 1.1.3 ask for other versions than those they give right numbers with
+.venv-judges/.installed: judges-requirements.txt
+	test -x .venv-judges/bin/python || $(PYTHON) -m venv .venv-judges
+	.venv-judges/bin/python -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
+	  -r judges-requirements.txt
+	.venv-judges/bin/python -m pip install -q --no-deps matgl==1.3.0 dgl==1.1.3
 	touch $@
