@@ -25,13 +25,12 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.loci import position_row
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.evaluation.distributions import (
-    Observables,
-    dataset_observables,
     density_distance,
     elements_distance,
     jensen_shannon_distance,
 )
 from symmbfn.evaluation.intervals import bootstrap_deviation
+from symmbfn.evaluation.observables import Observables, dataset_observables
 from symmbfn.evaluation.validity import CONTACT_RATIO
 from symmbfn.generation import generate_indices
 from symmbfn.results import Claim, record

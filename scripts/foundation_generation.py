@@ -17,15 +17,9 @@ from tqdm import tqdm
 from symmbfn.checkpoints import WEIGHTS_FILE, file_digest, load_model, weights_folder
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.datasets.workers import run_killable
-from symmbfn.evaluation.distributions import (
-    DISTANCES,
-    NO_GROUP,
-    Observables,
-    dataset_observables,
-    distances,
-    noise_floor,
-)
+from symmbfn.evaluation.distributions import DISTANCES, UNITS, distances, noise_floor
 from symmbfn.evaluation.intervals import bootstrap_deviation
+from symmbfn.evaluation.observables import NO_GROUP, Observables, dataset_observables
 from symmbfn.evaluation.oxidation import OXIDATION_SET
 from symmbfn.evaluation.validity import judge
 from symmbfn.generation import generate_indices
@@ -35,7 +29,6 @@ from symmbfn.sampling import preset_sampler
 FLOOR_DRAWS, FLOOR_SIZE, N_REAL = 200, 1000, 3000
 CHUNK = 250  # requests between two writes
 JUDGE_SECONDS = 300.0
-UNITS = {"d_rho": "g/cm3", "d_elem": "elements", "d_g": ""}
 
 
 # ---- floors -----------------------------------------------------------------------------------
