@@ -215,8 +215,5 @@ def _total(row: int, entry: Mapping[str, Any]) -> tuple[str, Composition, float]
     if not math.isfinite(energy):
         raise ValueError(f"entry {row} ({given}) has the energy {energy}")
     id_ = entry.get("entry_id")
-    return (
-        str(f"entry-{row}" if id_ is None else id_),
-        composition,
-        energy / sum(composition.values()),
-    )
+    label = f"entry-{row}" if id_ is None else str(id_)
+    return label, composition, energy / sum(composition.values())
