@@ -2,9 +2,9 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -37,16 +37,8 @@ class SinglePoint:
     stress: Float[np.ndarray, "3 3"]
 
 
-class Potential(Protocol):
-    """Maps cells to energies, forces and stresses."""
-
-    def __call__(self, cells: Sequence[Cell]) -> list[SinglePoint]:
-        """One point for each cell.
-
-        Raises:
-            ValueError: a cell that the potential cannot take.
-        """
-        ...
+# one point for each cell; a ValueError says that a cell is none it can take
+Potential = Callable[[Sequence[Cell]], list[SinglePoint]]
 
 
 class AsePotential:
