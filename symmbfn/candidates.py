@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ class Candidates:
     Args:
         rows: one for every request, file or row, in order.
         digest: SHA-256 of what was read.
-        facts: what the source says of itself: settings and times of a run.
+        facts: what the source says of itself: settings and times of a run, and the process time
+            of building all cells from its records.
     """
 
     rows: tuple[Candidate, ...]
@@ -86,17 +88,20 @@ def read_candidates(source: str | Path, *, workers: int = 1) -> Candidates:
 
 def _run(folder: Path) -> Candidates:
     rows = []
-    for crystal in read_crystals(folder):
+    start = time.process_time()
+    crystals = list(read_crystals(folder))
+    rebuilding = time.process_time() - start
+    for crystal in crystals:
         cell = Cell.of(crystal) if crystal.has_structure else None
         rows.append(
             Candidate(
                 crystal.index, str(crystal.index), crystal.status, crystal.reason, cell, crystal
             )
         )
-    facts = {}
+    facts: dict[str, Any] = {"rebuilding_seconds": rebuilding}
     if (folder / SUMMARY).is_file():
         summary = json.loads((folder / SUMMARY).read_text())
-        facts = {name: summary.get(name) for name in ("settings", "weights_name", "time")}
+        facts |= {name: summary.get(name) for name in ("settings", "weights_name", "time")}
     digest = hashlib.sha256((folder / RECORDS).read_bytes()).hexdigest()
     return Candidates(tuple(rows), digest, facts)
 
@@ -111,7 +116,7 @@ def _files(source: str, workers: int) -> Candidates:
     for outcome in run_killable(read_cif, texts, workers=workers, time_limit=TIME_LIMIT):
         status, reason, cell = "ok", outcome.reason, None
         if outcome.value is None:
-            status = _status(reason)
+            status = failure_status(reason)
         else:
             cell = Cell(*outcome.value)
         rows.append(Candidate(outcome.index, names[outcome.index], status, reason, cell))
@@ -130,8 +135,8 @@ def read_cif(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return cell.lattice_matrix, cell.atomic_numbers, cell.fractional_coords
 
 
-def _status(reason: str) -> str:
-    """The status of a file that gave no crystal."""
+def failure_status(reason: str) -> str:
+    """The status of a file or crystal on which a worker failed, from the reason it gave."""
     if reason.startswith("timeout"):
         return "timeout"
     if reason.startswith(LOST):

@@ -1,4 +1,4 @@
-"""The command line: `symmbfn encode | train | generate | benchmark | info`.
+"""The command line: `symmbfn encode | train | generate | evaluate | benchmark | info`.
 
 Each verb is one function, which imports what it needs when it is called. A bad argument is one
 line that names the value, and exit code 2; a machine that gives up, such as one without memory
@@ -156,6 +156,31 @@ def generate(options: argparse.Namespace) -> int:
     return 0
 
 
+def evaluate(options: argparse.Namespace) -> int:
+    """Judge crystals, one row each, and report every rate; the same call resumes."""
+    _set_threads(1)
+    from symmbfn.generation import pick_device
+    from symmbfn.report import PAGE, write_report
+    from symmbfn.screening import screen
+
+    screen(
+        options.source,
+        options.out,
+        reference=options.reference,
+        relax=options.relax,
+        relax_first=options.relax_first,
+        keeps_space_group=options.keep_space_group,
+        hull=options.hull,
+        workers=_n_workers(options.workers),
+        device=pick_device(options.device).type,
+    )
+    report = write_report(options.out, split=options.split, seed=options.seed)
+    funnel = ", ".join(f"{step['count']} {step['name']}" for step in report["funnel"])
+    print(funnel)
+    print(f"look at {options.out / PAGE}")
+    return 0
+
+
 def benchmark(options: argparse.Namespace) -> int:
     """Time sampling, training and their stages, beside PyTorch Geometric in turns."""
     if options.dtype not in (None, "float32", "bf16"):
@@ -221,6 +246,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_encode(verbs.add_parser("encode", help=encode.__doc__, description=encode.__doc__))
     _add_train(verbs.add_parser("train", help=train.__doc__, description=train.__doc__))
     _add_generate(verbs.add_parser("generate", help=generate.__doc__, description=generate.__doc__))
+    _add_evaluate(verbs.add_parser("evaluate", help=evaluate.__doc__, description=evaluate.__doc__))
     _add_benchmark(
         verbs.add_parser("benchmark", help=benchmark.__doc__, description=benchmark.__doc__)
     )
@@ -309,6 +335,40 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--primitive", action="store_true", help="write primitive cells")
 
 
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=evaluate)
+    parser.add_argument(
+        "source",
+        help="folder of a run, folder of CIFs, CSV with material_id and cif, or dataset:split",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, or to resume")
+    parser.add_argument(
+        "--reference",
+        default="mp_20",
+        metavar="DATASET",
+        help="whose crystals are known: mp_20 (default), or as for encode",
+    )
+    parser.add_argument(
+        "--split", help="of the reference, that distributions are compared with; default: val"
+    )
+    parser.add_argument("--relax", metavar="POTENTIAL", help="chgnet; default: no relaxation")
+    parser.add_argument(
+        "--relax-first", type=int, metavar="N", help="relax only so many; default: all"
+    )
+    parser.add_argument(
+        "--keep-space-group", action="store_true", help="relax without losing symmetry"
+    )
+    parser.add_argument(
+        "--hull",
+        type=Path,
+        metavar="FILE",
+        help="entries as JSON, CSV or Parquet; default: those of the data folder",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or auto; to relax")
+    parser.add_argument("--seed", type=int, default=0, help="of floors and deviations; 0")
+
+
 def _add_benchmark(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=benchmark)
     parser.add_argument(
@@ -317,6 +377,17 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     parser.add_argument("--dtype", help="float32 or bf16; default: both")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures too")
+
+
+def _n_workers(n: int | None) -> int:
+    """The workers asked for, one per core if nobody says."""
+    from symmbfn.datasets.workers import n_cores
+
+    if n is None:
+        return n_cores()
+    if n < 1:
+        raise ValueError(f"workers must be at least 1, got {n}")
+    return n
 
 
 def _set_threads(n: int | None = None) -> None:

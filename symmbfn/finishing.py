@@ -6,7 +6,6 @@ next batch is sampled. A search that hangs or takes its process down costs that 
 
 import io
 import multiprocessing
-import os
 import signal
 import threading
 import time
@@ -21,7 +20,7 @@ import numpy as np
 
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.found_symmetry import check_symmetry
-from symmbfn.datasets.workers import LOST, Outcome, run_killable
+from symmbfn.datasets.workers import LOST, Outcome, n_cores, run_killable
 from symmbfn.records import lines_of, record_of
 
 # 500 crystals are done about as soon without: the processes import libraries for two seconds
@@ -107,9 +106,7 @@ def _extxyz(crystal: Crystal, primitive: bool) -> str:
 
 def default_workers(n: int) -> int:
     """Processes that finish n crystals: none for few crystals or where one core is all there is."""
-    has_affinity = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return 0 if n < WORTH_WORKERS else min(cores - 1, MOST_WORKERS)
+    return 0 if n < WORTH_WORKERS else min(n_cores() - 1, MOST_WORKERS)
 
 
 @contextmanager

@@ -57,5 +57,7 @@ class Journal:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     is_no_number = isinstance(value, float) and not math.isfinite(value)
     return None if is_no_number else value

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from symmbfn.candidates import _status, read_candidates
+from symmbfn.candidates import failure_status, read_candidates
 from symmbfn.runs import generate_run
 
 GOOD = Structure.from_spacegroup(
@@ -43,9 +43,9 @@ def test_files_that_cannot_be_read_are_rows_with_a_reason(tmp_path: Path) -> Non
 
 
 def test_a_lost_worker_keeps_its_name() -> None:
-    assert _status("timeout: more than 60 s") == "timeout"
-    assert _status("worker_lost: exit code -9") == "worker_lost"
-    assert _status("MemoryError: ") == "out_of_memory"
+    assert failure_status("timeout: more than 60 s") == "timeout"
+    assert failure_status("worker_lost: exit code -9") == "worker_lost"
+    assert failure_status("MemoryError: ") == "out_of_memory"
 
 
 def test_a_source_that_is_not_there_is_named() -> None:

@@ -62,6 +62,12 @@ class Cell:
         return reduced_formula(self.atomic_numbers)
 
     @property
+    def composition(self) -> dict[str, int]:
+        """Element symbol -> number of atoms, lightest element first."""
+        numbers, counts = np.unique(self.atomic_numbers, return_counts=True)
+        return {SYMBOLS[z]: int(n) for z, n in zip(numbers, counts, strict=True)}
+
+    @property
     def volume(self) -> float:
         """Cubic angstrom."""
         return float(abs(np.linalg.det(self.lattice_matrix)))

@@ -19,6 +19,7 @@ import torch
 from symmbfn._files import whole_file, write_whole
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
+from symmbfn.datasets.workers import n_cores
 
 if TYPE_CHECKING:
     import pandas
@@ -264,7 +265,7 @@ def encode_dataset(
     )
 
     symprec = dataset_symprec(name_or_path) if symprec is None else symprec
-    workers = _n_cores() if workers is None else workers
+    workers = n_cores() if workers is None else workers
     _check(form in FORMS, f"form must be one of {', '.join(FORMS)}, got {form!r}")
     _check(
         representative in REPRESENTATIVES,
@@ -416,11 +417,6 @@ def _locked(path: Path) -> Iterator[None]:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _n_cores() -> int:
-    """Cores this process may use, fewer than the machine's under a batch system."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check(is_met: bool, message: str) -> None:

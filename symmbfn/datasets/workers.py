@@ -77,6 +77,11 @@ def run_killable(
             worker.stop()
 
 
+def n_cores() -> int:
+    """Cores this process may use, fewer than the machine's under a batch system."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class _Worker:
     """One process, its pipe, and the item it works on."""
 

@@ -1,0 +1,114 @@
+"""The report of a screening: figures in JSON, a page to look at, files to go on with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from symmbfn._files import write_whole
+from symmbfn.evaluation.distributions import UNITS, compare, drawn_thousands
+from symmbfn.evaluation.observables import dataset_observables, judged_observables
+from symmbfn.evaluation.report import summarise
+from symmbfn.evaluation.validity import Judgement
+from symmbfn.journals import Journal
+from symmbfn.manifests import MANIFEST
+from symmbfn.screening import JUDGED, RELAXED, STAGES, TABLE, Reference, relaxed_crystals
+from symmbfn.shortlist import write_shortlist
+
+REPORT, PAGE = "report.json", "report.html"
+DRAWN = 1000  # crystals, by the published tables
+SPLITS = ("val", "test_open", "test", "train", "all")  # in the order in which they are taken
+
+
+def write_report(folder: str | Path, *, split: str | None = None, seed: int = 0) -> dict[str, Any]:
+    """Make the report of a finished screening.
+
+    Args:
+        folder: of the screening.
+        split: of the reference, whose crystals distributions are compared with; None takes val
+            where there is one.
+        seed: of the draws for deviations and floors.
+
+    Returns:
+        The content of `report.json`.
+
+    Raises:
+        ValueError: the folder holds no finished screening, or the reference has no such split.
+    """
+    import pandas as pd
+
+    folder = Path(folder)
+    if not (folder / TABLE).is_file():
+        raise ValueError(f"{str(folder)!r} holds no {TABLE}: the screening is not finished")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    table = pd.read_parquet(folder / TABLE)
+    known = Reference.load(manifest["settings"]["reference"])
+    split = _split_of(known, split)
+    facts = manifest["source_facts"]
+    report = {
+        "source": manifest["source_name"],
+        **summarise(table, seconds=seconds_of(facts, len(table))),
+        **_distances(folder, known, split, seed),
+        "reference": {"name": known.name, "split": split, "n": len(known.splits[split])},
+        "hull": manifest["hull_name"],
+        "settings": manifest["settings"],
+        "source_facts": facts,
+        "seed": seed,
+        "versions": manifest["versions"],
+    }
+    if manifest["settings"]["relax"]:
+        relaxed = relaxed_crystals(Journal(folder / STAGES / RELAXED))
+        cells = {index: row.cell for index, row in relaxed.items() if row.cell is not None}
+        report["n_candidates"] = len(write_shortlist(folder, table, cells))
+    write_whole(folder / REPORT, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    return report
+
+
+def seconds_of(facts: dict[str, Any], n: int) -> dict[str, float]:
+    """Seconds a crystal that a run took to sample, and to rebuild, as far as it says so."""
+    seconds = ((facts.get("time") or {}).get("seconds_of")) or {}
+    if "sampling" not in seconds:
+        return {}
+    rebuilding = facts["rebuilding_seconds"] / n
+    return {"generation": seconds["sampling"] / n - rebuilding, "rebuilding": rebuilding}
+
+
+def _split_of(known: Reference, split: str | None) -> str:
+    if split is None:
+        return next((name for name in SPLITS if name in known.splits), next(iter(known.splits)))
+    if split not in known.splits:
+        raise ValueError(f"{known.name} has no split {split!r}, only {', '.join(known.splits)}")
+    return split
+
+
+def _distances(folder: Path, known: Reference, split: str, seed: int) -> dict[str, Any]:
+    """Distances with deviation, floor and unit; and those of draws of 1,000, as in print."""
+    judged = judgements(Journal(folder / STAGES / JUDGED))
+    generated = judged_observables(judged)
+    reference = dataset_observables(known.splits[split])
+    pool = dataset_observables(known.train)
+    n = min(len(generated), len(pool))
+    found = compare(generated[np.arange(n)], reference, pool=pool, seed=seed)
+    report: dict[str, Any] = {
+        "distances": {name: {**row, "unit": UNITS[name], "n": n} for name, row in found.items()}
+    }
+    if min(len(generated), sum(row.is_valid for row in judged)) >= DRAWN:
+        report["distances_of_1000"] = drawn_thousands(judged, reference, size=DRAWN, seed=seed)
+    return report
+
+
+def judgements(journal: Journal) -> list[Judgement]:
+    """The judgements of a screening, as they were made."""
+    names = Judgement.__dataclass_fields__
+    rows = []
+    for row in journal:
+        values = {name: row[name] for name in names}
+        for name in ("density", "volume_per_atom", "minimum_distance", "contact_ratio"):
+            values[name] = float("nan") if values[name] is None else values[name]
+        parameters = values["lattice_parameters"]
+        values["lattice_parameters"] = tuple(
+            float("nan") if value is None else value for value in parameters
+        )
+        rows.append(Judgement(**values))
+    return rows
