@@ -6,8 +6,8 @@
     python scripts/bench_relaxation.py all           one after the other (15 minutes on two cores)
 
 Crystals come from MP-20's validation split, chosen by the seed; `speed` takes as many again from
-the folder of a run (10,000 of the default preset), where there is one. Claims go into `results/evaluation.json` as soon
-as they are measured; `--dry-run` prints them only.
+the folder of a run (10,000 of the default preset), where there is one. Claims go into
+`results/evaluation.json` as soon as they are measured; `--dry-run` prints them only.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,10 @@ class Chgnet:
         return np.concatenate(energies), np.concatenate(features)
 
     def _points(self, graphs: list[Any]) -> list[SinglePoint]:
-        found = self.model(graphs, task="e")
+        with warnings.catch_warnings():
+            # it copies volumes that it needs no slope of, and torch wonders about that
+            warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad")
+            found = self.model(graphs, task="e")
         energies = found["e"].double()
         total = (found["e"] * found["atoms_per_graph"]).sum()
         leaves = [graph.atom_frac_coord for graph in graphs] + [graph.lattice for graph in graphs]
