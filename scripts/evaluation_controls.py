@@ -96,13 +96,15 @@ def write(folder: Path, name: str, identifiers: list[str], texts: list[str]) -> 
     table.to_csv(folder / f"{name}.csv.gz", index=False, compression=packing)
 
 
-def make(split: str, n: int, seed: int, workers: int, folder: Path) -> dict[str, Any]:
+def make(
+    dataset: str | Path, split: str | None, n: int, folder: Path, *, seed: int, workers: int
+) -> dict[str, Any]:
     """Write all controls; return what became of them."""
-    encoded = encode_dataset(DATASET, split=split)
+    encoded = encode_dataset(dataset, split=split)
     generator = torch.Generator().manual_seed(seed)
     chosen = encoded.subset(torch.randperm(len(encoded), generator=generator)[:n])
     names = list(chosen.identifiers)
-    cifs = load_dataset(DATASET, split).set_index("material_id")["cif"]
+    cifs = load_dataset(dataset, split).set_index("material_id")["cif"]
     texts = [cifs[name] for name in names]
     folder.mkdir(parents=True, exist_ok=True)
     write(folder, "real", names, texts)
@@ -138,10 +140,10 @@ def make(split: str, n: int, seed: int, workers: int, folder: Path) -> dict[str,
         if outcome.reason
     ]
     return {
-        "dataset": DATASET,
-        "split": split,
+        "dataset": encoded.settings["dataset"],
+        "split": encoded.settings["split"],
         "digest": encoded.digest,
-        "n": n,
+        "n": len(names),
         "seed": seed,
         "real": {"n": len(names)},
         "shuffled": {"n": len(mixed), "n_with_their_own_formula": same},
@@ -162,10 +164,11 @@ def main() -> None:
     line.add_argument("--workers", type=int, default=1)
     line.add_argument("--out", type=Path, default=cache_folder() / "evaluation" / "controls")
     given = line.parse_args()
-    facts = make(given.split, given.n, given.seed, given.workers, given.out)
+    options = {"seed": given.seed, "workers": given.workers}
+    facts = make(DATASET, given.split, given.n, given.out, **options)
     write_whole(given.out / "controls.json", json.dumps(facts, indent=1) + "\n")
     counts = {name: facts[name]["n"] for name in ("real", "shuffled", "random")}
-    print(f"{counts} of {given.n} crystals of {DATASET} {given.split} in {given.out}")
+    print(f"{counts} of {facts['n']} crystals of {DATASET} {given.split} in {given.out}")
 
 
 if __name__ == "__main__":
