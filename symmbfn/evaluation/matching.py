@@ -13,11 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from symmbfn.crystals.cell import Cell
-from symmbfn.crystals.elements import SYMBOLS
-from symmbfn.crystals.found_symmetry import SYMPREC
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.workers import LOST, run_killable
 from symmbfn.evaluation.dataset_cells import crystals_with
@@ -25,7 +21,6 @@ from symmbfn.evaluation.dataset_cells import crystals_with
 TIMEOUT = "timeout"
 TIME_LIMIT = 60.0  # seconds
 
-Fingerprint = tuple[Any, ...]
 Failure = tuple[str, str]  # status and reason
 
 
@@ -108,17 +103,19 @@ def find_duplicates(
 
     Source: method 8.4.
     """
+    from symmbfn.evaluation.comparing import first_match, prepare
+
     _check(workers, time_limit)
     run = partial(_run, workers=workers, time_limit=time_limit)
     shared = [rows for rows in _by_formula(cells).values() if len(rows) > 1]
-    prepared, failed = run(_prepare, {row: cells[row] for rows in shared for row in rows})
+    prepared, failed = run(prepare, {row: cells[row] for rows in shared for row in rows})
     todo: dict[int, list[int]] = {}
     for rows in shared:
         there = [row for row in rows if row in prepared]
         for place, row in enumerate(there):
             label = prepared[row][1]
             todo[row] = sorted(there[:place], key=lambda r: (prepared[r][1] != label, r))
-    search = partial(_first_match, cells={row: cell for row, (cell, _) in prepared.items()})
+    search = partial(first_match, cells={row: cell for row, (cell, _) in prepared.items()})
     first: dict[int, int] = {}
     while todo:
         found, lost = run(search, {row: (row, others) for row, others in todo.items()})
@@ -176,6 +173,8 @@ def find_known(
 
     Source: method 8.4.
     """
+    from symmbfn.evaluation.comparing import all_matches, reduce_cell
+
     _check(workers, time_limit)
     run = partial(_run, workers=workers, time_limit=time_limit)
     datasets = [reference] if isinstance(reference, EncodedDataset) else list(reference)
@@ -187,9 +186,9 @@ def find_known(
         row: others[name] for name, rows in mine.items() for row in rows if name in others
     }
     everyone = {row: cells[row] for row in candidates} | dict(enumerate(known_cells, start=n))
-    reduced, failed = run(_reduce, everyone)
+    reduced, failed = run(reduce_cell, everyone)
     found, lost = run(
-        partial(_all_matches, cells=reduced),
+        partial(all_matches, cells=reduced),
         {
             row: (row, [k for k in known if k in reduced])
             for row, known in candidates.items()
@@ -238,60 +237,6 @@ def _run(
         else:
             values[key] = outcome.value
     return values, failures
-
-
-def _reduce(cell: Cell) -> Cell:
-    """The cell that the matcher would make of this one before every comparison."""
-    structure = cell.to_pymatgen().get_reduced_structure(reduction_algo="niggli")
-    return Cell.from_pymatgen(structure.get_primitive_structure())
-
-
-def _prepare(cell: Cell) -> tuple[Cell, Fingerprint]:
-    reduced = _reduce(cell)
-    return reduced, _fingerprint(reduced)
-
-
-def _fingerprint(cell: Cell) -> Fingerprint:
-    """Space group, and letter and element of each orbit; it only says what to compare first."""
-    import spglib
-
-    atoms: Any = (cell.lattice_matrix, cell.fractional_coords, cell.atomic_numbers)
-    try:
-        found = spglib.get_symmetry_dataset(atoms, symprec=SYMPREC)
-    except Exception:  # newer versions raise where older ones return None
-        found = None
-    if found is None:
-        return ()
-    first = np.unique(found.crystallographic_orbits)
-    sites = [(found.wyckoffs[atom], SYMBOLS[cell.atomic_numbers[atom]]) for atom in first]
-    return (found.number, *sorted(sites))
-
-
-def _first_match(task: tuple[int, list[int]], cells: Mapping[int, Cell]) -> int | None:
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
-    row, others = task
-    matcher, structure = StructureMatcher(), cells[row].to_pymatgen()
-    for other in others:
-        if matcher.fit(cells[other].to_pymatgen(), structure, skip_structure_reduction=True):
-            return other
-    return None
-
-
-def _all_matches(task: tuple[int, list[int]], cells: Mapping[int, Cell]) -> list[tuple[int, float]]:
-    """Candidates that match, closest first, with their distances."""
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
-    row, others = task
-    matcher, structure = StructureMatcher(), cells[row].to_pymatgen()
-    matches = []
-    for other in others:
-        candidate = cells[other].to_pymatgen()
-        if matcher.fit(candidate, structure, skip_structure_reduction=True):
-            distance = matcher.get_rms_dist(candidate, structure)
-            # it reduces both once more, so at the very limit it may find nothing
-            matches.append((other, float("nan") if distance is None else float(distance[0])))
-    return sorted(matches, key=lambda match: (np.isnan(match[1]), match[1]))
 
 
 def _check(workers: int, time_limit: float) -> None:

@@ -1,0 +1,73 @@
+"""What worker processes do to compare crystals.
+
+In a file of its own so that a process loads the libraries when it starts, not in the time of the
+first crystal.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import spglib
+from pymatgen.analysis.structure_matcher import StructureMatcher
+
+from symmbfn.crystals.cell import Cell
+from symmbfn.crystals.elements import SYMBOLS
+from symmbfn.crystals.found_symmetry import SYMPREC
+
+Fingerprint = tuple[Any, ...]
+
+
+def reduce_cell(cell: Cell) -> Cell:
+    """The cell that the matcher would make of this one before every comparison."""
+    structure = cell.to_pymatgen().get_reduced_structure(reduction_algo="niggli")
+    return Cell.from_pymatgen(structure.get_primitive_structure())
+
+
+def prepare(cell: Cell) -> tuple[Cell, Fingerprint]:
+    """The reduced cell, and what says with which others to compare it first."""
+    reduced = reduce_cell(cell)
+    return reduced, _fingerprint(reduced)
+
+
+def _fingerprint(cell: Cell) -> Fingerprint:
+    """Space group, and letter and element of each orbit; it only says what to compare first."""
+    atoms: Any = (cell.lattice_matrix, cell.fractional_coords, cell.atomic_numbers)
+    try:
+        found = spglib.get_symmetry_dataset(atoms, symprec=SYMPREC)
+    except Exception:  # newer versions raise where older ones return None
+        found = None
+    if found is None:
+        return ()
+    first = np.unique(found.crystallographic_orbits)
+    sites = [(found.wyckoffs[atom], SYMBOLS[cell.atomic_numbers[atom]]) for atom in first]
+    return (found.number, *sorted(sites))
+
+
+def first_match(task: tuple[int, list[int]], cells: Mapping[int, Cell]) -> int | None:
+    """The first of some candidates that matches, or None.
+
+    Args:
+        task: key of a crystal and of its candidates, in the order in which they are compared.
+        cells: reduced cells by key.
+    """
+    row, others = task
+    matcher, structure = StructureMatcher(), cells[row].to_pymatgen()
+    for other in others:
+        if matcher.fit(cells[other].to_pymatgen(), structure, skip_structure_reduction=True):
+            return other
+    return None
+
+
+def all_matches(task: tuple[int, list[int]], cells: Mapping[int, Cell]) -> list[tuple[int, float]]:
+    """All candidates that match, closest first, with their distances; as `first_match`."""
+    row, others = task
+    matcher, structure = StructureMatcher(), cells[row].to_pymatgen()
+    matches = []
+    for other in others:
+        candidate = cells[other].to_pymatgen()
+        if matcher.fit(candidate, structure, skip_structure_reduction=True):
+            distance = matcher.get_rms_dist(candidate, structure)
+            # it reduces both once more, so at the very limit it may find nothing
+            matches.append((other, float("nan") if distance is None else float(distance[0])))
+    return sorted(matches, key=lambda match: (np.isnan(match[1]), match[1]))
