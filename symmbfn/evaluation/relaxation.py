@@ -18,13 +18,12 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.distances import MINIMUM_DISTANCE
 from symmbfn.datasets.workers import LOST, Outcome, run_killable
 from symmbfn.evaluation.fire import Descent
-from symmbfn.evaluation.potentials import Chgnet, Potential, SinglePoint
+from symmbfn.evaluation.potentials import CRYSTALS_AT_ONCE, Chgnet, Potential, SinglePoint
 from symmbfn.evaluation.symmetrising import Symmetriser
 
 VOLUME_PER_ATOM = 3.0, 200.0  # cubic angstrom, before anything is computed
 VOLUME_CHANGE = 0.3, 3.0  # of the cell that it started with
 MAX_FORCE = 1e3  # eV/angstrom
-CRYSTALS_AT_ONCE = 256  # on an accelerator, before memory runs out
 NAN = float("nan")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
