@@ -1,9 +1,9 @@
 """Second opinions: formation energies and band gaps by M3GNet and MEGNet, models of matgl.
 
-`make judges` builds their environment. They know crystals by the Materials Project of 2018 and
-2019, whose formation energies differ from those of MP-20 by 0.05 eV/atom in the mean; the model
-of band gaps calls one crystal in seven wrongly a metal or none. So they are no reference, and a
-figure made with them names them.
+`make judges` builds their environment. They were trained on the Materials Project of 2018 and
+2019, whose formation energies are not those of MP-20, and the model of band gaps is wrong for
+simple oxides. So they are no reference, and a figure made with them names them; how far they
+lie from MP-20 is in the claims `judges.*`.
 """
 
 import json
