@@ -238,14 +238,12 @@ def main() -> None:
         command = f"python scripts/evaluation_identities.py {group}"
         command += "" if given.reference == "val" else f" --reference {given.reference}"
         options = Options(command, cache_folder(), seed=given.seed, reference=given.reference)
-        found = []
         for claim in GROUPS[group](options):
             judged = "" if claim.met is None else f"  {'met' if claim.met else 'FAILED'}"
             print(f"{claim.name} = {claim.value} {claim.unit} {claim.interval or ''}{judged}")
             print(f"    {claim.note}", flush=True)
-            found.append(claim)
-        if not given.dry_run:
-            record("evaluation", found)
+            if not given.dry_run:
+                record("evaluation", [claim])
 
 
 if __name__ == "__main__":
