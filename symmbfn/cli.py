@@ -1,4 +1,4 @@
-"""The command line: `symmbfn encode | train | generate | evaluate | benchmark | info`.
+"""The command line: `symmbfn encode | train | generate | evaluate | label | benchmark | info`.
 
 Each verb is one function, which imports what it needs when it is called. A bad argument is one
 line that names the value, and exit code 2; a machine that gives up, such as one without memory
@@ -171,6 +171,7 @@ def evaluate(options: argparse.Namespace) -> int:
         relax_first=options.relax_first,
         keeps_space_group=options.keep_space_group,
         hull=options.hull,
+        has_judges=options.judges,
         workers=_n_workers(options.workers),
         device=pick_device(options.device).type,
     )
@@ -178,6 +179,18 @@ def evaluate(options: argparse.Namespace) -> int:
     funnel = ", ".join(f"{step['count']} {step['name']}" for step in report["funnel"])
     print(funnel)
     print(f"look at {options.out / PAGE}")
+    return 0
+
+
+def label(options: argparse.Namespace) -> int:
+    """Formation energies and band gaps of a dataset's crystals, as a Parquet file."""
+    _set_threads(1)
+    from symmbfn.evaluation.properties import label_dataset
+
+    workers = _n_workers(options.workers)
+    table = label_dataset(options.dataset, options.split, out=options.out, workers=workers)
+    n_failed = int((table["reason"] != "").sum())
+    print(f"{len(table)} crystals, {n_failed} without values: {options.out}")
     return 0
 
 
@@ -247,6 +260,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(verbs.add_parser("train", help=train.__doc__, description=train.__doc__))
     _add_generate(verbs.add_parser("generate", help=generate.__doc__, description=generate.__doc__))
     _add_evaluate(verbs.add_parser("evaluate", help=evaluate.__doc__, description=evaluate.__doc__))
+    _add_label(verbs.add_parser("label", help=label.__doc__, description=label.__doc__))
     _add_benchmark(
         verbs.add_parser("benchmark", help=benchmark.__doc__, description=benchmark.__doc__)
     )
@@ -364,9 +378,20 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="entries as JSON, CSV or Parquet; default: those of the data folder",
     )
+    parser.add_argument(
+        "--judges", action="store_true", help="ask M3GNet and MEGNet too, after `make judges`"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or auto; to relax")
     parser.add_argument("--seed", type=int, default=0, help="of floors and deviations; 0")
+
+
+def _add_label(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=label)
+    parser.add_argument("--dataset", required=True, help="as for encode")
+    parser.add_argument("--split", help="needed where there are several")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet")
+    parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
 
 
 def _add_benchmark(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from pymatgen.core import Composition, Lattice, Structure
 
-from symmbfn import screening
+from symmbfn import screening_stages
 from symmbfn.cli import main
 from symmbfn.crystals.cell import Cell
 from symmbfn.journals import Journal
@@ -130,7 +130,7 @@ def test_second_call_does_nothing_again(
         return []
 
     for name in ("relax_all", "find_duplicates"):
-        monkeypatch.setattr(screening, name, nothing)
+        monkeypatch.setattr(screening_stages, name, nothing)
     pd.testing.assert_frame_equal(_screen(folders, out), table)
 
 
