@@ -5,10 +5,10 @@ references that the package ships. `claims` compares, on MP-20 val, energies abo
 the official ones: first with the official formation energies, which tests the hull alone, then
 with CHGNet's. The hull takes its extra points from train, so it knows no answer of val.
 
-CHGNet's energies are single-point energies of the raw crystals, one Parquet file a split with
-the columns `material_id` and `energy_per_atom` (eV/atom).
+CHGNet's energies are single-point energies of the raw crystals; the first call computes those
+of a split, 10 ms a crystal, and later calls find them in the cache.
 
-Run: python scripts/evaluation_hull.py {fit,claims} [--labels FOLDER]
+Run: python scripts/evaluation_hull.py {fit,claims}
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from symmbfn.datasets.registry import DATASETS, cache_folder
+from symmbfn.datasets.registry import DATASETS
 from symmbfn.evaluation import references as shipped
 from symmbfn.evaluation.entries import (
     composition_from_formula,
@@ -31,6 +31,7 @@ from symmbfn.evaluation.entries import (
 )
 from symmbfn.evaluation.hull import Hull, open_hull
 from symmbfn.evaluation.intervals import wilson_interval
+from symmbfn.evaluation.properties import describe_dataset
 from symmbfn.evaluation.references import (
     ElementReferences,
     chgnet_references,
@@ -51,11 +52,6 @@ def data_path(name: str) -> Path:
     return Path(os.environ["SYMMBFN_DATA"], name)
 
 
-def label_path(labels: Path, split: str) -> Path:
-    """CHGNet's energies of a split."""
-    return labels / f"mp_20-{split}.parquet"
-
-
 def known_rows(split: str, *columns: str) -> pd.DataFrame:
     """Rows of MP-20 where all these columns are known, with their compositions."""
     table = read_columns(data_path(DATASETS["mp_20"].local[split]))
@@ -64,32 +60,30 @@ def known_rows(split: str, *columns: str) -> pd.DataFrame:
     return known.assign(composition=compositions).reset_index(drop=True)
 
 
-def with_energies(rows: pd.DataFrame, labels: Path, split: str) -> pd.DataFrame:
+def with_energies(rows: pd.DataFrame, split: str) -> pd.DataFrame:
     """Add CHGNet's `energy_per_atom`; a crystal that it failed on goes, and is told of."""
-    energies = pd.read_parquet(
-        label_path(labels, split), columns=["material_id", "energy_per_atom"]
-    )
-    joined = rows.merge(energies.rename(columns={"material_id": "id"}), on="id", how="left")
+    described = describe_dataset("mp_20", split)[["material_id", "energy_per_atom"]]
+    joined = rows.merge(described.rename(columns={"material_id": "id"}), on="id", how="left")
     is_known = joined["energy_per_atom"].notna()
     print(f"{split}: {is_known.sum()} of {len(rows)} crystals have an energy of CHGNet")
     return joined[is_known].reset_index(drop=True)
 
 
-def fit(labels: Path) -> None:
+def fit() -> None:
     """Fit the references on train, print what val says of them, and write them."""
-    train = with_energies(known_rows("train", "formation_energy_per_atom"), labels, "train")
+    train = with_energies(known_rows("train", "formation_energy_per_atom"), "train")
     elemental = read_elemental_energies(data_path(ELEMENTAL))
     columns = (list(train["composition"]), *energies_of(train))
     fitted = fit_references(*columns, elemental=elemental)
-    sources = [data_path(DATASETS["mp_20"].local["train"]), label_path(labels, "train")]
+    crystals = data_path(DATASETS["mp_20"].local["train"])
     fitted = replace(
         fitted,
         energies={symbol: round(mu, 6) for symbol, mu in fitted.energies.items()},
-        digest=digest_of([*sources, data_path(ELEMENTAL)]),
+        digest=digest_of([crystals, data_path(ELEMENTAL)]),
         potential=f"CHGNet 0.3.0 of chgnet {version('chgnet')}",
     )
     fitted.save(Path(shipped.__file__).with_name(shipped.SHIPPED))
-    val = with_energies(known_rows("val", "formation_energy_per_atom"), labels, "val")
+    val = with_energies(known_rows("val", "formation_energy_per_atom"), "val")
     for name, references in (("entries", ElementReferences(elemental)), ("fitted", fitted)):
         left = residuals(references, list(val["composition"]), *energies_of(val))
         print(f"{name}: {1e3 * np.abs(left).mean():.2f} meV/atom on {len(left)} val crystals")
@@ -229,18 +223,15 @@ def judge_claims(hull: Hull, references: ElementReferences, rows: pd.DataFrame) 
     ]
 
 
-def claims(labels: Path) -> None:
-    """Measure and record; the judge only where CHGNet's energies are at hand."""
+def claims() -> None:
+    """Measure hull, references and judge, and record."""
     hull = open_hull(points_from=("train",))
     measured = hull_claims(hull, known_rows("val", "formation_energy_per_atom", "e_above_hull"))
-    if label_path(labels, "val").is_file():
-        elemental = ElementReferences(read_elemental_energies(data_path(ELEMENTAL)))
-        val = with_energies(known_rows("val", "formation_energy_per_atom"), labels, "val")
-        measured += reference_claims(val, chgnet_references(), elemental)
-        judged = val[val["e_above_hull"].notna()].reset_index(drop=True)
-        measured += judge_claims(hull, chgnet_references(), judged)
-    else:
-        print(f"no {label_path(labels, 'val').name}: the judge is not measured")
+    elemental = ElementReferences(read_elemental_energies(data_path(ELEMENTAL)))
+    val = with_energies(known_rows("val", "formation_energy_per_atom"), "val")
+    measured += reference_claims(val, chgnet_references(), elemental)
+    judged = val[val["e_above_hull"].notna()].reset_index(drop=True)
+    measured += judge_claims(hull, chgnet_references(), judged)
     for one in measured:
         print(f"{one.name:32} {one.value} {one.unit} {one.interval} n={one.n} ({one.note})")
     record("evaluation", measured)
@@ -250,9 +241,7 @@ def main() -> None:
     """Fit the references, or measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("task", choices=("fit", "claims"))
-    parser.add_argument("--labels", type=Path, default=cache_folder() / "evaluation" / "labels")
-    arguments = parser.parse_args()
-    {"fit": fit, "claims": claims}[arguments.task](arguments.labels)
+    {"fit": fit, "claims": claims}[parser.parse_args().task]()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import math
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def read_entries(path: str | Path) -> list[Entry]:
             return entries_from_totals(content.values() if isinstance(content, dict) else content)
         if name.endswith((".csv", ".csv.gz", ".parquet")):
             return entries_from_table(read_columns(path))
-    except (EOFError, OSError, KeyError, TypeError) as error:
+    except (EOFError, OSError, zlib.error, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path.name} holds no entries: {error!r}") from None
     raise ValueError(f"entries are read from .json, .csv (also .gz) or .parquet, not {path.name}")
 
@@ -113,7 +114,7 @@ def read_columns(path: Path) -> "pandas.DataFrame":
     """Read a table, taking nothing for missing but the empty field: NaN is sodium nitride."""
     import pandas as pd
 
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         table = pd.read_parquet(path)
     else:
         energies = ("formation_energy_per_atom", "e_above_hull")

@@ -24,7 +24,7 @@ class ElementReferences:
     Args:
         energies: element symbol -> eV/atom.
         n_crystals: how many they were fitted on; 0 for the elements' own energies.
-        digest: SHA-256 of the files they came from.
+        digest: SHA-256 of the files with the crystals and the elements' own energies.
         potential: whose total energies they belong to, with its version.
         n_by_element: element symbol -> how many of the crystals contain it.
     """

@@ -247,6 +247,9 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
         ("a.json", '[{"composition": {"Na": 1}, "energy": NaN}]', "energy nan"),
         ("a.json", '[{"energy": -6}]', "composition"),
         ("a.json", "[]", "no entries"),
+        ("a.json", "[[1]]", "holds no entries"),
+        ("a.json", '[{"composition": [1], "energy": -6}]', "holds no entries"),
+        ("a.json.gz", "[]", "holds no entries"),
         ("a.json", "{", "a.json|property name"),
     ],
 )
