@@ -43,7 +43,7 @@ from symmbfn.results import Claim, record
 ELEMENTAL = "mp_elemental_reference_entries_2023-02-07.json.gz"
 ON_THE_HULL = 1e-6  # eV/atom; the official values carry the rounding of their energies
 SINGLE_POINTS = "CHGNet 0.3.0 single points on MP-20 val"
-OPTIMISTIC = "CHGNet was trained on the Materials Project, val included"
+OPTIMISTIC = "CHGNet was trained on the Materials Project, and most likely on these crystals too"
 COMMAND = "python scripts/evaluation_hull.py claims"
 
 
