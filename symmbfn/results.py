@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from symmbfn._files import write_whole
+from symmbfn._files import locked, write_whole
 from symmbfn.manifests import versions
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -77,11 +77,12 @@ def record(topic: str, claims: Iterable[Claim], folder: Path = RESULTS) -> Path:
         "versions": versions(),
     }
     path = folder / f"{topic}.json"
-    stored = {entry["name"]: entry for entry in _entries(path)} if path.is_file() else {}
-    for claim_ in claims:
-        stored[claim_.name] = _entry(claim_, here)
-    ordered = [stored[name] for name in sorted(stored)]
-    write_whole(path, json.dumps({"claims": ordered}, indent=1, allow_nan=False) + "\n")
+    entries = {claim_.name: _entry(claim_, here) for claim_ in claims}
+    with locked(path):  # scripts that measure side by side write into one file
+        stored = {entry["name"]: entry for entry in _entries(path)} if path.is_file() else {}
+        stored |= entries
+        ordered = [stored[name] for name in sorted(stored)]
+        write_whole(path, json.dumps({"claims": ordered}, indent=1, allow_nan=False) + "\n")
     return path
 
 

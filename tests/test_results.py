@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,18 @@ def test_files_are_written_by_the_writer_only() -> None:
         if "claims" in content:
             names = [entry["name"] for entry in content["claims"]]
             assert names == sorted(names), path.name
+
+
+def _record_ten(folder: Path, start: int) -> None:
+    for i in range(start, start + 10):
+        record("topic", [Claim(f"a.b{i}", i, "command")], folder)
+
+
+def test_scripts_side_by_side_lose_no_claim(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_record_ten, args=(tmp_path, 10 * i)) for i in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(claims("a.*", tmp_path)) == 30

@@ -5,8 +5,6 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from symmbfn._files import whole_file, write_whole
+from symmbfn._files import locked, whole_file, write_whole
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
 from symmbfn.datasets.workers import n_cores
@@ -393,7 +391,7 @@ def _digest(table: "pandas.DataFrame", names: list[str], settings: dict[str, Any
 def _write_failures(path: Path, stem: str, failures: tuple[tuple[int, str, str], ...]) -> None:
     """Put one dataset's failures into the folder's list, in place of what it had there."""
     mine = [[stem, str(row), identifier, reason] for row, identifier, reason in failures]
-    with _locked(path):
+    with locked(path):
         kept = []
         if path.is_file():
             with path.open(newline="") as file:
@@ -402,21 +400,6 @@ def _write_failures(path: Path, stem: str, failures: tuple[tuple[int, str, str],
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([FAILURE_COLUMNS, *rows])
         write_whole(path, text.getvalue())
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Wait until no other process changes the file; the lock goes with the process."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows
-        yield
-        return
-    # beside the file, which is replaced as a whole
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _check(is_met: bool, message: str) -> None:
