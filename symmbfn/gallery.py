@@ -101,13 +101,21 @@ def gallery_page(crystals: list[Crystal], summary: dict[str, Any]) -> str:
         "crystals": [_facts(crystal, n) for crystal in crystals],
     }
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-    static = files("symmbfn") / "static"
-    viewer = (static / "3Dmol-min.js").read_text(encoding="utf-8").replace("</script", "<\\/script")
-    page = (static / "gallery.html").read_text(encoding="utf-8")
+    page = static_text("gallery.html")
     # the data last: it is the only part that could hold one of the other marks
-    for mark, content in (("GRADIENTS", svg_gradients(numbers)), ("VIEWER", viewer)):
+    for mark, content in (
+        ("STYLE", static_text("page.css")),
+        ("GRADIENTS", svg_gradients(numbers)),
+        ("VIEWER", static_text("3Dmol-min.js")),
+    ):
         page = page.replace(mark, content, 1)
     return page.replace("const run = DATA;", f"const run = {text};", 1)
+
+
+def static_text(name: str) -> str:
+    """A file that pages are made of; a script comes as it can stand inside a script element."""
+    text = (files("symmbfn") / "static" / name).read_text(encoding="utf-8")
+    return text.replace("</script", "<\\/script") if name.endswith(".js") else text
 
 
 def _facts(crystal: Crystal, n: int) -> dict[str, Any]:

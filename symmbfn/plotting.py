@@ -103,7 +103,7 @@ class Figure:
         return self.forms["text/plain"]
 
 
-def crystal_view(structure: Any, *, height: int = 340, name: str = "") -> Figure:
+def crystal_view(structure: Any, *, height: int = 340, zoom: float = 1.1, name: str = "") -> Figure:
     """Show a crystal that can be turned, on a static page, without a kernel or a network.
 
     Until 3Dmol.js is there (the book's pages bring it), and where there is no WebGL, the still
@@ -112,6 +112,7 @@ def crystal_view(structure: Any, *, height: int = 340, name: str = "") -> Figure
     Args:
         structure: a Crystal, a pymatgen Structure or ASE Atoms; its cell is what is shown.
         height: of the view in pixels.
+        zoom: over what 3Dmol takes for a fit.
         name: what a reader who cannot see the picture is told; the formula by default.
 
     Raises:
@@ -128,13 +129,15 @@ def crystal_view(structure: Any, *, height: int = 340, name: str = "") -> Figure
     }
     text = json.dumps(data, separators=(",", ":"))
     key = "crystal-" + hashlib.sha256((text + label).encode()).hexdigest()[:12]
+    script = _VIEW
+    for mark, value in (("KEY", key), ("EDGE", EDGE_COLOUR), ("ZOOM", zoom), ("DATA", text)):
+        script = script.replace(mark, str(value))
     html = (
         f'<div class="symmbfn-crystal" id="{key}" role="img" aria-label="{label}" '
         f'style="position:relative;width:100%;height:{height}px;display:grid;place-items:center">'
         f"{svg_gradients(set(numbers.tolist()))}"
         f"{_sized(svg(structure, 320), height)}</div>"
-        f"<script>{_VIEW.replace('KEY', key).replace('DATA', text).replace('EDGE', EDGE_COLOUR)}"
-        "</script>"
+        f"<script>{script}</script>"
     )
     return Figure({"text/html": html, "image/png": _png(structure), "text/plain": f"<{label}>"})
 
@@ -320,7 +323,7 @@ for(var j=0;j<3;j++)for(var x=0;x<3;x++){p[x]+=(i>>j&1)*d.lattice[j][x];
 q[x]+=((i|1<<k)>>j&1)*d.lattice[j][x]}
 v.addCylinder({start:{x:p[0],y:p[1],z:p[2]},end:{x:q[0],y:q[1],z:q[2]},radius:d.edge,
 fromCap:1,toCap:1,color:"EDGE"})}
-v.setProjection("orthographic");v.zoomTo();v.zoom(1.1);v.render()}
+v.setProjection("orthographic");v.zoomTo();v.zoom(ZOOM);v.render()}
 catch(error){box.innerHTML=still}}go()})();"""
 
 _PLOT = """(function(){var f=DATA,n=0;function go(){
