@@ -43,8 +43,12 @@ bench: $(STAMP) ## timings, into results/engine.json: scripts/bench_*.py (20 min
 gpu: ## correctness, speed, training, 10,000 crystals on a GPU node (REHEARSE=1: tiny, no GPU)
 	$(firstword $(wildcard $(BIN)/python) $(PYTHON)) scripts/engine_gpu.py $(if $(REHEARSE),--rehearse)
 
-results: $(STAMP) ## the figures of results/foundation.json (hours; REFERENCE=val|test_open)
+results: $(STAMP) ## the figures of results/foundation.json, evaluation.json (hours; REFERENCE=val|test_open)
 	$(BIN)/python scripts/foundation.py all --reference $(REFERENCE)
+	$(BIN)/python scripts/evaluation_controls.py
+	$(BIN)/python scripts/evaluation_hull.py claims
+	$(BIN)/python scripts/evaluation_identities.py all --reference $(REFERENCE)
+	$(BIN)/python scripts/evaluation.py real shuffled random default sg10 paper
 
 judges: .venv-judges/.installed ## M3GNet and MEGNet, in an environment of their own (.venv-judges)
 

@@ -158,6 +158,8 @@ def generate(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Judge crystals, one row each, and report every rate; the same call resumes."""
+    _check_libraries("pyarrow", *(["matminer"] if options.coverage else []))
+    workers = _n_workers(options.workers)
     _set_threads(1)
     from symmbfn.generation import pick_device
     from symmbfn.report import PAGE, write_report
@@ -172,10 +174,16 @@ def evaluate(options: argparse.Namespace) -> int:
         keeps_space_group=options.keep_space_group,
         hull=options.hull,
         has_judges=options.judges,
-        workers=_n_workers(options.workers),
+        workers=workers,
         device=pick_device(options.device).type,
     )
-    report = write_report(options.out, split=options.split, seed=options.seed)
+    report = write_report(
+        options.out,
+        split=options.split,
+        seed=options.seed,
+        has_coverage=options.coverage,
+        workers=workers,
+    )
     funnel = ", ".join(f"{step['count']} {step['name']}" for step in report["funnel"])
     print(funnel)
     print(f"look at {options.out / PAGE}")
@@ -184,6 +192,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def label(options: argparse.Namespace) -> int:
     """Formation energies and band gaps of a dataset's crystals, as a Parquet file."""
+    _check_libraries("pyarrow")
     _set_threads(1)
     from symmbfn.evaluation.properties import label_dataset
 
@@ -379,6 +388,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="entries as JSON, CSV or Parquet; default: those of the data folder",
     )
     parser.add_argument(
+        "--coverage", action="store_true", help="recall and precision of fingerprints too"
+    )
+    parser.add_argument(
         "--judges", action="store_true", help="ask M3GNet and MEGNet too, after `make judges`"
     )
     parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
@@ -402,6 +414,14 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     parser.add_argument("--dtype", help="float32 or bf16; default: both")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures too")
+
+
+def _check_libraries(*names: str) -> None:
+    """Make sure that libraries of the extra "metrics" are there before the work begins."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in names if find_spec(name) is None]:
+        raise ValueError(f"no {', '.join(missing)}: pip install 'symmbfn[metrics]'")
 
 
 def _n_workers(n: int | None) -> int:

@@ -1,12 +1,16 @@
 """The report of a screening: figures in JSON, a page to look at, files to go on with."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from symmbfn._files import write_whole
+from symmbfn.candidates import read_candidates
+from symmbfn.evaluation.coverage import CUTOFFS, coverage, fingerprints
+from symmbfn.evaluation.dataset_cells import dataset_cells
 from symmbfn.evaluation.distributions import UNITS, compare, drawn_thousands
 from symmbfn.evaluation.observables import dataset_observables, judged_observables
 from symmbfn.evaluation.report import summarise
@@ -21,7 +25,14 @@ DRAWN = 1000  # crystals, by the published tables
 SPLITS = ("val", "test_open", "test", "train", "all")  # in the order in which they are taken
 
 
-def write_report(folder: str | Path, *, split: str | None = None, seed: int = 0) -> dict[str, Any]:
+def write_report(
+    folder: str | Path,
+    *,
+    split: str | None = None,
+    seed: int = 0,
+    has_coverage: bool = False,
+    workers: int = 1,
+) -> dict[str, Any]:
     """Make the report of a finished screening.
 
     Args:
@@ -29,6 +40,8 @@ def write_report(folder: str | Path, *, split: str | None = None, seed: int = 0)
         split: of the reference, whose crystals distributions are compared with; None takes val
             where there is one.
         seed: of the draws for deviations and floors.
+        has_coverage: compare fingerprints of 1,000 crystals with 1,000 of the split, minutes.
+        workers: processes for the fingerprints.
 
     Returns:
         The content of `report.json`.
@@ -57,6 +70,9 @@ def write_report(folder: str | Path, *, split: str | None = None, seed: int = 0)
         "seed": seed,
         "versions": manifest["versions"],
     }
+    if has_coverage:
+        source = manifest["source_name"]
+        report["coverage"] = _coverage(source, known, split, seed=seed, workers=workers)
     if manifest["settings"]["relax"]:
         relaxed = relaxed_crystals(Journal(folder / STAGES / RELAXED))
         cells = {index: row.cell for index, row in relaxed.items() if row.cell is not None}
@@ -96,6 +112,22 @@ def _distances(folder: Path, known: Reference, split: str, seed: int) -> dict[st
     if min(len(generated), sum(row.is_valid for row in judged)) >= DRAWN:
         report["distances_of_1000"] = drawn_thousands(judged, reference, size=DRAWN, seed=seed)
     return report
+
+
+def _coverage(
+    source: str, known: Reference, split: str, *, seed: int, workers: int
+) -> dict[str, Any]:
+    """Recall and precision of as many of the first requests as of random known crystals."""
+    rows = read_candidates(source, workers=workers).rows
+    data = known.splits[split]
+    n = min(DRAWN, len(rows), len(data))
+    chosen = np.random.default_rng(seed).choice(len(data), n, replace=False)
+    sides = [row.primitive_cell for row in rows[:n]], dataset_cells(data, chosen.tolist())
+    found = coverage(
+        *(fingerprints(cells, workers=workers) for cells in sides),
+        cutoffs=CUTOFFS.get(known.name, CUTOFFS["mp_20"]),
+    )
+    return asdict(found) | {"recall": found.recall, "precision": found.precision}
 
 
 def judgements(journal: Journal) -> list[Judgement]:

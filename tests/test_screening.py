@@ -120,6 +120,13 @@ def test_report_adds_up(screened: tuple[Path, pd.DataFrame]) -> None:
     assert json.loads((out / "report.json").read_text()) == report
 
 
+def test_coverage_compares_as_many_as_there_are(screened: tuple[Path, pd.DataFrame]) -> None:
+    found = write_report(screened[0], has_coverage=True)["coverage"]
+    assert found["n_reference"] == found["n_generated"] == 3
+    assert found["n_precise_jointly"] >= 2  # both cells of NaCl
+    assert found["precision"] == found["n_precise"] / 3
+
+
 def test_second_call_does_nothing_again(
     screened: tuple[Path, pd.DataFrame], folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -200,7 +200,10 @@ def open_hull(*, points_from: Collection[str] = POINT_SPLITS) -> Hull:
     splits = [split for split in POINT_SPLITS if split in points_from]
     paths = [folder / OPEN_ENERGIES, *(folder / DATASETS["mp_20"].local[s] for s in splits)]
     if missing := [path.name for path in paths if not path.is_file()]:
-        raise ValueError(f"the folder SYMMBFN_DATA ({folder}) has no {', '.join(missing)}")
+        raise ValueError(
+            f"the folder SYMMBFN_DATA ({folder}) has no {', '.join(missing)}: "
+            "name a file of entries as the hull"
+        )
     phases = entries_from_table(read_columns(paths[0]))
     points = [point for path in paths[1:] for point in hull_points(read_columns(path))]
     name = f"open MP energies ({len(phases)} phases, {len(points)} hull points)"

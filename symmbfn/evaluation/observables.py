@@ -3,7 +3,7 @@
 import re
 import string
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -50,8 +50,10 @@ class Observables:
         return len(self.density)
 
     def __getitem__(self, rows: np.ndarray) -> "Observables":
-        values: list[Any] = [getattr(self, field.name) for field in fields(self)]
-        return Observables(*(None if value is None else value[rows] for value in values))
+        chosen: dict[str, Any] = {
+            name: None if value is None else value[rows] for name, value in vars(self).items()
+        }
+        return Observables(**chosen)
 
 
 def dataset_observables(dataset: EncodedDataset) -> Observables:
