@@ -37,8 +37,8 @@ def element_map(
 ) -> str:
     """Draw the table: blue where generated crystals hold an element more often, red more seldom.
 
-    An element is coloured where the 95 % interval of its share excludes that of the real
-    crystals; the colour is the ratio of both, up to a factor of four.
+    An element is coloured where the two shares differ by more than chance, at 95 %; the colour
+    is their ratio, up to a factor of four.
 
     Args:
         generated: crystals that hold each element, by atomic number, shape (119,).
@@ -95,14 +95,29 @@ def _fill(count: int, n: int, known: int, n_real: int) -> tuple[str, float]:
     """Colour of a cell, and generated over real."""
     if not count and not known:
         return ABSENT, 1.0
-    low, high = wilson_interval(count, n)
-    share = known / n_real
-    ratio = count / n / share if known else np.inf
-    if low <= share <= high:
+    ratio = count * n_real / (n * known) if known else np.inf
+    if not differ(count, n, known, n_real):
         return NEUTRAL, ratio
     with np.errstate(divide="ignore"):
         factor = float(np.clip(np.log2(ratio) / CLIP, -1, 1))
     return shade(factor), ratio
+
+
+def differ(count: int, n: int, known: int, n_real: int) -> bool:
+    """Whether the 95 % interval of the difference of two shares excludes 0.
+
+    Source: Newcombe, Statistics in Medicine 17, 873 (1998), method 10: from Wilson intervals.
+    """
+    share, share_real = count / n, known / n_real
+    (low, high), (low_real, high_real) = (
+        wilson_interval(count, n),
+        wilson_interval(known, n_real),
+    )
+    if share > share_real:
+        reach = np.hypot(share - low, high_real - share_real)
+    else:
+        reach = np.hypot(high - share, share_real - low_real)
+    return bool(abs(share - share_real) > reach)
 
 
 def shade(factor: float) -> str:

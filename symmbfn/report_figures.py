@@ -1,12 +1,6 @@
-"""Figures of a screening's page: SVG text, the same for the same numbers, real crystals in grey."""
+"""Figures of a screening's page: generated crystals in blue, real ones in grey behind them."""
 
-import io
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from html import escape
-from importlib.resources import files
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,15 +11,14 @@ from symmbfn.crystals.symmetry import space_group_numbers
 from symmbfn.evaluation.distributions import group_shares
 from symmbfn.evaluation.memorisation import shares_within
 from symmbfn.evaluation.report import METASTABLE, STABLE
+from symmbfn.pictures import Picture, canvas
 from symmbfn.plotting import COLOURS
 
 if TYPE_CHECKING:
     import pandas
-    from matplotlib.figure import Figure
 
 GENERATED, REAL, LIMIT = COLOURS["blue"], "#b8bec8", COLOURS["red"]
 INK = "#1d2430"
-WIDTH = 5.2  # inches: lettering stays readable where a page shows a figure 470 pixels wide
 SYSTEMS = (
     "triclinic",
     "monoclinic",
@@ -52,19 +45,6 @@ LIMITS = np.geomspace(1e-3, 5.0, 200)  # angstrom, of the curve of memorisation
 TWO_THETA = (5.0, 90.0)  # degrees
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure as a page takes it.
-
-    Args:
-        svg: the drawing, whose size is the page's to choose.
-        caption: what is counted, and of how many.
-    """
-
-    svg: str
-    caption: str
-
-
 def histogram(
     generated: Float[np.ndarray, "n"], real: Float[np.ndarray, "m"], quantity: str, unit: str
 ) -> Picture:
@@ -85,7 +65,7 @@ def histogram(
     unit_said = unit.strip("()")
     medians = f"medians: generated {_median(generated)}, real {_median(real)} {unit_said}"
     alt = f"Histogram of {quantity}; {medians}."
-    with _canvas(alt, height=3.3) as (axes, picture):
+    with canvas(alt, height=3.3) as (axes, picture):
         axes.stairs(_percent(real, edges), edges, fill=True, color=REAL, label=_n("real", real))
         shares = _percent(generated, edges)
         axes.stairs(shares, edges, color=GENERATED, lw=2, label=_n("generated", generated))
@@ -102,7 +82,7 @@ def element_counts(generated: Int[np.ndarray, "n"], real: Int[np.ndarray, "m"]) 
     rows = zip(numbers, ours, theirs, strict=True)
     said = ", ".join(f"{k}: {a:.0f} against {b:.0f} %" for k, a, b in rows)
     alt = f"Bars of the number of elements, generated against real: {said}."
-    with _canvas(alt, height=3.3) as (axes, picture):
+    with canvas(alt, height=3.3) as (axes, picture):
         axes.bar(numbers - 0.2, ours, 0.38, color=GENERATED, label=_n("generated", generated))
         axes.bar(numbers + 0.2, theirs, 0.38, color=REAL, label=_n("real", real))
         axes.set(xlabel="distinct elements in a crystal / 1", ylabel="share of crystals / %")
@@ -135,7 +115,7 @@ def hull_energies(table: "pandas.DataFrame") -> Picture:
         caption += f" Beyond the axis: {n_beyond:,}."
     if n > n_known:
         caption += f" Without energy, by a failure or an unknown system: {n - n_known:,}."
-    with _canvas("Histogram. " + caption, height=3.7) as (axes, picture):
+    with canvas("Histogram. " + caption, height=3.7) as (axes, picture):
         axes.stairs(counts, edges, fill=True, color=f"{GENERATED}55")
         axes.stairs(counts, edges, color=GENERATED, lw=1.2)
         own = table.get("e_above_hull_without_own")
@@ -166,7 +146,7 @@ def group_strip(generated: Int[np.ndarray, "n"], real: Int[np.ndarray, "m"]) -> 
         for name, group in systems.items()
     )
     alt = f"Bars of the 230 space groups. Crystal systems, generated against real in %: {said}."
-    with _canvas(alt, height=3.3) as (axes, picture):
+    with canvas(alt, height=3.3) as (axes, picture):
         top = 1.08 * max(ours.max(), theirs.max())
         for place, (name, group) in enumerate(systems.items()):
             first, last = group[0], group[-1]
@@ -175,14 +155,18 @@ def group_strip(generated: Int[np.ndarray, "n"], real: Int[np.ndarray, "m"]) -> 
             # the first two systems are too narrow for their names
             middle = (first + last) / 2
             x = {"triclinic": -2.5, "monoclinic": 9.0}.get(name, middle)
-            axes.text(x, 1.32 * top, name, rotation=90 if place < 2 else 0, size=7.5,
+            axes.text(x, 1.85 * top, name, rotation=90 if place < 2 else 0, size=7.5,
                       ha="center", va="top", color="#475067")  # fmt: skip
         axes.bar(numbers, ours, 1.0, color=GENERATED, lw=0, label=_n("generated", generated))
         axes.bar(numbers, -theirs, 1.0, color="#8d95a3", lw=0, label=_n("real", real))
         axes.axhline(0, color=INK, lw=0.8)
         axes.figure.legend(loc="outside upper center", ncols=2)
-        axes.set(xlim=(-6, 231), ylim=(-top, 1.34 * top), xlabel="space group number / 1")
-        axes.set(ylabel="share of crystals / %", xticks=[1, 50, 100, 150, 200, 230])
+        # the root of a share, so that rare groups are seen beside the most frequent one
+        axes.set_yscale("function", functions=(_signed_root, lambda y: y * np.abs(y)))
+        axes.set(xlim=(-6, 231), ylim=(-top, 1.9 * top), xlabel="space group number / 1")
+        axes.set(ylabel="share of crystals / %, root scale", xticks=[1, 50, 100, 150, 200, 230])
+        ticks = [tick for tick in (1, 5, 10, 20, 40, 80) if tick < top]
+        axes.set_yticks([*(-tick for tick in ticks), 0, *ticks])
         axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
         axes.grid(False, axis="x")
     return Picture(picture[0], f"Crystal systems, generated against real in %: {said}.")
@@ -201,7 +185,7 @@ def distance_dots(distances: Mapping[str, Mapping[str, Any]]) -> Picture:
     ratios = {DISTANCES[name]: row["value"] / row["floor_mean"] for name, row in rows}
     said = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
     alt = f"Dots of distances over those of real crystals: {said}."
-    with _canvas(alt, height=3.6) as (axes, picture):
+    with canvas(alt, height=3.6) as (axes, picture):
         for y, (_, row) in enumerate(rows):
             floor = row["floor_mean"]
             half = 2 * row["floor_sd"] / floor
@@ -238,11 +222,11 @@ def memorisation(
     if relaxed is not None:
         curves.append(("relaxed", relaxed, COLOURS["orange"], "--"))
     said = "; ".join(
-        f"{name}, {100 * shares_within(d, np.array([0.1]))[0]:.1f} % within 0.1 Å, "
+        f"{name}, {100 * shares_within(d, np.array([0.1]))[0]:.1f}\u00a0% within 0.1 Å, "
         f"{np.isfinite(d).sum():,} of {len(d):,} have a formula that the training data has"
         for name, d, _, _ in curves
     )
-    with _canvas(f"Rising curves: {said}.", height=2.9) as (axes, picture):
+    with canvas(f"Rising curves: {said}.", height=2.9) as (axes, picture):
         top = 0.0
         for name, d, colour, dash in curves:
             shares = 100 * shares_within(d, LIMITS)
@@ -272,49 +256,19 @@ def powder_pattern(cell: Cell) -> Picture:
     strongest = sorted(zip(pattern.y, pattern.x, strict=True), reverse=True)[:3]
     said = ", ".join(f"{angle:.1f}°" for _, angle in strongest)
     alt = f"Powder pattern of {cell.formula}, strongest lines at {said}."
-    with _canvas(alt, height=2.0, width=4.2) as (axes, picture):
+    with canvas(alt, height=2.0, width=4.2) as (axes, picture):
         axes.vlines(pattern.x, 0, pattern.y, color=GENERATED, lw=1.3)
         axes.set(xlim=TWO_THETA, ylim=(0, 108), xlabel="2θ / °", ylabel="intensity / %")
         axes.set(xticks=[10, 30, 50, 70, 90], yticks=[0, 50, 100])
     return Picture(picture[0], f"Cu Kα; strongest lines at {said}.")
 
 
-@contextmanager
-def _canvas(alt: str, *, height: float, width: float = WIDTH) -> Iterator[tuple[Any, list[str]]]:
-    """Axes in the book's style to draw on; the SVG is in the list afterwards.
-
-    The names within are salted with the alternative text, so that no two figures share one.
-    """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-    from matplotlib.style import context
-
-    picture: list[str] = []
-    own: Any = {"svg.fonttype": "none", "svg.hashsalt": alt}
-    with context(str(files("symmbfn") / "symmbfn.mplstyle")), rc_context(own):
-        figure = Figure(figsize=(width, height))
-        yield figure.add_subplot(), picture
-        picture.append(_svg(figure, alt))
-
-
-def _svg(figure: "Figure", alt: str) -> str:
-    """SVG to stand inside HTML: no size, no date, no names that two figures would share."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    text = buffer.getvalue()
-    text = text[text.index("<svg ") :]
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", text)
-    # it would be a rule of the whole page; report.html has it for figures
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL)
-    box = re.search(r'viewBox="[^"]*"', text)
-    assert box
-    head = f'<svg {box[0]} role="img" aria-label="{escape(alt)}">'
-    return head + text[text.index(">") + 1 :].rstrip()
-
-
 def _percent(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return 100 * np.histogram(values, edges)[0] / max(1, len(values))
+
+
+def _signed_root(values: np.ndarray) -> np.ndarray:
+    return np.sign(values) * np.sqrt(np.abs(values))
 
 
 def _counted(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

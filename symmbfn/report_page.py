@@ -142,8 +142,7 @@ def _tiles(report: Mapping[str, Any]) -> str:
         }
     return "".join(
         f'<div class="card"><b>{percent(rate["share"], rate["n"])}</b><span>{name}</span>'
-        f"<small>{rate['count']:,} of {rate['n']:,}; {_interval(rate)}"
-        "</small></div>"
+        f"<small>{rate['count']:,} of {rate['n']:,}<br>95 %: {_interval(rate)}</small></div>"
         for name, rate in chosen.items()
     )
 

@@ -15,9 +15,9 @@ from symmbfn.crystals.found_symmetry import SYMPREC, search_symmetry
 from symmbfn.evaluation.observables import NO_GROUP, Observables
 from symmbfn.evaluation.report import METASTABLE, relaxed_rows
 from symmbfn.periodic_table import element_map
+from symmbfn.pictures import Picture
 from symmbfn.plotting import crystal_view
 from symmbfn.report_figures import (
-    Picture,
     distance_dots,
     element_counts,
     group_strip,
@@ -27,7 +27,7 @@ from symmbfn.report_figures import (
     powder_pattern,
 )
 from symmbfn.report_tables import formula_html, percent, space_group_html
-from symmbfn.shortlist import FOLDER, LIST, shortlist
+from symmbfn.shortlist import FOLDER, LIST, MOST, shortlist
 
 if TYPE_CHECKING:
     import pandas
@@ -175,18 +175,35 @@ def beside(report: Mapping[str, Any], table: "pandas.DataFrame", reference: Obse
         found = report["distances"]
         cards += _picture("Distances, over those of real crystals", distance_dots(found))
         cards += card(
-            tables.distances(found, report.get("distances_of_1000")),
+            tables.distances(found),
             heading="Distances to real crystals",
             note="± one standard deviation. A generator as good as the data itself would score "
             "what as many real crystals score. Space groups, letters and composition: "
             "Jensen-Shannon distance, at most 0.833; the others: Wasserstein-1.",
         )
+    if drawn := report.get("distances_of_1000"):
+        cards += card(
+            tables.drawn_distances(drawn, report["distances"]),
+            heading="The same by draws of 1,000, as in print",
+            note="Mean and deviation of draws from those that are valid and from all that have a "
+            "structure. Fewer crystals lie farther off: compare with other draws of 1,000 only.",
+            kind="wide",
+        )
+    if covered := report.get("coverage"):
+        cards += card(
+            tables.coverage(covered),
+            heading="Coverage",
+            note="Near in the fingerprints of sites and of composition. As published, one crystal "
+            "may be near in structure and another in composition.",
+            kind="wide",
+        )
     real = (reference.element_shares > 0).sum(axis=0)
     chart = element_map(_holding(built["formula"]), len(built), real, len(reference))
     caption = (
         f"Share of the {len(built):,} generated crystals that hold an element, in %. Coloured "
-        "where its 95 % interval excludes the share of the real ones, grey where it does not, "
-        "white where neither has it; of a hundred equal shares five would be coloured by chance."
+        f"where it differs from that of the {len(reference):,} real ones by more than chance at "
+        "95 %, grey where it does not, white where neither has it. Of a hundred elements with "
+        "equal shares five would be coloured by chance."
     )
     cards += _picture("Elements", Picture(chart, caption), kind="wide")
     legend = '<i class="key" style="background:#0072b2"></i>generated'
@@ -228,8 +245,9 @@ def candidates(
         return f"<p>No relaxed crystal is new and at most {METASTABLE} eV/atom above the hull.</p>"
     shown = chosen.head(MOST_SHOWN)
     text = (
-        f"{len(chosen):,} relaxed crystals are new, each counted once, converged and at most "
-        f"{METASTABLE} eV/atom above the hull; the {len(shown)} lowest are shown. An energy far "
+        f"The shortlist: relaxed crystals that are new, each once, converged and at most "
+        f"{METASTABLE} eV/atom above the hull, lowest first, {len(chosen)} in all and at most "
+        f"{MOST}; here the first {len(shown)}. An energy far "
         "below 0 says more of what the hull lacks than of the crystal. Drag to turn. All are in "
         f'<a href="{LIST}">{LIST}</a>, with structures and input files for DFT in '
         f'<a href="{FOLDER}/">{FOLDER}/</a>.'
@@ -250,11 +268,19 @@ def _candidate(row: "pandas.Series", cell: Cell) -> str:
         f'<article class="card"><h3>{formula_html(cell.formula)}</h3>'
         f"<p>{space_group_html(group)} ({group}); crystal {row['index']}</p>"
         f"<p><b>{energy} eV/atom</b> above the hull</p>"
-        f"<p>{cell.density:.2f} g/cm³, {len(cell)} atoms in the cell</p>"
+        f"<p>{cell.density:.2f} g/cm³, {len(cell)} atoms in the cell{_gap(row)}</p>"
         f'<div class="view">{view.forms["text/html"]}</div>'
         f"<figure>{pattern.svg}<figcaption>{escape(pattern.caption)}</figcaption>"
         "</figure></article>"
     )
+
+
+def _gap(row: "pandas.Series") -> str:
+    """The band gap, where a screening predicts one."""
+    gap = row.get("band_gap")
+    if gap is None or not np.isfinite(gap):
+        return ""
+    return f"; gap {gap:.1f} eV (predicted)" if gap > 0 else "; a metal (predicted)"
 
 
 def _conventional(cell: Cell) -> Cell:

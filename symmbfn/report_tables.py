@@ -47,7 +47,7 @@ STEPS = {
 
 def percent(share: float, n: int) -> str:
     """A share of n in percent, with as many decimals as n bears."""
-    return f"{100 * share:.{2 if n > FINE else 1}f} %"
+    return f"{100 * share:.{2 if n > FINE else 1}f}\u00a0%"
 
 
 def interval(low: float, high: float, n: int) -> str:
@@ -203,25 +203,52 @@ def _rate_cell(row: Mapping[str, Any]) -> str:
     return f"<b>{share}</b><small>{spread}</small><small>{row['count']:,}</small>"
 
 
-def distances(
-    found: Mapping[str, Mapping[str, Any]], drawn: Mapping[str, Mapping[str, Any]] | None
-) -> str:
-    """Distances and floors with their deviations; and of draws of 1,000, where they were made."""
-    head = ["distance of", "generated", "as many real ones"]
-    head += ["1,000 valid", "1,000 of all"] if drawn else []
-    rows = []
-    for name, row in found.items():
-        unit = UNITS.get(row["unit"], row["unit"])
-        cells = [
-            f"{DISTANCES[name]} <small>{unit}</small>",
+def distances(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Distances and floors with their deviations."""
+    rows = [
+        (
+            _of(name, row["unit"]),
             f"<b>{row['value']:.3f}</b> ± {row['deviation']:.3f}",
             f"{row['floor_mean']:.3f} ± {row['floor_sd']:.3f}",
-        ]
-        for kind in ("valid", "all") if drawn else ():
-            mean, deviation = drawn[kind][name] if drawn else (0.0, 0.0)
-            cells.append(f"{mean:.3f} ± {deviation:.3f}")
-        rows.append(cells)
-    return table(head, rows)
+        )
+        for name, row in found.items()
+    ]
+    return table(("distance of", "generated", "as many real ones"), rows)
+
+
+def drawn_distances(
+    drawn: Mapping[str, Mapping[str, Sequence[float]]], found: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Mean and deviation of each distance over draws, from the valid and from all.
+
+    Args:
+        drawn: "valid" and "all" -> name -> mean and deviation.
+        found: distances of a report, for their units.
+    """
+    rows = [
+        (kind, *(f"{mean:.3f} ± {sd:.3f}" for mean, sd in values.values()))
+        for kind, values in drawn.items()
+    ]
+    heads = (_of(name, found[name]["unit"]) for name in next(iter(drawn.values())))
+    return table(("", *heads), rows)
+
+
+def coverage(found: Mapping[str, Any]) -> str:
+    """Shares of crystals with one of the other kind near, in structure and in composition."""
+    rows = []
+    for name, label, n in (
+        ("recalled", "Recall: real ones near a generated one", found["n_reference"]),
+        ("precise", "Precision: generated ones near a real one", found["n_generated"]),
+    ):
+        counts = (found[f"n_{name}"], found[f"n_{name}_jointly"])
+        rows.append((label, *(f"<b>{percent(k / n, n)}</b> {k:,} of {n:,}" for k in counts)))
+    return table(("", "as published", "by one and the same crystal"), rows)
+
+
+def _of(name: str, unit: str) -> str:
+    """What a distance is of, with its unit."""
+    unit = UNITS.get(unit, unit)
+    return f"{DISTANCES[name]} <small>{unit}</small>" if unit else DISTANCES[name]
 
 
 def costs(found: Mapping[str, Any]) -> str:

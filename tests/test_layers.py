@@ -43,6 +43,7 @@ ROOMS = (
     "plotting",
     "gallery",
     "periodic_table",
+    "pictures",
     "report_figures",
     "report_tables",
     "report_sections",

@@ -15,7 +15,7 @@ from symmbfn.crystals.elements import SYMBOLS, element_number
 from symmbfn.evaluation.distributions import UNITS, compare
 from symmbfn.evaluation.observables import Observables
 from symmbfn.evaluation.report import summarise
-from symmbfn.periodic_table import element_map, place_of, shade
+from symmbfn.periodic_table import differ, element_map, place_of, shade
 from symmbfn.report_figures import group_strip, hull_energies, memorisation, powder_pattern
 from symmbfn.report_page import report_page
 from symmbfn.report_tables import funnel, percent, space_group_html
@@ -253,6 +253,23 @@ def test_foreign_crystals_have_no_asked_group(pages: dict[str, str]) -> None:
     assert "Space group as asked" not in pages["foreign"]
 
 
+def test_draws_coverage_and_gaps_are_shown_where_they_are_known(pages: dict[str, str]) -> None:
+    table = table_of().assign(band_gap=[1.25, np.nan, 0.0, 0.0, 2.0, 0.0, np.nan, 1.0])
+    report = report_of(table)
+    values = {name: (0.123, 0.045) for name in report["distances"]}
+    report["distances_of_1000"] = {"valid": values, "all": values}
+    report["coverage"] = {"n_reference": 50, "n_generated": 8, "n_recalled": 45, "n_precise": 6}
+    report["coverage"] |= {"n_recalled_jointly": 40, "n_precise_jointly": 4}
+    page = report_page(report, table, crowd(50), {index: rock_salt() for index in range(8)})
+    text = " ".join(Reader(page).text.split())
+    assert text.count("0.123 ± 0.045") == 16
+    assert "near a generated one 90.0 % 45 of 50 80.0 % 40 of 50" in text
+    assert "near a real one 75.0 % 6 of 8 50.0 % 4 of 8" in text
+    assert "gap 1.2 eV (predicted)" in text and text.count("a metal (predicted)") == 2
+    before = " ".join(Reader(pages["relaxed"]).text.split())
+    assert "Coverage" not in before and "draws of 1,000" not in before and "metal" not in before
+
+
 def test_funnel_bars_are_as_long_as_their_counts() -> None:
     steps = [("requested", 8), ("valid", 6), ("unique", 2)]
     text = funnel([{"name": name, "count": count} for name, count in steps])
@@ -266,7 +283,7 @@ def test_limits_count_as_stable_in_the_histogram() -> None:
     picture = hull_energies(rows)
     assert "2 at or below 0, 3 at or below 0.1" in picture.caption
     assert "5 of 6" in picture.caption and "Beyond the axis: 1" in picture.caption
-    # bars of 0.1 eV/atom: two crystals in (-0.1, 0], one in (0, 0.1], one in (0.1, 0.2]
+    # two crystals in the bar that ends at 0, one in that which ends at 0.1, one in the next
     line = re.findall(r'<path d="(M [^"]+)" clip-path[^>]+stroke: #0072b2', picture.svg)
     heights = [float(pair.split()[1]) for pair in re.findall(r"[ML] ([0-9. ]+)", line[-1])]
     floor = max(heights)
@@ -293,8 +310,9 @@ def test_generated_groups_point_upwards() -> None:
 
 def test_memorisation_counts_within_a_distance() -> None:
     picture = memorisation(np.array([0.05, 0.2, np.nan, np.nan]), np.array([0.01, np.nan]))
-    assert "As generated, 25.0 % within 0.1 Å, 2 of 4" in picture.caption
-    assert "relaxed, 50.0 % within 0.1 Å, 1 of 2" in picture.caption
+    caption = picture.caption.replace("\u00a0", " ")
+    assert "As generated, 25.0 % within 0.1 Å, 2 of 4" in caption
+    assert "relaxed, 50.0 % within 0.1 Å, 1 of 2" in caption
 
 
 def test_powder_lines_obey_bragg() -> None:
@@ -327,6 +345,9 @@ def test_elements_are_coloured_only_beyond_chance() -> None:
     blue, red = ([int(fills[s][i : i + 2], 16) for i in (1, 3, 5)] for s in ("O", "Fe"))
     assert blue[2] > blue[0] and red[0] > red[2]
     assert fills["Na"] == fills["Li"] != fills["U"] == "#ffffff"
+    # one crystal with an element that no real one has is no difference; many are
+    assert not differ(1, 10_000, 0, 9_000) and differ(40, 10_000, 0, 9_000)
+    assert differ(600, 1_000, 500, 1_000) and not differ(52, 100, 50, 100)
     assert shade(1.0) == "#0072b2" and shade(-1.0) == "#d55e00"
     assert "more often than in real crystals: O; more seldom: Fe" in root.attrib["aria-label"]
 
