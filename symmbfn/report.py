@@ -9,6 +9,7 @@ import numpy as np
 
 from symmbfn._files import write_whole
 from symmbfn.candidates import read_candidates
+from symmbfn.crystals.cell import Cell
 from symmbfn.evaluation.coverage import CUTOFFS, coverage, fingerprints
 from symmbfn.evaluation.dataset_cells import dataset_cells
 from symmbfn.evaluation.distributions import UNITS, compare, drawn_thousands
@@ -17,6 +18,7 @@ from symmbfn.evaluation.report import summarise
 from symmbfn.evaluation.validity import Judgement
 from symmbfn.journals import Journal
 from symmbfn.manifests import MANIFEST
+from symmbfn.report_page import report_page
 from symmbfn.screening import JUDGED, RELAXED, STAGES, TABLE, Reference, relaxed_crystals
 from symmbfn.shortlist import write_shortlist
 
@@ -73,11 +75,17 @@ def write_report(
     if has_coverage:
         source = manifest["source_name"]
         report["coverage"] = _coverage(source, known, split, seed=seed, workers=workers)
+    cells: dict[int, Cell] = {}
     if manifest["settings"]["relax"]:
         relaxed = relaxed_crystals(Journal(folder / STAGES / RELAXED))
         cells = {index: row.cell for index, row in relaxed.items() if row.cell is not None}
         report["n_candidates"] = len(write_shortlist(folder, table, cells))
-    write_whole(folder / REPORT, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    # as it is read back: tuples are lists
+    text = json.dumps(report, indent=1, allow_nan=False) + "\n"
+    report = json.loads(text)
+    page = report_page(report, table, dataset_observables(known.splits[split]), cells)
+    write_whole(folder / REPORT, text)
+    write_whole(folder / PAGE, page)
     return report
 
 

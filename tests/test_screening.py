@@ -118,6 +118,7 @@ def test_report_adds_up(screened: tuple[Path, pd.DataFrame]) -> None:
     assert low < report["rates"]["ok"]["share"] == 0.8 < high
     assert "group_kept" not in report["rates"]  # nobody asked for a group
     assert json.loads((out / "report.json").read_text()) == report
+    assert "KBr" in (out / "report.html").read_text()
 
 
 def test_coverage_compares_as_many_as_there_are(screened: tuple[Path, pd.DataFrame]) -> None:
