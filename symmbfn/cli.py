@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from symmbfn import arguments
+from symmbfn.arguments import FINE_TUNING_RATE
+
 BAD_ARGUMENT = 2
-FINE_TUNING_RATE = 3e-4
 
 
 class _Parser(argparse.ArgumentParser):
@@ -265,155 +267,19 @@ def info(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="symmbfn", description="New crystals with a chosen space group.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    _add_encode(verbs.add_parser("encode", help=encode.__doc__, description=encode.__doc__))
-    _add_train(verbs.add_parser("train", help=train.__doc__, description=train.__doc__))
-    _add_generate(verbs.add_parser("generate", help=generate.__doc__, description=generate.__doc__))
-    _add_evaluate(verbs.add_parser("evaluate", help=evaluate.__doc__, description=evaluate.__doc__))
-    _add_label(verbs.add_parser("label", help=label.__doc__, description=label.__doc__))
-    _add_benchmark(
-        verbs.add_parser("benchmark", help=benchmark.__doc__, description=benchmark.__doc__)
-    )
-    verbs.add_parser("info", help=info.__doc__, description=info.__doc__).set_defaults(run=info)
+    for run, add_arguments in (
+        (encode, arguments.encode),
+        (train, arguments.train),
+        (generate, arguments.generate),
+        (evaluate, arguments.evaluate),
+        (label, arguments.label),
+        (benchmark, arguments.benchmark),
+        (info, arguments.nothing),
+    ):
+        verb = verbs.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+        verb.set_defaults(run=run)
+        add_arguments(verb)
     return parser
-
-
-def _add_encode(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=encode)
-    parser.add_argument(
-        "--dataset",
-        required=True,
-        help="a name shown by `symmbfn info`, a CSV with material_id and cif, a folder of CIFs",
-    )
-    parser.add_argument("--split", help="default: every split at hand")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: the user's cache")
-    parser.add_argument("--form", default="canonical", help="canonical (default) or raw")
-    parser.add_argument("--representative", default="locus", help="locus (default) or centre")
-    parser.add_argument(
-        "--symprec", type=float, metavar="ANGSTROM", help="default: the dataset's, mostly 0.1"
-    )
-    parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
-    parser.add_argument(
-        "--max-failures", type=int, metavar="N", help="exit with 1 above; default: all but one"
-    )
-    parser.add_argument(
-        "--time-limit", type=float, default=60.0, metavar="SECONDS", help="per crystal; 60"
-    )
-
-
-def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=train)
-    parser.add_argument(
-        "--dataset",
-        required=True,
-        help="as for encode; without a val split, 5 %% of the crystals validate",
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, or to resume")
-    parser.add_argument("--preset", help="default or paper")
-    parser.add_argument(
-        "--from",
-        dest="origin",
-        metavar="WEIGHTS",
-        help="continue from a shipped model or a model folder",
-    )
-    parser.add_argument("--epochs", type=float, metavar="E", help="default: 100")
-    parser.add_argument("--minutes", type=float, metavar="M", help="in place of epochs")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="default: 128")
-    parser.add_argument(
-        "--learning-rate",
-        type=float,
-        metavar="RATE",
-        help=f"peak; default: 1e-3, or {FINE_TUNING_RATE:g} with --from",
-    )
-    parser.add_argument("--width", type=int, metavar="H", help="default: the preset's")
-    parser.add_argument("--depth", type=int, metavar="L", help="default: the preset's")
-    parser.add_argument("--dtype", help="float32 (default) or bf16")
-    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: OMP_NUM_THREADS, or 1")
-    parser.add_argument(
-        "--compile", action="store_true", help="for long runs: minutes of compiling, quicker steps"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.add_argument("--tensorboard", action="store_true", help="write its files beside the log")
-
-
-def _add_generate(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=generate)
-    parser.add_argument("--n", type=int, required=True, help="number of crystals")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, or to resume")
-    parser.add_argument("--weights", default="default", help="a shipped model or a model folder")
-    parser.add_argument(
-        "--space-group",
-        metavar="LIST",
-        help="numbers, symbols, crystal systems: 225,Fm-3m,cubic; default: as in training",
-    )
-    parser.add_argument("--steps", type=int, metavar="N", help="default: the model's own")
-    parser.add_argument("--solver", help="bfn, ode2 or sde2; default: the model's own")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: OMP_NUM_THREADS, or 1")
-    parser.add_argument("--dtype", default="float32", help="float32 (default) or bf16")
-    parser.add_argument(
-        "--compile", action="store_true", help="a minute at the start, then faster calls"
-    )
-    parser.add_argument("--primitive", action="store_true", help="write primitive cells")
-
-
-def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=evaluate)
-    parser.add_argument(
-        "source",
-        help="folder of a run, folder of CIFs, CSV with material_id and cif, or dataset:split",
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, or to resume")
-    parser.add_argument(
-        "--reference",
-        default="mp_20",
-        metavar="DATASET",
-        help="whose crystals are known: mp_20 (default), or as for encode",
-    )
-    parser.add_argument(
-        "--split", help="of the reference, that distributions are compared with; default: val"
-    )
-    parser.add_argument("--relax", metavar="POTENTIAL", help="chgnet; default: no relaxation")
-    parser.add_argument(
-        "--relax-first", type=int, metavar="N", help="relax only so many; default: all"
-    )
-    parser.add_argument(
-        "--keep-space-group", action="store_true", help="relax without losing symmetry"
-    )
-    parser.add_argument(
-        "--hull",
-        type=Path,
-        metavar="FILE",
-        help="entries as JSON, CSV or Parquet; default: those of the data folder",
-    )
-    parser.add_argument(
-        "--coverage", action="store_true", help="recall and precision of fingerprints too"
-    )
-    parser.add_argument(
-        "--judges", action="store_true", help="ask M3GNet and MEGNet too, after `make judges`"
-    )
-    parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or auto; to relax")
-    parser.add_argument("--seed", type=int, default=0, help="of floors and deviations; 0")
-
-
-def _add_label(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=label)
-    parser.add_argument("--dataset", required=True, help="as for encode")
-    parser.add_argument("--split", help="needed where there are several")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet")
-    parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
-
-
-def _add_benchmark(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=benchmark)
-    parser.add_argument(
-        "--quick", action="store_true", help="half a minute: few crystals, nothing compiled"
-    )
-    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    parser.add_argument("--dtype", help="float32 or bf16; default: both")
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures too")
 
 
 def _check_libraries(*names: str) -> None:

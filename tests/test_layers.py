@@ -55,6 +55,7 @@ ROOMS = (
     "benchmark",
     "stages",
     "chapters",
+    "arguments",
     "cli",
     "__main__",
 )
