@@ -6,7 +6,7 @@ import numpy as np
 
 from symmbfn._shapes import Int
 from symmbfn.crystals.elements import SYMBOLS
-from symmbfn.evaluation.intervals import wilson_interval
+from symmbfn.evaluation.intervals import newcombe_interval
 from symmbfn.plotting import COLOURS
 
 CELL = 60  # units of the drawing
@@ -96,28 +96,12 @@ def _fill(count: int, n: int, known: int, n_real: int) -> tuple[str, float]:
     if not count and not known:
         return ABSENT, 1.0
     ratio = count * n_real / (n * known) if known else np.inf
-    if not differ(count, n, known, n_real):
+    low, high = newcombe_interval((count, known), (n, n_real))
+    if low <= 0 <= high:
         return NEUTRAL, ratio
     with np.errstate(divide="ignore"):
         factor = float(np.clip(np.log2(ratio) / CLIP, -1, 1))
     return shade(factor), ratio
-
-
-def differ(count: int, n: int, known: int, n_real: int) -> bool:
-    """Whether the 95 % interval of the difference of two shares excludes 0.
-
-    Source: Newcombe, Statistics in Medicine 17, 873 (1998), method 10: from Wilson intervals.
-    """
-    share, share_real = count / n, known / n_real
-    (low, high), (low_real, high_real) = (
-        wilson_interval(count, n),
-        wilson_interval(known, n_real),
-    )
-    if share > share_real:
-        reach = np.hypot(share - low, high_real - share_real)
-    else:
-        reach = np.hypot(high - share, share_real - low_real)
-    return bool(abs(share - share_real) > reach)
 
 
 def shade(factor: float) -> str:

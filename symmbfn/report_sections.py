@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas
 
 MOST_SHOWN = 12  # a browser keeps about 16 views in 3-D alive
-VIEW_HEIGHT, VIEW_ZOOM = 250, 1.65  # pixels; and over what 3Dmol takes for a fit
+VIEW_HEIGHT, VIEW_ZOOM = 250, 1.6  # pixels; and over what 3Dmol takes for a fit
 
 
 def share_of(rate: Mapping[str, Any]) -> str:

@@ -36,6 +36,31 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     return float(min(max(low, 0.0), share)), float(max(min(high, 1.0), share))
 
 
+def newcombe_interval(
+    successes: tuple[int, int], n: tuple[int, int], confidence: float = 0.95
+) -> tuple[float, float]:
+    """Range of the difference of two probabilities, the first less the second.
+
+    Args:
+        successes: how many of each n.
+        n: independent trials, at least 1 each.
+        confidence: probability that the range holds the true difference.
+
+    Raises:
+        ValueError: counts that no trial can give.
+
+    Source: Newcombe, Statistics in Medicine 17, 873 (1998), method 10: from Wilson's intervals.
+    """
+    (low, high), (low_other, high_other) = (
+        wilson_interval(k, of, confidence) for k, of in zip(successes, n, strict=True)
+    )
+    share, other = successes[0] / n[0], successes[1] / n[1]
+    difference = share - other
+    down = np.hypot(share - low, high_other - other)
+    up = np.hypot(high - share, other - low_other)
+    return float(difference - down), float(difference + up)
+
+
 def bootstrap_deviation(
     figure: Callable[[np.ndarray], Float[np.ndarray, "F"]],
     n: int,

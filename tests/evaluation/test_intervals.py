@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from symmbfn.evaluation.intervals import bootstrap_deviation, wilson_interval
+from symmbfn.evaluation.intervals import bootstrap_deviation, newcombe_interval, wilson_interval
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (3, 10), (10, 10), (970, 1000), (1, 3000)])
@@ -29,6 +29,23 @@ def test_wilson_holds_the_true_rate_in_95_of_100() -> None:
 def test_impossible_counts_are_refused(successes: int, n: int) -> None:
     with pytest.raises(ValueError, match=f"got {successes} of {n}"):
         wilson_interval(successes, n)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "expected"),
+    [
+        # table II of Newcombe 1998, method 10
+        ((56, 48), (70, 80), (0.0524, 0.3339)),
+        ((9, 3), (10, 10), (0.1705, 0.8090)),
+        ((10, 0), (10, 20), (0.6791, 1.0)),
+    ],
+)
+def test_newcombe_agrees_with_the_paper(
+    successes: tuple[int, int], n: tuple[int, int], expected: tuple[float, float]
+) -> None:
+    assert newcombe_interval(successes, n) == pytest.approx(expected, abs=6e-5)
+    low, high = newcombe_interval(successes[::-1], n[::-1])
+    assert (-high, -low) == pytest.approx(expected, abs=6e-5)
 
 
 def test_bootstrap_finds_the_standard_error_of_a_mean() -> None:
