@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas
 
 MOST_SHOWN = 12  # a browser keeps about 16 views in 3-D alive
-VIEW_HEIGHT, VIEW_ZOOM = 250, 1.6  # pixels; and over what 3Dmol takes for a fit
+VIEW_HEIGHT, VIEW_ZOOM = 250, 1.9  # pixels; and over what 3Dmol takes for a fit
 
 
 def share_of(rate: Mapping[str, Any]) -> str:
@@ -245,10 +245,10 @@ def candidates(
         return f"<p>No relaxed crystal is new and at most {METASTABLE} eV/atom above the hull.</p>"
     shown = chosen.head(MOST_SHOWN)
     text = (
-        f"The shortlist: relaxed crystals that are new, each once, converged and at most "
-        f"{METASTABLE} eV/atom above the hull, lowest first, {len(chosen)} in all and at most "
-        f"{MOST}; here the first {len(shown)}. An energy far "
-        "below 0 says more of what the hull lacks than of the crystal. Drag to turn. All are in "
+        f"The shortlist holds up to {MOST} relaxed crystals that are new, each once, converged and "
+        f"at most {METASTABLE} eV/atom above the hull, lowest first. Of its {len(chosen)} here are "
+        f"{len(shown)}. An energy far below 0 says more of what the hull lacks than of the crystal. "
+        "Drag to turn. All are in "
         f'<a href="{LIST}">{LIST}</a>, with structures and input files for DFT in '
         f'<a href="{FOLDER}/">{FOLDER}/</a>.'
     )
@@ -268,7 +268,7 @@ def _candidate(row: "pandas.Series", cell: Cell) -> str:
         f'<article class="card"><h3>{formula_html(cell.formula)}</h3>'
         f"<p>{space_group_html(group)} ({group}); crystal {row['index']}</p>"
         f"<p><b>{energy} eV/atom</b> above the hull</p>"
-        f"<p>{cell.density:.2f} g/cm³, {len(cell)} atoms in the cell{_gap(row)}</p>"
+        f"<p>{cell.density:.2f} g/cm³, {len(cell)} atoms in the cell</p>{_gap(row)}"
         f'<div class="view">{view.forms["text/html"]}</div>'
         f"<figure>{pattern.svg}<figcaption>{escape(pattern.caption)}</figcaption>"
         "</figure></article>"
@@ -280,7 +280,8 @@ def _gap(row: "pandas.Series") -> str:
     gap = row.get("band_gap")
     if gap is None or not np.isfinite(gap):
         return ""
-    return f"; gap {gap:.1f} eV (predicted)" if gap > 0 else "; a metal (predicted)"
+    said = f"band gap {gap:.1f} eV" if gap > 0 else "a metal"
+    return f"<p>{said}, as predicted</p>"
 
 
 def _conventional(cell: Cell) -> Cell:

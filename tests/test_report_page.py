@@ -265,9 +265,9 @@ def test_draws_coverage_and_gaps_are_shown_where_they_are_known(pages: dict[str,
     assert text.count("0.123 ± 0.045") == 16
     assert "near a generated one 90.0 % 45 of 50 80.0 % 40 of 50" in text
     assert "near a real one 75.0 % 6 of 8 50.0 % 4 of 8" in text
-    assert "gap 1.2 eV (predicted)" in text and text.count("a metal (predicted)") == 2
+    assert "band gap 1.2 eV, as predicted" in text and text.count("a metal, as predicted") == 2
     before = " ".join(Reader(pages["relaxed"]).text.split())
-    assert "Coverage" not in before and "draws of 1,000" not in before and "metal" not in before
+    assert "Coverage" not in before and "draws of 1,000" not in before and "predicted" not in before
 
 
 def test_funnel_bars_are_as_long_as_their_counts() -> None:
