@@ -247,8 +247,8 @@ def candidates(
     text = (
         f"The shortlist holds up to {MOST} relaxed crystals that are new, each once, converged and "
         f"at most {METASTABLE} eV/atom above the hull, lowest first. Of its {len(chosen)} here are "
-        f"{len(shown)}. An energy far below 0 says more of what the hull lacks than of the crystal. "
-        "Drag to turn. All are in "
+        f"{len(shown)}. An energy far below 0 says more of what the hull lacks than of the "
+        "crystal. Drag to turn. All are in "
         f'<a href="{LIST}">{LIST}</a>, with structures and input files for DFT in '
         f'<a href="{FOLDER}/">{FOLDER}/</a>.'
     )
