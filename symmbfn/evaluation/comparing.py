@@ -19,9 +19,26 @@ Fingerprint = tuple[Any, ...]
 
 
 def reduce_cell(cell: Cell) -> Cell:
-    """The cell that the matcher would make of this one before every comparison."""
-    structure = cell.to_pymatgen().get_reduced_structure(reduction_algo="niggli")
+    """The cell that the matcher would make of this one, or its smallest part, in a comparison.
+
+    A cell that holds copies of a smaller one, within 0.1 angstrom, is taken to that first: where
+    the copies are shaken, the matcher's own search misses some threefold cells, and takes the
+    same crystal for another.
+    """
+    structure = _without_copies(cell).to_pymatgen().get_reduced_structure(reduction_algo="niggli")
     return Cell.from_pymatgen(structure.get_primitive_structure())
+
+
+def _without_copies(cell: Cell) -> Cell:
+    atoms: Any = (cell.lattice_matrix, cell.fractional_coords, cell.atomic_numbers)
+    try:
+        found = spglib.standardize_cell(atoms, to_primitive=True, no_idealize=True, symprec=SYMPREC)
+    except Exception:  # newer versions raise where older ones return None
+        found = None
+    if found is None or len(found[2]) >= len(cell):
+        return cell
+    lattice, coords, numbers = found
+    return Cell(np.asarray(lattice), np.asarray(numbers, dtype=np.int64), np.asarray(coords))
 
 
 def prepare(cell: Cell) -> tuple[Cell, Fingerprint]:

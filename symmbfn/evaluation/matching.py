@@ -3,8 +3,8 @@
 The judge is pymatgen's StructureMatcher with its own settings (ltol 0.2, stol 0.3, 5 degrees,
 primitive cells, scaled volumes), the earlier or known crystal as its first argument. It never
 matches two compositions, so only crystals of one reduced formula meet, and each is reduced once,
-not in every comparison. All of it runs in processes that can be killed: no crystal costs more
-than its time, and one that would says so.
+to its primitive cell, not in every comparison. All of it runs in processes that can be killed: no
+crystal costs more than its time, and one that would says so.
 """
 
 from collections import defaultdict

@@ -115,6 +115,28 @@ def test_cells_reduced_once_give_the_answer_of_the_originals() -> None:
     assert 12 <= sum(answers) < len(answers) / 2
 
 
+def test_a_shaken_threefold_cell_goes_back_to_its_part() -> None:
+    # CeLaAl2O6 of space group 155
+    structure = Structure(
+        [[2.696, 1.557, 4.393], [-2.696, 1.557, 4.393], [0, -3.113, 4.393]],
+        ["Ce", "La", "Al", "Al", *["O"] * 6],
+        [
+            *([x, x, x] for x in (0, 0.5, 0.25, 0.75)),
+            *([0.5258, 0.4742, 0], [0, 0.5258, 0.4742], [0.4742, 0, 0.5258]),
+            *([0.9731, 0.0269, 0.5], [0.5, 0.9731, 0.0269], [0.0269, 0.5, 0.9731]),
+        ],
+    )
+    plain, threefold = Cell.from_pymatgen(structure), Cell.from_pymatgen(structure * (3, 1, 1))
+    for seed in (3, 11, 20):  # with these pymatgen's own search finds no smaller cell
+        rng = np.random.default_rng(seed)
+        shift = rng.random(3)
+        shaken = rng.normal(0, 0.01, (30, 3)) @ np.linalg.inv(threefold.lattice_matrix)
+        coords = threefold.fractional_coords + shift + shaken
+        cell = reduce_cell(Cell(threefold.lattice_matrix, threefold.atomic_numbers, coords))
+        assert len(cell) == 10
+        assert first_match((1, [0]), {0: reduce_cell(plain), 1: cell}) == 0
+
+
 def test_known_crystals_are_found_by_name_and_distance(known: EncodedDataset) -> None:
     other = Cell.from_pymatgen(Structure(Lattice.cubic(3.4), ["Li"], [[0, 0, 0]]))
     # each of its two atoms lies 0.05 angstrom off once their mean is taken away
