@@ -88,7 +88,8 @@ def stability_rates(table: "pandas.DataFrame") -> "pandas.DataFrame":
             relaxed, their rows alone. Columns:
             `status`: nothing but "ok" is ever stable;
             `e_above_hull`: eV/atom after relaxation, NaN where it is unknown;
-            `is_unique`: first of its duplicate class among all;
+            `is_unique`: first of its duplicate class among all; missing where it could not be
+            compared, and then it is never counted as unique;
             `duplicate_of`: row label of the first of the class, its own for that one; missing
             where there is no other;
             `is_novel`: matches no crystal of the training data, missing where nobody looked;
@@ -164,7 +165,8 @@ def _of_all(table: "pandas.DataFrame") -> dict[str, "pandas.Series"]:
 
 def _of_stable(table: "pandas.DataFrame", is_stable: "pandas.Series") -> dict[str, "pandas.Series"]:
     is_novel = _is_true(table["is_novel"])
-    is_first = first_of_each(table, is_stable)
+    # one that could not be compared may be a copy
+    is_first = first_of_each(table, is_stable) & table["is_unique"].notna()
     return {
         "stable": is_stable,
         "unique": is_stable & is_first,

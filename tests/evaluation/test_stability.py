@@ -102,6 +102,15 @@ def test_every_rate_is_a_share_of_the_requests() -> None:
         assert (low, high) == wilson_interval(count, 10)
 
 
+def test_what_could_not_be_compared_is_not_unique() -> None:
+    """It may be a copy of another: rates err to the low side."""
+    table = judged()
+    table["is_unique"] = table["is_unique"].astype("boolean")
+    table.loc[5, "is_unique"] = pd.NA
+    found = counts(table, "paper")
+    assert (found["stable"], found["unique"], found["novel"], found["sun"]) == (5, 3, 3, 1)
+
+
 def test_an_unknown_energy_is_never_stable() -> None:
     table = judged().assign(e_above_hull=math.nan)
     for convention in CONVENTIONS:
