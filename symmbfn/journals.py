@@ -49,7 +49,7 @@ class Journal:
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row with the key "index"; numbers that are not finite become null."""
-        row = {name: _plain(value) for name, value in row.items()}
+        row = _plain(row)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
@@ -59,5 +59,7 @@ class Journal:
 def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
     is_no_number = isinstance(value, float) and not math.isfinite(value)
     return None if is_no_number else value

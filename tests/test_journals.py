@@ -21,6 +21,14 @@ def test_rows_survive_a_torn_line(tmp_path: Path) -> None:
     assert [row["index"] for row in Journal(path)] == [0, 1, 2]
 
 
+def test_numbers_deep_in_a_row_are_kept_too(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "rows.jsonl")
+    journal.add({"index": 0, "cell": {"lattice": [[1.0, float("inf")]]}})
+    assert (
+        Journal(journal.path)[0] == journal[0] == {"index": 0, "cell": {"lattice": [[1.0, None]]}}
+    )
+
+
 def test_a_finished_line_that_is_no_row_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"index": 1}\n{"no": 3}\n')
     with pytest.raises(ValueError, match="line 2 is no row"):
