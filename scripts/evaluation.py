@@ -198,7 +198,7 @@ def _costs(prefix: str, report: dict[str, Any], **shared: Any) -> Iterator[Claim
     n = report["n_relaxed"]
     for figure in ("stable", "sun"):
         prices = report["costs"][figure]
-        made = [prices[stage] for stage in ("generation", "rebuilding")]
+        made = [prices[stage] for stage in ("generation", "rebuilding") if stage in prices]
         if any(price["seconds"] is None or None in price["interval"] for price in made):
             continue
         ends = zip(*(price["interval"] for price in made), strict=True)

@@ -73,10 +73,14 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     ]
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide what comes out, those that are there."""
+def versions(*others: str) -> dict[str, str]:
+    """Versions of Python and of the packages that decide what comes out, those that are there.
+
+    Args:
+        others: packages that decide it too.
+    """
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *others):
         try:
             found[package] = version(package)
         except PackageNotFoundError:  # a machine that only trains may lack pymatgen

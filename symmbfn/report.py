@@ -49,7 +49,8 @@ def write_report(
         The content of `report.json`.
 
     Raises:
-        ValueError: the folder holds no finished screening, or the reference has no such split.
+        ValueError: the folder holds no finished screening, the reference has no such split, or
+            no crystal has a structure; then `report.json` is there, and no page.
     """
     import pandas as pd
 
@@ -65,7 +66,12 @@ def write_report(
         "source": manifest["source_name"],
         **summarise(table, seconds=seconds_of(facts, len(table))),
         **_distances(folder, known, split, seed),
-        "reference": {"name": known.name, "split": split, "n": len(known.splits[split])},
+        "reference": {
+            **{"name": known.name, "split": split, "n": len(known.splits[split])},
+            # the first is the one that "novel" without further words looks at
+            "known": {name: len(data) for name, data in known.splits.items()},
+            "left_out": {name: len(data.failures) for name, data in known.splits.items()},
+        },
         "hull": manifest["hull_name"],
         "settings": manifest["settings"],
         "source_facts": facts,
@@ -73,8 +79,8 @@ def write_report(
         "versions": manifest["versions"],
     }
     if has_coverage:
-        source = manifest["source_name"]
-        report["coverage"] = _coverage(source, known, split, seed=seed, workers=workers)
+        source = manifest["source_name"], manifest["settings"]["source"]
+        report["coverage"] = _coverage(*source, known, split, seed=seed, workers=workers)
     cells: dict[int, Cell] = {}
     if manifest["settings"]["relax"]:
         relaxed = relaxed_crystals(Journal(folder / STAGES / RELAXED))
@@ -83,8 +89,10 @@ def write_report(
     # as it is read back: tuples are lists
     text = json.dumps(report, indent=1, allow_nan=False) + "\n"
     report = json.loads(text)
-    page = report_page(report, table, dataset_observables(known.splits[split]), cells)
     write_whole(folder / REPORT, text)
+    if "distances" not in report:
+        raise ValueError(f"no crystal has a structure: {REPORT} says why, and there is no page")
+    page = report_page(report, table, dataset_observables(known.splits[split]), cells)
     write_whole(folder / PAGE, page)
     return report
 
@@ -92,10 +100,12 @@ def write_report(
 def seconds_of(facts: dict[str, Any], n: int) -> dict[str, float]:
     """Seconds a crystal that a run took to sample, and to rebuild, as far as it says so."""
     seconds = ((facts.get("time") or {}).get("seconds_of")) or {}
-    if "sampling" not in seconds:
+    sampling, rebuilding = seconds.get("sampling") or 0.0, facts.get("rebuilding_seconds", 0.0)
+    if not sampling > 0:
         return {}
-    rebuilding = facts["rebuilding_seconds"] / n
-    return {"generation": seconds["sampling"] / n - rebuilding, "rebuilding": rebuilding}
+    if rebuilding >= sampling:  # this machine is too slow or busy to tell the two apart
+        return {"generation": sampling / n}
+    return {"generation": (sampling - rebuilding) / n, "rebuilding": rebuilding / n}
 
 
 def _split_of(known: Reference, split: str | None) -> str:
@@ -110,6 +120,8 @@ def _distances(folder: Path, known: Reference, split: str, seed: int) -> dict[st
     """Distances with deviation, floor and unit; and those of draws of 1,000, as in print."""
     judged = judgements(Journal(folder / STAGES / JUDGED))
     generated = judged_observables(judged)
+    if not len(generated):
+        return {}
     reference = dataset_observables(known.splits[split])
     pool = dataset_observables(known.train)
     n = min(len(generated), len(pool))
@@ -123,11 +135,13 @@ def _distances(folder: Path, known: Reference, split: str, seed: int) -> dict[st
 
 
 def _coverage(
-    source: str, known: Reference, split: str, *, seed: int, workers: int
+    source: str, digest: str, known: Reference, split: str, *, seed: int, workers: int
 ) -> dict[str, Any]:
     """Recall and precision of as many of the first requests as of random known crystals."""
-    rows = read_candidates(source, workers=workers).rows
-    data = known.splits[split]
+    candidates = read_candidates(source, workers=workers)
+    if candidates.digest != digest:
+        raise ValueError(f"{source!r} holds other crystals than those that were screened")
+    rows, data = candidates.rows, known.splits[split]
     n = min(DRAWN, len(rows), len(data))
     chosen = np.random.default_rng(seed).choice(len(data), n, replace=False)
     sides = [row.primitive_cell for row in rows[:n]], dataset_cells(data, chosen.tolist())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from symmbfn._files import whole_file
 from symmbfn.candidates import read_candidates
 from symmbfn.evaluation.hull import Hull, open_hull
+from symmbfn.evaluation.judges import MatglJudge
 from symmbfn.evaluation.relaxation import RelaxationConfig, Relaxed
 from symmbfn.journals import Journal
 from symmbfn.manifests import only_process, open_folder, versions
@@ -101,13 +102,15 @@ def screen(
         raise ValueError(f"relax must be one of {RELAXERS}, got {relax!r}")
     if relax_first is not None and (relax is None or relax_first < 1):
         raise ValueError(f"relax_first {relax_first} needs a relaxation, and at least 1")
-    if has_judges and relax is None:
-        raise ValueError("the judges are asked about relaxed crystals: relax is None")
-    candidates = read_candidates(source, workers=workers)
-    known = Reference.load(reference)
+    if relax is None and (hull is not None or keeps_space_group or has_judges):
+        raise ValueError("hull, keeps_space_group and has_judges need a relaxation: relax is None")
+    if has_judges:
+        MatglJudge().close()  # it would be a pity to learn it after the relaxations
     phases = None
     if relax is not None:
         phases = open_hull() if hull is None else Hull.from_file(hull)
+    candidates = read_candidates(source, workers=workers)
+    known = Reference.load(reference)
     settings = ScreeningSettings(
         source=candidates.digest,
         reference=reference,
@@ -123,7 +126,7 @@ def screen(
         "source_name": str(source),
         "source_facts": candidates.facts,
         "hull_name": None if phases is None else phases.name,
-        "versions": versions(),
+        "versions": versions("scipy", "chgnet"),
     }
     open_folder(folder, asdict(settings), facts)
     with only_process(folder):

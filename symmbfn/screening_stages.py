@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 JUDGE_SECONDS = 60.0  # wall time for one crystal
 RELAX_SECONDS = 900.0
 KNOWN = ("known_as", "known_split", "known_rms", "known_e_above_hull")
+ENERGIES = (
+    "formation_energy_per_atom",
+    "hull_energy_per_atom",
+    "e_above_hull",
+    "e_above_hull_without_own",
+)
 LATTICE = ["a", "b", "c", "alpha", "beta", "gamma"]
 
 
@@ -213,21 +219,28 @@ def relaxed_table(
         if one.cell is not None:
             composition = one.cell.composition
             energy = references.formation_energy(composition, one.energy_per_atom)
-            point, own = hull.at(composition), candidates.rows[index].name
+            point, source = hull.at(composition), candidates.rows[index]
+            # the number of a request may be the name of some other phase
+            own = [] if source.crystal is not None else [source.name]
             row |= {
                 "formation_energy_per_atom": energy,
                 "hull_energy_per_atom": point.hull_energy_per_atom,
                 "is_covered": point.is_covered,
                 "n_phases": point.n_phases,
                 "e_above_hull": hull.e_above_hull(composition, energy),
-                "e_above_hull_without_own": hull.e_above_hull(composition, energy, exclude=[own]),
+                "e_above_hull_without_own": hull.e_above_hull(composition, energy, exclude=own),
             }
             found = search_symmetry(one.cell, SYMPREC)
             row["relaxed_group"] = None if found is None else int(found.number)
         rows.append(row)
     table = pd.DataFrame(rows).set_index("index").rename(columns={"seconds": "relax_seconds"})
-    columns = {"relaxed_group": "Int64", "is_covered": "boolean", "is_converged": "boolean"}
-    return table.astype(columns)
+    types = {
+        **dict.fromkeys(ENERGIES, "float64"),
+        **{"relaxed_group": "Int64", "n_phases": "Int64"},
+        **{"is_covered": "boolean", "is_converged": "boolean"},
+    }
+    # where nothing could be relaxed, no row has them
+    return table.reindex(columns=list(dict.fromkeys([*table.columns, *types]))).astype(types)
 
 
 def properties_table(

@@ -2,8 +2,9 @@
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from symmbfn._files import write_whole
 from symmbfn.crystals.cell import Cell
@@ -34,9 +35,11 @@ def shortlist(table: "pandas.DataFrame") -> "pandas.DataFrame":
     Args:
         table: of a screening.
     """
-    is_new = table.relaxed_is_first.eq(True) & table.relaxed_is_novel.eq(True)
+    # each class by its best, which need not be its first
+    is_new = table.relaxed_duplicate_of.notna() & table.relaxed_is_novel.eq(True)
     chosen = table[is_new & table.is_converged.eq(True) & (table.e_above_hull <= METASTABLE)]
-    return chosen.sort_values(["e_above_hull", "index"]).head(MOST)
+    chosen = chosen.sort_values(["e_above_hull", "index"])
+    return chosen.drop_duplicates("relaxed_duplicate_of").head(MOST)
 
 
 def write_shortlist(
@@ -71,14 +74,20 @@ def input_files(cell: Cell) -> dict[str, str]:
     Args:
         cell: relaxed.
 
+    Returns:
+        CIF and POSCAR alone where the Materials Project has no settings for an element.
+
     Source: pymatgen's MPRelaxSet.
     """
     from pymatgen.io.cif import CifWriter
+    from pymatgen.io.vasp import Poscar
     from pymatgen.io.vasp.sets import MPRelaxSet
 
     structure = cell.to_pymatgen()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about pseudopotentials that nobody asked it to read
-        inputs = MPRelaxSet(structure).get_input_set(potcar_spec=True)
+        inputs: dict[str, Any] = {"POSCAR": Poscar(structure)}
+        with suppress(KeyError):  # polonium, astatine, radon, francium, radium
+            inputs = dict(MPRelaxSet(structure).get_input_set(potcar_spec=True))
         cif = str(CifWriter(structure, symprec=SYMPREC))
     return {f"{cell.formula}.cif": cif, **{name: str(text) for name, text in inputs.items()}}

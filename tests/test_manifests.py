@@ -67,3 +67,4 @@ def test_versions_are_those_of_what_is_there(monkeypatch: pytest.MonkeyPatch) ->
     assert versions()["torch"] == torch.__version__
     monkeypatch.setattr(manifests, "PACKAGES", ("symmbfn", "not-to-be-had"))
     assert versions().keys() == {"python", "symmbfn"}
+    assert versions("numpy", "nor-this").keys() == {"python", "symmbfn", "numpy"}

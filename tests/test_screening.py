@@ -10,13 +10,18 @@ import pytest
 from pymatgen.core import Composition, Lattice, Structure
 
 from symmbfn import screening_stages
+from symmbfn.candidates import Candidate, Candidates
 from symmbfn.cli import main
 from symmbfn.crystals.cell import Cell
+from symmbfn.crystals.crystal import Crystal
+from symmbfn.evaluation.entries import Entry
+from symmbfn.evaluation.hull import Hull
+from symmbfn.evaluation.relaxation import Relaxed
 from symmbfn.journals import Journal
-from symmbfn.report import write_report
+from symmbfn.report import seconds_of, write_report
 from symmbfn.runs import generate_run
 from symmbfn.screening import RELAXED, STAGES, TABLE, relaxed_crystals, screen
-from symmbfn.shortlist import shortlist, write_shortlist
+from symmbfn.shortlist import input_files, shortlist, write_shortlist
 
 SITES = [[0, 0, 0], [0.5, 0.5, 0.5]]
 EDGES = {"NaCl": 5.7, "KCl": 6.4, "KBr": 6.7, "MgO": 4.25}
@@ -160,6 +165,9 @@ def test_bad_requests_are_named(folders: dict[str, Path], screened: tuple) -> No
         screen(made, folders["root"] / "x", reference=known, relax="magic")
     with pytest.raises(ValueError, match="relax_first 3"):
         screen(made, folders["root"] / "x", reference=known, relax_first=3)
+    for ignored in ({"hull": folders["hull"]}, {"keeps_space_group": True}, {"has_judges": True}):
+        with pytest.raises(ValueError, match="need a relaxation"):
+            screen(made, folders["root"] / "x", reference=known, **ignored)
     with pytest.raises(ValueError, match="relax is 'chgnet' there and None here"):
         screen(made, screened[0], reference=known)
 
@@ -184,8 +192,13 @@ def test_the_shortlist_is_new_and_low(screened: tuple[Path, pd.DataFrame], tmp_p
     _, table = screened
     rows = table.loc[[0, 2, 2, 2]].reset_index(drop=True)
     rows["index"] = range(4)
+    rows["relaxed_duplicate_of"] = [0, 1, 2, 3]
     rows["e_above_hull"] = [-0.2, 0.05, 0.2, -0.1]
     assert shortlist(rows)["index"].tolist() == [3, 1]  # NaCl is known, 0.2 eV too much
+    copies = rows.assign(relaxed_duplicate_of=1, relaxed_is_first=[False, True, False, False])
+    assert shortlist(copies)["index"].tolist() == [3]  # the best of a class, not its first
+    lost = rows.assign(relaxed_duplicate_of=pd.NA)
+    assert shortlist(lost).empty  # nobody knows whether they are copies
     cell = Cell.from_pymatgen(rock_salt("KBr"))
     write_shortlist(tmp_path, rows, dict.fromkeys(range(4), cell))
     place = tmp_path / "candidates" / "00003-KBr"
@@ -195,3 +208,63 @@ def test_the_shortlist_is_new_and_low(screened: tuple[Path, pd.DataFrame], tmp_p
     again = Structure.from_file(str(place / "POSCAR"))
     assert Cell.from_pymatgen(again).density == pytest.approx(cell.density)
     assert "_symmetry_Int_Tables_number   225" in (place / "KBr.cif").read_text()
+
+
+def test_elements_without_vasp_settings_keep_their_structure() -> None:
+    """The Materials Project has no pseudopotential for polonium."""
+    cell = Cell(3.35 * np.eye(3), np.array([84]), np.zeros((1, 3)))
+    assert input_files(cell).keys() == {"Po.cif", "POSCAR"}
+
+
+@pytest.mark.parametrize("relax", [None, "chgnet"])
+def test_nothing_but_failures_is_a_report(
+    relax: str | None, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "a.cif").write_text("no crystal")
+    rock_salt("MgO", 1.5).to(str(made / "b.cif"))
+    hull = None if relax is None else folders["hull"]
+    reference = str(folders["known"])
+    table = screen(made, tmp_path / "out", reference=reference, relax=relax, hull=hull)
+    assert len(table) == 2 and not (table.status == "ok").any()
+    with pytest.raises(ValueError, match="no crystal has a structure"):
+        write_report(tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["statuses"] == {"reconstruction_failed": 1, "invalid_geometry": 1}
+    assert report["rates"]["ok"]["count"] == 0 and report["funnel"][-1]["count"] == 0
+    if relax:
+        assert report["stability"][0] == report["stability"][0] | {"figure": "failed", "count": 2}
+        assert report["n_candidates"] == 0
+
+
+def test_a_number_of_a_request_is_no_name_of_a_phase(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    cell = Cell.from_pymatgen(rock_salt("NaCl"))
+    crystal = Crystal.failed(0, None, "ok", "", 225)
+    hull = Hull([Entry("0", {"Na": 1.0, "Cl": 1.0}, -2.1)], name="", digest="")
+    relaxed = {0: Relaxed("ok", cell=cell, energy_per_atom=-3.5)}
+    for made, is_counted in ((crystal, True), (None, False)):
+        rows = Candidates((Candidate(0, "0", "ok", "", cell, made),), "")
+        found = screening_stages.relaxed_table(relaxed, rows, hull).loc[0]
+        assert (found.e_above_hull_without_own == found.e_above_hull) == is_counted
+
+
+def test_times_too_short_to_be_told_apart_are_one() -> None:
+    facts = {"time": {"seconds_of": {"sampling": 3.0}}, "rebuilding_seconds": 1.0}
+    assert seconds_of(facts, 2) == {"generation": 1.0, "rebuilding": 0.5}
+    assert seconds_of(facts | {"rebuilding_seconds": 4.0}, 2) == {"generation": 1.5}
+    assert seconds_of({}, 2) == {}
+
+
+def test_coverage_is_of_the_crystals_that_were_screened(
+    screened: tuple[Path, pd.DataFrame], folders: dict[str, Path]
+) -> None:
+    extra = folders["made"] / "f.cif"
+    rock_salt("KCl").to(str(extra))
+    try:
+        with pytest.raises(ValueError, match="other crystals"):
+            write_report(screened[0], has_coverage=True)
+    finally:
+        extra.unlink()

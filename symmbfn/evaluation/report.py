@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from symmbfn.evaluation.stability import Rate, costs, stability_rates
+from symmbfn.evaluation.stability import Rate, costs, first_of_each, stability_rates
 from symmbfn.evaluation.validity import UNASKED
 
 if TYPE_CHECKING:
@@ -154,10 +154,10 @@ def _funnel(table: "pandas.DataFrame", relaxed: "pandas.DataFrame | None") -> li
     rows = table if relaxed is None else table.loc[table["index"].isin(relaxed["index"])]
     steps = {"requested": rows["status"].notna(), "valid": _facts(rows)["valid"]}
     prefix = "" if relaxed is None else "relaxed_"
-    is_first, is_novel = (
-        rows[f"{prefix}{name}"].fillna(False).astype(bool) for name in ("is_first", "is_novel")
-    )
-    steps |= {"unique": is_first, "novel": is_novel}
+    classes = rows.assign(duplicate_of=rows[f"{prefix}duplicate_of"])
+    # a copy whose first was no valid crystal stands for its class; what nobody compared does not
+    is_first = first_of_each(classes, steps["valid"]) & classes["duplicate_of"].notna()
+    steps |= {"unique": is_first, "novel": rows[f"{prefix}is_novel"]}
     if relaxed is not None:
         height = rows["e_above_hull"].where(rows["relax_status"] == "ok")
         steps |= {"metastable": height <= METASTABLE, "stable": height <= STABLE}
