@@ -58,24 +58,46 @@ from symmbfn.evaluation.entries import Entry
 from symmbfn.evaluation.hull import Hull
 from symmbfn.evaluation.intervals import wilson_interval
 from symmbfn.evaluation.matching import find_duplicates, find_known
-from symmbfn.evaluation.memorisation import average_minimum_distances
+from symmbfn.evaluation.memorisation import (
+    average_minimum_distances,
+    shares_within,
+)
 from symmbfn.evaluation.observables import dataset_observables
 from symmbfn.evaluation.oxidation import OXIDATION_STATES, is_smact_valid
 from symmbfn.evaluation.potentials import Chgnet
 from symmbfn.evaluation.references import ElementReferences
 from symmbfn.evaluation.relaxation import RelaxationConfig, relax
-from symmbfn.evaluation.stability import Rate, cost, stability_rates
+from symmbfn.evaluation.stability import (
+    CONVENTIONS,
+    Rate,
+    cost,
+    stability_rates,
+)
 from symmbfn.evaluation.validity import judge_cell
 from symmbfn.plotting import COLOURS, formula_mathtext, use_style
 from symmbfn.results import RESULTS, claim, claims_table
 
 use_style()
 blue, orange, green, red, sky, pink, black = COLOURS.values()
+looks = {
+    "real": (green, "--"),
+    "default": (blue, "-"),
+    "paper": (red, "-."),
+    "shuffled": (orange, (0, (1, 1))),
+    "random": (black, ":"),
+}
 dataset = symmbfn.encode_dataset("prototypes")
 real = symmbfn.reconstruct(dataset.batch(torch.arange(len(dataset))))
 cells = [Cell.of(crystal, primitive=True) for crystal in real]
 named = dict(zip(dataset.identifiers, cells, strict=True))
 print(len(cells), "prototypes, all of them real crystals")
+judged = {}
+for name in ("real", "default", "paper", "sg10", "shuffled", "random"):
+    path = RESULTS / f"judged_{name}.parquet"
+    if path.is_file():
+        rows = pd.read_parquet(path)
+        judged[name] = rows.set_index("index", drop=False)
+        print(f"{len(rows):>4} judged crystals, {name}")
 
 # %% [markdown]
 # (sec:judge-funnel)=
@@ -131,8 +153,10 @@ for formula, counts in formulas.items():
     numbers = np.repeat(list(counts), list(counts.values()))
     verdict = "valid" if is_smact_valid(numbers) else "not valid"
     print(f"{formula:<8} {verdict:<10}", end="")
-    states = [f"{SYMBOLS[z]} {OXIDATION_STATES[z]}" for z in counts]
-    print("; ".join(states) if len(counts) < 3 else "")
+    for z in counts:
+        states = ",".join(map(str, OXIDATION_STATES[z]))
+        print(f" {SYMBOLS[z]} {states}" if len(counts) < 3 else "", end="")
+    print()
 shares = [is_smact_valid(cell.atomic_numbers) for cell in cells]
 print(f"valid prototypes: {np.mean(shares):.0%}")
 
@@ -196,9 +220,11 @@ print(claims_table(table))
 # frequencies by the Jensen-Shannon distance ($d_G$ for space groups),
 #
 # $$
-# d_\rho = \int \big| F(\rho) - F_\mathrm{ref}(\rho) \big|\, d\rho , \qquad
-# d_G^2 = \tfrac12 \sum_g \Big( p_g \ln \frac{p_g}{m_g}
+# \begin{aligned}
+# d_\rho &= \int \big| F(\rho) - F_\mathrm{ref}(\rho) \big|\, d\rho , \\
+# d_G^2 &= \tfrac12 \sum_g \Big( p_g \ln \frac{p_g}{m_g}
 # + q_g \ln \frac{q_g}{m_g} \Big), \quad m = \tfrac12 (p + q) ,
+# \end{aligned}
 # $$ (eq:judge-distances)
 #
 # with the cumulated shares $F$, and the frequencies $p, q$ of the groups.
@@ -304,8 +330,11 @@ for row, (name, answer) in enumerate(zip(listed, known, strict=True)):
 #
 # They depend neither on the cell nor on the origin, and moving every atom
 # by at most $\varepsilon$ moves none of them by more than $2 \varepsilon$.
+# For the crystals in `results/`, as they were generated, we know the
+# distance to the nearest training crystal of the same formula; how many
+# there are of each kind is printed at the head of the chapter:
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:judge-amd", "caption": "Distance of rutile from itself when every atom is moved by the same length in a random direction: medians of 20 displacements, and from the smallest to the largest. Filled: the matcher finds most of the 20 to be the same crystal; open: it does not. Dotted: the bound, twice the displacement."}, "image": {"alt": "A curve that rises smoothly with the displacement, far below a dotted straight line. Its first markers are filled, the later ones open."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:judge-amd", "caption": "Left: distance of rutile from itself when every atom is moved by the same length in a random direction: medians of 20 displacements, and from the smallest to the largest. Filled: the matcher finds most of the 20 to be the same crystal; open: it does not. Dotted: the bound, twice the displacement. Right: share of crystals with a training crystal of the same formula within a distance; those whose formula is not in train are within none."}, "image": {"alt": "Left: a curve that rises smoothly with the displacement, far below a dotted straight line; its first markers are filled, the later ones open. Right: rising curves over a logarithmic distance, that end far below 100 percent."}}
 matcher, scores, same = StructureMatcher(), [], []
 start = average_minimum_distances(rutile)
 unit = rng.normal(size=(20, len(rutile), 3))
@@ -322,25 +351,43 @@ for length in lengths:
         same.append(matcher.fit(*pair))
 scores = np.reshape(scores, (len(lengths), -1))
 share = np.reshape(same, (len(lengths), -1)).mean(1)
-fig, ax = plt.subplots(figsize=(6.2, 3))
+fig, (ax, right) = plt.subplots(1, 2, figsize=(6.5, 3.1))
 middle = np.median(scores, axis=1)
-ax.plot(lengths, 2 * lengths, ":", color="0.4", label="bound")
+ax.plot(lengths[:9], 2 * lengths[:9], ":", color="0.4", label="bound")
 ax.plot(lengths, middle, "-", color=blue, label="distance")
 ends = scores.min(1), scores.max(1)
 ax.fill_between(lengths, *ends, color=blue, alpha=0.2, lw=0)
 for is_same, face in ((True, blue), (False, "white")):
     rows = (share > 0.5) == is_same
     label = "the same" if is_same else "not the same"
-    look = {"color": blue, "mfc": face, "ls": "", "marker": "o"}
+    look = {"color": blue, "mfc": face, "ls": "", "marker": "o", "ms": 4}
     ax.plot(lengths[rows], middle[rows], label=label, **look)
-ax.set(xlabel="displacement / Å", ylabel="distance / Å", ylim=(0, 1))
+ax.set(xlabel="displacement / Å", ylabel="distance / Å", ylim=(0, 1.5))
 ax.legend()
+limits = np.logspace(-3, 0.5, 71)
+for name in ("real", "default", "paper", "random"):
+    if name in judged:
+        near = judged[name]["nearest_train"].to_numpy(float)
+        colour, style = looks[name]
+        label = f"{name}, n = {len(near)}"
+        y = 100 * shares_within(near, limits)
+        right.plot(limits, y, color=colour, ls=style, label=label)
+        at = 100 * shares_within(near, np.array([0.1]))[0]
+        print(f"{name:<8} within 0.1 A of train: {at:.1f} %")
+right.set(xscale="log", xlabel="distance to train / Å", ylim=(0, None))
+right.set_ylabel("share of requests / %")
+right.legend(fontsize=8)
 plt.show()
 print("all are the same up to", f"{lengths[share == 1].max():.2f} A")
 print("none is from         ", f"{lengths[share == 0].min():.2f} A")
 print("within the bound:", (scores <= 2 * lengths[:, None] + 1e-9).all())
 
 # %% [markdown]
+# On the right nothing steps anywhere: there is no distance at which
+# copies end and new crystals begin. Real crystals of the test split have
+# relatives in train, other forms of the same formula and near copies. A
+# model that had learnt by heart would lie above them, at the left end.
+#
 # (sec:judge-relax)=
 # ## Relaxation
 #
@@ -376,7 +423,7 @@ for one, other in zip(kept, free, strict=True):
 print("all went downhill:", min(downhill) > -1e-4)
 print("in the group and free are the same:", max(gap) < 0.005)
 drop = kept[-1].energy_per_atom - shaken[-1].energy_per_atom
-print("shaken CaTiO3 ends lower:", drop > 0.01)
+print("shaken CaTiO3 ends lower:", drop > 0.005)
 
 # %% tags=["nbval-ignore-output"]
 print("                eV per atom, before and after           volume")
@@ -409,9 +456,10 @@ plt.show()
 # Without it the result is the same, because the forces on a symmetric
 # crystal are symmetric: a relaxation does not leave its group by itself.
 # Shaken by 0.1 angstrom first, cubic CaTiO$_3$ finds a lower energy: its
-# group was a saddle, and the real crystal is indeed tilted. The published
-# rates relax without a nudge, and so do ours. Where a column differs by a
-# few meV only, that is what the end of a relaxation is uncertain by.
+# group was a saddle, and real CaTiO$_3$ is less symmetric indeed. The
+# published rates relax without a nudge, and so do ours. Where a column
+# differs by a few meV only, that is what the end of a relaxation is
+# uncertain by.
 
 # %% [markdown]
 # (sec:judge-hull)=
@@ -430,10 +478,12 @@ plt.show()
 # phases $p$, with the amounts $\lambda_p$, that have the composition $x$,
 #
 # $$
-# h(x) = \min_{\lambda \ge 0} \sum_p \lambda_p e_p
+# \begin{aligned}
+# h(x) &= \min_{\lambda \ge 0} \sum_p \lambda_p e_p
 # \quad \text{with} \quad \sum_p \lambda_p x_{pi} = x_i
-# \text{ for every } i , \qquad
-# E_\mathrm{hull} = e - h(x) .
+# \text{ for every } i , \\
+# E_\mathrm{hull} &= e - h(x) .
+# \end{aligned}
 # $$ (eq:judge-hull)
 #
 # A linear programme. Drawn for two elements, its solution is a string
@@ -606,16 +656,7 @@ made_up = pd.DataFrame(
         ("C", "ok", 0.05, 3, True, True, True, 3),
         ("element", "ok", 0.1, 4, True, True, True, 1),
         ("D", "ok", 0.3, 5, True, True, True, 2),
-        (
-            "burst",
-            "relaxation_diverged",
-            np.nan,
-            None,
-            None,
-            None,
-            None,
-            2,
-        ),
+        ("E", "timeout", np.nan, None, None, None, None, 2),
     ],
     columns=[
         *("name", "status", "e_above_hull", "duplicate_of", "is_unique"),
@@ -627,7 +668,8 @@ rows = ["convention", "unaries"]
 kinds = ["stable", "unique", "novel", "sun"]
 counted = counted[counted["figure"].isin(kinds)]
 counts = counted.pivot(index=rows, columns="figure", values="count")
-counts = counts[kinds].drop("any").astype(int)
+names = [convention.name for convention in CONVENTIONS]
+counts = counts.loc[names, kinds].astype(int)
 print(counts.rename_axis(columns=None).to_string())
 
 # %% [markdown]
@@ -636,21 +678,18 @@ print(counts.rename_axis(columns=None).to_string())
 # the element too, which MatterGen's "<" leaves out, and MSUN counts those
 # two alone. `unaries: left out` never counts a pure element, as some do.
 #
-# Now in earnest: the first 1,000 requests of each model, and 256 crystals
-# of each control. *Real* crystals are from MP-20's test split, what a
-# perfect model would make. *Shuffled* are the same crystals with the
-# elements of one another, right geometry with wrong chemistry. *Random*
-# are random coordinates in the same groups with the same compositions
-# {cite:p}`fredericks2021pyxtal`. The relaxed structures are compared, and
-# shares are in per cent of all requests:
+# Now in earnest: the first requests of each model, and the crystals of
+# three controls, as many as are printed at the head of the chapter. *Real*
+# crystals are from MP-20's test split, what a perfect model would make.
+# *Shuffled* are the same crystals with the elements of one another: right
+# geometry, wrong chemistry. *Random* are random coordinates in the same
+# groups with the same compositions {cite:p}`fredericks2021pyxtal`. The
+# relaxed structures are compared, and shares are in per cent of all
+# requests:
 
 # %%
-judged, rates = {}, {}
-for name in ("default", "paper", "sg10", "real", "shuffled", "random"):
-    path = RESULTS / f"judged_{name}.parquet"
-    if not path.is_file():
-        continue
-    rows = pd.read_parquet(path).set_index("index", drop=False)
+rates = {}
+for name, rows in judged.items():
     # a copy counts with the first crystal of its formula
     first = rows.groupby("formula")["index"].transform("first")
     is_copy = rows["relaxed_is_first"].eq(False).fillna(False)
@@ -662,24 +701,15 @@ for name in ("default", "paper", "sg10", "real", "shuffled", "random"):
     )
     found = stability_rates(judged[name]).query("unaries == 'kept'")
     rates[name] = found.set_index(["convention", "figure"])["rate"]
-wanted = [
-    (convention, figure)
-    for convention in counts.index.unique("convention")
-    for figure in ("stable", "sun")
-]
-table = 100 * pd.DataFrame(rates).reindex(wanted)
-print(
-    table.to_string(float_format="{:.1f}".format) if rates else "none yet"
-)
+    place = name if name in crowds else f"control.{name}"
+    recorded = claim(f"{place}.sun")["value"]
+    off = abs(100 * rates[name]["paper", "sun"] - recorded)
+    assert off < 0.01, f"{name} is not what was recorded"
+wanted = [(name, figure) for name in names for figure in ("stable", "sun")]
+table = 100 * pd.DataFrame(rates).loc[wanted]
+print(table.to_string(float_format="{:.1f}".format))
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig:judge-energies", "caption": "Energies above the hull after relaxation. Left: of the crystals that were asked for, in bins of 0.05 eV/atom. Right: share of the requests at or below a height, failures among the requests; read off the rate for any threshold. Lines at 0 and at 0.1 eV/atom."}, "image": {"alt": "Left: distributions over the energy above the hull. Right: cumulated shares that rise from 0, steeply around 0."}}
-looks = {
-    "real": (green, "--"),
-    "default": (blue, "-"),
-    "paper": (red, "-."),
-    "shuffled": (orange, (0, (1, 1))),
-    "random": (black, ":"),
-}
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.5, 3.6))
 edges = np.arange(-0.3, 1.51, 0.05)
 for name, (colour, style) in looks.items():
@@ -716,7 +746,7 @@ plt.show()
 # it is *above theirs*. The funnel, every question asked of those who are
 # left:
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:judge-funnel", "caption": "What is left of the first 1,000 requests of each model, and of 256 real crystals, when the questions are asked one after the other. Validity by composition is asked here and in no convention, so the last bars are lower than the rates of the table."}, "image": {"alt": "Bars in groups that become shorter from question to question, from 100 percent of the requests down to those that are metastable, unique and novel, and stable, unique and novel."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:judge-funnel", "caption": "What is left of the first requests of each model, and of the real crystals, when the questions are asked one after the other. Validity by composition is asked here and in no convention, so the last bars are lower than the rates of the table."}, "image": {"alt": "Bars in groups that become shorter from question to question, from 100 percent of the requests down to those that are metastable, unique and novel, and stable, unique and novel."}}
 fig, ax = plt.subplots(figsize=(6.2, 3.6))
 shown = [name for name in ("real", "default", "paper") if name in judged]
 for place, name in enumerate(shown):
@@ -765,8 +795,8 @@ plt.show()
 # | SymmBFN, 10 | 100 | 0.290 | 0.054 | 0.471 | 15.33 | 8.89 |
 #
 # Ours; distances are means over 20 draws of 1,000 valid crystals, from
-# MP-20 val, with the floor of draws as large; shares are of the first
-# 1,000 requests:
+# MP-20 val, with the floor of draws as large; shares are of the first $n$
+# requests:
 
 # %%
 table = {}
@@ -791,7 +821,8 @@ print(claims_table(table))
 # The distances can be compared, with care: val and test are draws of one
 # source, and the published rule for which 1,000 crystals count is not
 # stated. Below the floor's upper end a model cannot be told from the
-# data.
+# data. (For `sg10` there is no floor here: ten groups are not meant to
+# look like all, in the paper's numbers neither.)
 #
 # And not every difference is one. Is S.U.N. of 7.24 % more than SymmCD's
 # 6.86 %, at 10,000 crystals each? With the pooled share $p$,
