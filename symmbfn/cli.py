@@ -163,10 +163,14 @@ def evaluate(options: argparse.Namespace) -> int:
     _check_libraries("pyarrow", *(["matminer"] if options.coverage else []))
     workers = _n_workers(options.workers)
     _set_threads(1)
+    from symmbfn.datasets.registry import dataset_splits
     from symmbfn.generation import pick_device
     from symmbfn.report import PAGE, write_report
     from symmbfn.screening import screen
 
+    splits = dataset_splits(options.reference)
+    if options.split not in (None, *splits):
+        raise ValueError(f"{options.reference} has no split {options.split!r}, only {splits}")
     screen(
         options.source,
         options.out,

@@ -12,7 +12,7 @@ from symmbfn.candidates import read_candidates
 from symmbfn.crystals.cell import Cell
 from symmbfn.evaluation.coverage import CUTOFFS, coverage, fingerprints
 from symmbfn.evaluation.dataset_cells import dataset_cells
-from symmbfn.evaluation.distributions import UNITS, compare, drawn_thousands
+from symmbfn.evaluation.distributions import UNITS, compare, drawn_distances, drawn_thousands
 from symmbfn.evaluation.observables import dataset_observables, judged_observables
 from symmbfn.evaluation.report import summarise
 from symmbfn.evaluation.validity import Judgement
@@ -90,8 +90,6 @@ def write_report(
     text = json.dumps(report, indent=1, allow_nan=False) + "\n"
     report = json.loads(text)
     write_whole(folder / REPORT, text)
-    if "distances" not in report:
-        raise ValueError(f"no crystal has a structure: {REPORT} says why, and there is no page")
     page = report_page(report, table, dataset_observables(known.splits[split]), cells)
     write_whole(folder / PAGE, page)
     return report
@@ -131,6 +129,11 @@ def _distances(folder: Path, known: Reference, split: str, seed: int) -> dict[st
     }
     if min(len(generated), sum(row.is_valid for row in judged)) >= DRAWN:
         report["distances_of_1000"] = drawn_thousands(judged, reference, size=DRAWN, seed=seed)
+        if len(pool) >= DRAWN:
+            floor = drawn_distances(pool, reference, size=DRAWN, n_draws=20, seed=seed)
+            moments = zip(floor.mean(axis=0), floor.std(axis=0, ddof=1), strict=True)
+            pairs = dict(zip(UNITS, ([*map(float, pair)] for pair in moments), strict=True))
+            report["distances_of_1000"]["real"] = pairs
     return report
 
 

@@ -168,6 +168,8 @@ def _number(value: float | None) -> str:
 def beside(report: Mapping[str, Any], table: "pandas.DataFrame", reference: Observables) -> str:
     """Distances to real crystals, elements, space groups and histograms."""
     built = table[np.isfinite(table["density"].astype(float))]
+    if built.empty:
+        return card("", heading="Nothing to compare", note="No crystal has a structure.")
     groups = built["found_group"].fillna(NO_GROUP).astype(int).to_numpy()
     assert reference.volume_per_atom is not None and reference.element_shares is not None
     cards = ""

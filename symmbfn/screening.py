@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas
 
 # part of the manifest: raise it when the same settings give another table
-FORMAT = 1
+FORMAT = 2
 TABLE, STAGES = "per_structure.parquet", "stages"
 JUDGED, RELAXED = "judged.jsonl", "relaxed.jsonl"
 RELAXERS = (None, "chgnet")
@@ -132,7 +132,12 @@ def screen(
     with only_process(folder):
         stages = folder / STAGES
         table = judged_table(candidates, Journal(stages / JUDGED), workers)
-        cells = [row.primitive_cell for row in candidates.rows]
+        # what is no crystal is no copy of one, and none is a copy of it
+        is_crystal = (table["status"] == "ok").tolist()
+        cells = [
+            row.primitive_cell if ok else None
+            for row, ok in zip(candidates.rows, is_crystal, strict=True)
+        ]
         table = table.join(
             compared_table(cells, known, Journal(stages / "compared.jsonl"), workers)
         )

@@ -99,7 +99,8 @@ def judged_table(candidates: Candidates, journal: Journal, workers: int) -> "pan
     parameters = pd.DataFrame(
         table.pop("lattice_parameters").tolist(), columns=LATTICE, index=table.index, dtype=float
     )
-    return table.join(parameters)
+    groups = dict.fromkeys(("space_group_number", "found_group"), "Int64")
+    return table.join(parameters).astype(groups)
 
 
 def judge_candidate(row: Candidate) -> Judgement:
@@ -226,6 +227,7 @@ def relaxed_table(
                 "formation_energy_per_atom": energy,
                 "hull_energy_per_atom": point.hull_energy_per_atom,
                 "is_covered": point.is_covered,
+                "knows_system": point.knows_system,
                 "n_phases": point.n_phases,
                 "e_above_hull": hull.e_above_hull(composition, energy),
                 "e_above_hull_without_own": hull.e_above_hull(composition, energy, exclude=own),
@@ -237,7 +239,7 @@ def relaxed_table(
     types = {
         **dict.fromkeys(ENERGIES, "float64"),
         **{"relaxed_group": "Int64", "n_phases": "Int64"},
-        **{"is_covered": "boolean", "is_converged": "boolean"},
+        **dict.fromkeys(("is_covered", "knows_system", "is_converged"), "boolean"),
     }
     # where nothing could be relaxed, no row has them
     return table.reindex(columns=list(dict.fromkeys([*table.columns, *types]))).astype(types)

@@ -115,6 +115,15 @@ def test_report_adds_up(screened: tuple[Path, pd.DataFrame]) -> None:
     assert report["n"] == sum(report["statuses"].values()) == len(table)
     assert report["statuses"] == dict(Counter(table.status))
     assert sum(report["relaxation"]["statuses"].values()) == report["n_relaxed"] == 5
+    assert table.knows_system[:3].all()
+    strict = report["stricter"]["known_system"]
+    assert [row["count"] for row in strict if row["figure"] == "stable"] == [
+        row["count"]
+        for row in report["stability"]
+        if row["figure"] == "stable"
+        and row["unaries"] == "kept"
+        and row["convention"] in ("paper", "metastable")
+    ]
     counts = [step["count"] for step in report["funnel"]]
     assert [step["name"] for step in report["funnel"]][:2] == ["requested", "valid"]
     assert counts[0] == 5 and counts == sorted(counts, reverse=True)
@@ -228,9 +237,8 @@ def test_nothing_but_failures_is_a_report(
     reference = str(folders["known"])
     table = screen(made, tmp_path / "out", reference=reference, relax=relax, hull=hull)
     assert len(table) == 2 and not (table.status == "ok").any()
-    with pytest.raises(ValueError, match="no crystal has a structure"):
-        write_report(tmp_path / "out")
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    report = write_report(tmp_path / "out")
+    assert "No crystal has a structure" in (tmp_path / "out" / "report.html").read_text()
     assert report["statuses"] == {"reconstruction_failed": 1, "invalid_geometry": 1}
     assert report["rates"]["ok"]["count"] == 0 and report["funnel"][-1]["count"] == 0
     if relax:

@@ -40,15 +40,17 @@ class HullPoint:
         decomposition: competing phases, id or element -> share of the atoms.
         n_phases: compositions of two or more elements among the competitors.
         is_covered: the reference knows every element, and a compound of some of them.
+        knows_system: it knows a phase of exactly these elements.
     """
 
     hull_energy_per_atom: float
     decomposition: dict[str, float]
     n_phases: int
     is_covered: bool
+    knows_system: bool
 
 
-UNKNOWN = HullPoint(math.nan, {}, 0, False)
+UNKNOWN = HullPoint(math.nan, {}, 0, False, False)
 
 
 class Hull:
@@ -147,7 +149,7 @@ class Hull:
         if not self.elements.issuperset(system):
             return UNKNOWN
         if len(system) == 1:
-            return HullPoint(0.0, {system[0]: 1.0}, 0, True)
+            return HullPoint(0.0, {system[0]: 1.0}, 0, True, True)
         phases = self._competitors(system, left_out)
         if not phases:
             return UNKNOWN
@@ -162,7 +164,8 @@ class Hull:
         )
         height = float(amounts[: len(energies)] @ energies)
         mixture = {label: float(x) for label, x in zip(labels, amounts, strict=True) if x > 1e-9}
-        return HullPoint(height, mixture, len(phases), True)
+        knows_system = any(len(phase.composition) == len(system) for phase in phases)
+        return HullPoint(height, mixture, len(phases), True, knows_system)
 
     def _competitors(self, system: list[str], left_out: frozenset[str]) -> list[Entry]:
         """Lowest remaining entry of every composition of two or more of these elements."""

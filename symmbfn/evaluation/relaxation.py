@@ -210,9 +210,11 @@ def _relax_halving(
 ) -> list[Relaxed]:
     try:
         return relax(cells, potential, config)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:  # whatever it is, it is one crystal's, and not the others'
         if len(cells) == 1:
-            return [Relaxed("out_of_memory", str(error).split("\n")[0])]
+            is_memory = isinstance(error, torch.OutOfMemoryError)
+            status = "out_of_memory" if is_memory else "relaxation_diverged"
+            return [Relaxed(status, str(error).split("\n")[0])]
     torch.cuda.empty_cache()
     half = len(cells) // 2
     parts = cells[:half], cells[half:]

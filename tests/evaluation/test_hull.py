@@ -114,6 +114,16 @@ def test_what_the_reference_does_not_know_is_unknown_and_not_stable(composition:
     assert math.isnan(binary().e_above_hull(composition, -5.0))
 
 
+def test_a_system_is_known_by_a_phase_of_all_its_elements() -> None:
+    pairs = [entry("ab", "NaCl", -2.0), entry("bc", "KCl", -2.2)]
+    composition = {"Na": 1, "K": 1, "Cl": 2}
+    point = Hull(pairs, name="", digest="").at(composition)
+    assert point.is_covered and not point.knows_system
+    known = Hull([*pairs, entry("abc", "NaKCl3", -1.0)], name="", digest="")
+    assert known.at(composition).knows_system
+    assert not known.at(composition, exclude=["abc"]).knows_system
+
+
 def test_pure_elements_lie_at_zero() -> None:
     assert binary().at({"Xe": 4}).hull_energy_per_atom == 0
     assert binary().e_above_hull({"Xe": 4}, 0.3) == pytest.approx(0.3)
