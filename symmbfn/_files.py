@@ -63,6 +63,7 @@ def locked(path: Path) -> Iterator[None]:
     except ImportError:  # no such locks on Windows
         yield
         return
+    path.parent.mkdir(parents=True, exist_ok=True)
     # beside the file, which is replaced as a whole
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         with suppress(OSError):  # a file system without locks

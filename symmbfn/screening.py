@@ -14,6 +14,8 @@ from symmbfn._files import whole_file
 from symmbfn.candidates import read_candidates
 from symmbfn.evaluation.hull import Hull, open_hull
 from symmbfn.evaluation.judges import MatglJudge
+from symmbfn.evaluation.properties import POTENTIAL
+from symmbfn.evaluation.references import chgnet_references
 from symmbfn.evaluation.relaxation import RelaxationConfig, Relaxed
 from symmbfn.journals import Journal
 from symmbfn.manifests import only_process, open_folder, versions
@@ -104,8 +106,10 @@ def screen(
         raise ValueError(f"relax_first {relax_first} needs a relaxation, and at least 1")
     if relax is None and (hull is not None or keeps_space_group or has_judges):
         raise ValueError("hull, keeps_space_group and has_judges need a relaxation: relax is None")
+    judge_versions: dict[str, str] = {}
     if has_judges:
-        MatglJudge().close()  # it would be a pity to learn it after the relaxations
+        with MatglJudge() as judge:  # it would be a pity to learn it after the relaxations
+            judge_versions = judge.versions
     phases = None
     if relax is not None:
         phases = open_hull() if hull is None else Hull.from_file(hull)
@@ -127,7 +131,12 @@ def screen(
         "source_facts": candidates.facts,
         "hull_name": None if phases is None else phases.name,
         "versions": versions("scipy", "chgnet"),
+        "judges": judge_versions,
     }
+    config = RelaxationConfig(keeps_space_group=keeps_space_group)
+    if relax is not None:
+        facts["relaxation"] = {"model": f"CHGNet {POTENTIAL}", "device": device, **asdict(config)}
+        facts["references"] = chgnet_references().digest
     open_folder(folder, asdict(settings), facts)
     with only_process(folder):
         stages = folder / STAGES
@@ -142,7 +151,6 @@ def screen(
             compared_table(cells, known, Journal(stages / "compared.jsonl"), workers)
         )
         if phases is not None:
-            config = RelaxationConfig(keeps_space_group=keeps_space_group)
             chosen = candidates.rows[:relax_first]
             journal = Journal(stages / RELAXED)
             relax_candidates(chosen, config, journal, workers=workers, device=device)
@@ -151,7 +159,8 @@ def screen(
             journal = Journal(stages / "described.jsonl")
             table = table.join(properties_table(relaxed, journal, workers))
             if has_judges:
-                table = table.join(second_opinions(relaxed))
+                journal = Journal(stages / "judges.jsonl")
+                table = table.join(second_opinions(relaxed, journal))
             cells = [relaxed[row.index].cell for row in chosen]
             journal = Journal(stages / "compared_relaxed.jsonl")
             table = table.join(

@@ -19,7 +19,7 @@ from symmbfn.datasets.registry import dataset_splits
 from symmbfn.datasets.workers import run_killable
 from symmbfn.evaluation.dataset_cells import dataset_cells
 from symmbfn.evaluation.hull import Hull
-from symmbfn.evaluation.judges import predict_matgl
+from symmbfn.evaluation.judges import MODELS, ask_matgl
 from symmbfn.evaluation.matching import Duplicate, Known, find_duplicates, find_known
 from symmbfn.evaluation.memorisation import Neighbourhoods, nearest, neighbourhoods
 from symmbfn.evaluation.properties import describe_all, label
@@ -254,11 +254,16 @@ def properties_table(
     return label(described)[["band_gap"]].set_axis([*cells], axis="index")
 
 
-def second_opinions(relaxed: dict[int, Relaxed]) -> "pandas.DataFrame":
-    """What M3GNet and MEGNet say of the relaxed crystals."""
-    cells = _cells_of(relaxed)
-    table = predict_matgl(cells.values()).set_axis([*cells], axis="index")
-    return table.rename(columns={"reason": "judges_reason"})
+def second_opinions(relaxed: dict[int, Relaxed], journal: Journal) -> "pandas.DataFrame":
+    """What M3GNet and MEGNet say of the relaxed crystals, eV per atom and eV."""
+    import pandas as pd
+
+    todo = {index: cell for index, cell in _cells_of(relaxed).items() if index not in journal}
+    if todo:
+        for index, answer in zip(todo, ask_matgl(todo.values()), strict=True):
+            journal.add({"index": index, **answer})
+    table = pd.DataFrame(list(journal), columns=["index", *MODELS, "reason"]).set_index("index")
+    return table.astype(dict.fromkeys(MODELS, float)).rename(columns={"reason": "judges_reason"})
 
 
 def _cells_of(relaxed: dict[int, Relaxed]) -> dict[int, Cell]:

@@ -9,7 +9,7 @@ lie from MP-20 is in the claims `judges.*`.
 import json
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
@@ -138,38 +138,41 @@ class MatglJudge:
         return {"reason": f"worker_lost: exit code {code}"}
 
 
-def predict_matgl(
+def ask_matgl(
     cells: Iterable[Cell],
     *,
     folder: Path | None = None,
     python: Path = PYTHON,
     time_limit: float = 60.0,
-) -> "pandas.DataFrame":
-    """Ask M3GNet and MEGNet for formation energies, and MEGNet for PBE band gaps.
+) -> Iterator[dict[str, Any]]:
+    """Ask M3GNet and MEGNet for formation energies, and MEGNet for PBE band gaps, one by one.
 
     Args:
         cells: any cells of the crystals.
         folder, python: as for `MatglJudge`.
         time_limit: seconds of wall time for one crystal.
 
-    Returns:
-        One row a crystal, in order: `m3gnet_formation_energy`, `megnet_formation_energy`, eV
-        per atom, `megnet_band_gap`, eV, and `reason`, which is empty where there are values.
+    Yields:
+        For each crystal in order `m3gnet_formation_energy`, `megnet_formation_energy`, eV per
+        atom, `megnet_band_gap`, eV, and `reason`, which is empty where there are values.
 
     Raises:
         ValueError: the judges cannot start.
     """
-    import pandas as pd
-
     judge = MatglJudge(folder, python=python)
-    rows = []
     try:
         for cell in cells:
             if judge.is_dead:
                 judge.close()
                 judge = MatglJudge(folder, python=python)
-            rows.append({"reason": ""} | judge.ask(cell, time_limit))
+            yield dict.fromkeys(MODELS) | {"reason": ""} | judge.ask(cell, time_limit)
     finally:
         judge.close()
-    table = pd.DataFrame(rows, columns=[*MODELS, "reason"])
+
+
+def predict_matgl(cells: Iterable[Cell], **options: Any) -> "pandas.DataFrame":
+    """The answers of `ask_matgl`, one row a crystal."""
+    import pandas as pd
+
+    table = pd.DataFrame(list(ask_matgl(cells, **options)), columns=[*MODELS, "reason"])
     return table.astype(dict.fromkeys(MODELS, float))
