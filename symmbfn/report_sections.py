@@ -142,7 +142,7 @@ def stability(report: Mapping[str, Any], table: "pandas.DataFrame") -> str:
         heading="Of all that went to relaxation",
     )
     cards += card(
-        tables.stability(report["stability"]),
+        tables.stability(report["stability"], report["stricter"]),
         heading="Stable, unique and new, by every convention",
         note=f"Share of all {n:,} that went to relaxation, failures among them; its Wilson "
         "interval at 95 %; count. E is the energy above the hull in eV/atom. The rules on E are "
@@ -187,8 +187,9 @@ def beside(report: Mapping[str, Any], table: "pandas.DataFrame", reference: Obse
         cards += card(
             tables.drawn_distances(drawn, report["distances"]),
             heading="The same by draws of 1,000, as in print",
-            note="Mean and deviation of draws from those that are valid and from all that have a "
-            "structure. Fewer crystals lie farther off: compare with other draws of 1,000 only.",
+            note="Mean and deviation of draws from those that are valid, from all that have a "
+            "structure, and from real crystals of the training data. Fewer crystals lie farther "
+            "off: compare with other draws of 1,000 only.",
             kind="wide",
         )
     if covered := report.get("coverage"):

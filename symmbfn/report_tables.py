@@ -143,8 +143,21 @@ def rates(found: Mapping[str, Mapping[str, Any]]) -> str:
     return table(("", "", "share", "95 % interval", "crystals"), rows, kind="rates")
 
 
-def stability(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Stable, unique, novel and S.U.N. under every convention, with and without elements."""
+STRICTER = {
+    "known_system": "the hull has a phase of exactly these elements",
+    "novel_anywhere": "new against every split of the reference",
+}
+
+
+def stability(
+    rows: Sequence[Mapping[str, Any]], stricter: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> str:
+    """Stable, unique, novel and S.U.N. under every convention, with and without elements.
+
+    Args:
+        rows: "stability" of a report.
+        stricter: "stricter" of a report.
+    """
     found = {(row["convention"], row["unaries"], row["figure"]): row for row in rows}
     lines = []
     for name, (label, rule) in CONVENTIONS.items():
@@ -154,6 +167,12 @@ def stability(rows: Sequence[Mapping[str, Any]]) -> str:
                 for figure in ("stable", "unique", "novel", "sun")
             ]
             lines.append((f"{label} <small>{rule}; pure elements {unaries}</small>", *cells))
+    for name, rule in STRICTER.items():
+        strict = {(row["convention"], row["figure"]): row for row in stricter[name]}
+        for convention in ("paper", "metastable"):
+            stable, sun = (_rate_cell(strict[convention, figure]) for figure in ("stable", "sun"))
+            label = f"{CONVENTIONS[convention][0]}, stricter <small>{rule}</small>"
+            lines.append((label, stable, "", "", sun))
     head = ("convention", "stable", "and unique", "and novel", "all three")
     return table(head, lines, kind="conventions")
 

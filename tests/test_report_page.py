@@ -77,6 +77,7 @@ def table_of(*, relaxed: int = 8, foreign: bool = False) -> pd.DataFrame:
                 "relaxed_group": found if at else None,
                 "is_converged": is_ok if at else None,
                 "is_covered": energy is not None if at else None,
+                "knows_system": energy is not None if at else None,
                 "n_steps": 30.0 if at and is_ok else np.nan,
                 "relax_seconds": 2.0 if at and is_ok else np.nan,
                 "initial_energy_per_atom": -3.0,
@@ -224,7 +225,9 @@ def test_tables_hold_every_convention_and_add_up(pages: dict[str, str]) -> None:
     table = pages["relaxed"].split('<table class="conventions">')[1].split("</table>")[0]
     rows = re.findall("<tr>.*?</tr>", table)[1:]
     report = report_of(table_of())
-    assert len(rows) == 10
+    assert len(rows) == 14 and sum("stricter" in row for row in rows) == 4
+    for line, row in zip(rows[10:], report["stricter"]["known_system"][::2], strict=False):
+        assert f"<small>{row['count']}</small></td>" in line.split("<td>")[1]
     for row in report["stability"]:
         if row["convention"] == "any":
             continue
