@@ -15,6 +15,12 @@ FIGURES = {
     "real.contacts": r"covalent radii \(real crystals: ([\d.]+) %",
     "generate.default.validity_smact": r"([\d.]+) % pass the SMACT test",
     "real.validity_smact": r"lets alloys through \(real crystals: ([\d.]+) %",
+    "default.metastable": r"([\d.]+) % of 1,000 requests lie at most 0.1 eV/atom above",
+    "default.stable": r"([\d.]+) % on or below it",
+    "default.sun": r"([\d.]+) % are also unique and not in the training set",
+    "default.sun.known_system": r"([\d.]+) % are left",
+    "control.real.metastable": r"judged the same way: ([\d.]+) % within",
+    "control.shuffled.metastable": r"each other's elements: ([\d.]+) %",
 }
 
 

@@ -13,7 +13,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.elements import SYMBOLS
-from symmbfn.crystals.found_symmetry import SYMPREC
+from symmbfn.crystals.found_symmetry import SYMPREC, search_symmetry
 
 Fingerprint = tuple[Any, ...]
 
@@ -49,11 +49,7 @@ def prepare(cell: Cell) -> tuple[Cell, Fingerprint]:
 
 def _fingerprint(cell: Cell) -> Fingerprint:
     """Space group, and letter and element of each orbit; it only says what to compare first."""
-    atoms: Any = (cell.lattice_matrix, cell.fractional_coords, cell.atomic_numbers)
-    try:
-        found = spglib.get_symmetry_dataset(atoms, symprec=SYMPREC)
-    except Exception:  # newer versions raise where older ones return None
-        found = None
+    found = search_symmetry(cell, SYMPREC)
     if found is None:
         return ()
     first = np.unique(found.crystallographic_orbits)

@@ -1,13 +1,13 @@
 """Forces and stresses that keep a space group: what is left of them under its operations."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal, primitive_vectors
+from symmbfn.crystals.found_symmetry import search_symmetry
 from symmbfn.crystals.symmetry import operations_of
 from symmbfn.evaluation.potentials import SinglePoint
 
@@ -96,14 +96,8 @@ def _primitive_operations(crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _found(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
-    import spglib
-
-    given: Any = (cell.lattice_matrix, cell.fractional_coords, cell.atomic_numbers)
-    try:
-        # from the tables of the group that was found, so that they close exactly
-        found = spglib.get_symmetry_dataset(given, symprec=FOUND_SYMPREC)
-    except Exception:  # newer versions raise where older ones return None
-        found = None
+    # from the tables of the group that was found, so that they close exactly
+    found = search_symmetry(cell, FOUND_SYMPREC)
     if found is None:
         raise ValueError(f"no symmetry found in {cell.formula} at {FOUND_SYMPREC} angstrom")
     return found.rotations.astype(np.int64), found.translations
