@@ -106,14 +106,14 @@ def validity(options: Options) -> Iterator[Claim]:
     if lost:
         note += f" Not judged, and counted as invalid: {dict(lost)}."
     kinds = {
-        "validity_structural": (lambda row: row.is_structurally_valid, ""),
-        "validity_smact": (lambda row: row.is_smact_valid, f" Oxidation states {OXIDATION_SET}."),
-        "validity": (lambda row: row.is_valid, " By structure and by composition."),
+        "structural": (lambda row: row.is_structurally_valid, ""),
+        "smact": (lambda row: row.is_smact_valid, f" Oxidation states {OXIDATION_SET}."),
+        "both": (lambda row: row.is_valid, " By structure and by composition."),
         "contacts": (lambda row: row.has_good_contacts, ""),
     }
     for name, (counts, more) in kinds.items():
         yield rate(
-            f"control.real{suffix_of(options)}.{name}",
+            f"validity.real{suffix_of(options)}.{name}",
             sum(map(counts, judged)),
             n,
             options,
