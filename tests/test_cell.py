@@ -25,6 +25,7 @@ def test_primitive_cell_is_the_same_crystal() -> None:
     cell = Cell.from_pymatgen(ROCK_SALT * (2, 1, 1))
     small = cell.primitive()
     assert (len(cell), len(small)) == (16, 2)
+    assert (cell.composition, small.composition) == ({"Na": 8, "Cl": 8}, {"Na": 1, "Cl": 1})
     assert small.formula == cell.formula == "NaCl"
     assert small.density == pytest.approx(float(ROCK_SALT.density))
     assert StructureMatcher(scale=False).fit(small.to_pymatgen(), ROCK_SALT)

@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from symmbfn._shapes import Int
-from symmbfn.crystals.elements import SYMBOLS, element_number
+from symmbfn.crystals.elements import element_number
 
 if TYPE_CHECKING:
     import pandas
@@ -42,12 +39,6 @@ class Entry:
     composition: Composition
     formation_energy_per_atom: float
     is_hull_point: bool = False
-
-
-def composition_of(atomic_numbers: Int[np.ndarray, "A"]) -> Composition:
-    """Count the atoms of a cell by element."""
-    numbers, counts = np.unique(atomic_numbers, return_counts=True)
-    return {SYMBOLS[number]: float(count) for number, count in zip(numbers, counts, strict=True)}
 
 
 def composition_from_formula(formula: str) -> Composition:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from symmbfn.evaluation.stability import Rate, costs, first_of_each, stability_rates
+from symmbfn.evaluation.stability import Rate, costs, first_of_each, is_true, stability_rates
 from symmbfn.evaluation.validity import UNASKED
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def counts_of(values: "pandas.Series") -> dict[str, int]:
 
 def rate_of(holds: "pandas.Series") -> dict[str, Any]:
     """Count, denominator, share and Wilson interval; what is missing does not hold."""
-    rate = Rate(int(holds.fillna(False).astype(bool).sum()), len(holds))
+    rate = Rate(int(is_true(holds).sum()), len(holds))
     low, high = rate.interval
     return {"count": rate.count, "n": rate.n, "share": rate.value, "interval": [low, high]}
 
@@ -105,9 +105,7 @@ def _facts(table: "pandas.DataFrame") -> dict[str, "pandas.Series"]:
     """What holds of each crystal as it was generated."""
     is_ok = table["status"] == "ok"
     is_valid = table["is_structurally_valid"] & table["is_smact_valid"]
-    is_first, is_novel = (
-        table[name].fillna(False).astype(bool) for name in ("is_first", "is_novel")
-    )
+    is_first, is_novel = (is_true(table[name]) for name in ("is_first", "is_novel"))
     facts = {
         "ok": is_ok,
         "structurally_valid": table["is_structurally_valid"],
@@ -116,7 +114,7 @@ def _facts(table: "pandas.DataFrame") -> dict[str, "pandas.Series"]:
         "no_short_contact": table["has_good_contacts"],
         "unique": is_ok & is_first,
         "novel": is_ok & is_novel,
-        "novel_anywhere": is_ok & table["is_novel_anywhere"].fillna(False).astype(bool),
+        "novel_anywhere": is_ok & is_true(table["is_novel_anywhere"]),
         "unique_and_novel": is_ok & is_first & is_novel,
         "not_compared": table["comparison"] != "ok",
     }
@@ -133,7 +131,7 @@ def _relaxation(relaxed: "pandas.DataFrame") -> dict[str, Any]:
     done = relaxed[is_ok]
     return {
         "statuses": counts_of(relaxed["status"]),
-        "converged": rate_of(is_ok & relaxed["is_converged"].fillna(False).astype(bool)),
+        "converged": rate_of(is_ok & is_true(relaxed["is_converged"])),
         "group_kept": rate_of(is_ok & (relaxed["relaxed_group"] == relaxed["found_group"])),
         "median_steps": _median(done["n_steps"]),
         "median_seconds": _median(done["relax_seconds"]),
@@ -184,6 +182,6 @@ def _funnel(table: "pandas.DataFrame", relaxed: "pandas.DataFrame | None") -> li
         steps |= {"metastable": height <= METASTABLE, "stable": height <= STABLE}
     left, funnel = rows["status"].notna(), []
     for name, holds in steps.items():
-        left = left & holds.fillna(False).astype(bool)
+        left = left & is_true(holds)
         funnel.append({"name": name, "count": int(left.sum())})
     return funnel

@@ -143,18 +143,18 @@ def first_of_each(table: "pandas.DataFrame", is_counted: "pandas.Series") -> Boo
     return is_first
 
 
-def _is_true(column: "pandas.Series") -> "pandas.Series":
+def is_true(column: "pandas.Series") -> "pandas.Series":
     """What is missing is not true."""
     return column.astype("boolean").fillna(False).astype(bool)
 
 
 def _of_all(table: "pandas.DataFrame") -> dict[str, "pandas.Series"]:
     is_ok = table["status"] == "ok"
-    is_novel, is_unique = _is_true(table["is_novel"]), _is_true(table["is_unique"])
+    is_novel, is_unique = is_true(table["is_novel"]), is_true(table["is_unique"])
     return {
         "failed": ~is_ok,
         "unknown": is_ok & table["e_above_hull"].isna(),
-        "unconverged": is_ok & ~_is_true(table["is_converged"]),
+        "unconverged": is_ok & ~is_true(table["is_converged"]),
         "unary": is_ok & (table["n_elements"] == 1),
         "unique": is_ok & is_unique,
         "novel": is_ok & is_novel,
@@ -164,7 +164,7 @@ def _of_all(table: "pandas.DataFrame") -> dict[str, "pandas.Series"]:
 
 
 def _of_stable(table: "pandas.DataFrame", is_stable: "pandas.Series") -> dict[str, "pandas.Series"]:
-    is_novel = _is_true(table["is_novel"])
+    is_novel = is_true(table["is_novel"])
     # one that could not be compared may be a copy
     is_first = first_of_each(table, is_stable) & table["is_unique"].notna()
     return {

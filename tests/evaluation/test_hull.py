@@ -17,7 +17,6 @@ from pymatgen.entries.computed_entries import ComputedEntry, ConstantEnergyAdjus
 from symmbfn.evaluation.entries import (
     Entry,
     composition_from_formula,
-    composition_of,
     digest_of,
     hull_points,
     read_entries,
@@ -275,7 +274,6 @@ def test_compositions_without_sense_are_refused() -> None:
     for wrong in ({}, {"Na": -1.0}, {"Na": math.nan}, {"Qq": 1.0}):
         with pytest.raises(ValueError):
             binary().at(wrong)
-    assert composition_of(np.array([11, 17, 17])) == {"Na": 1.0, "Cl": 2.0}
 
 
 def test_the_mixture_is_the_cheapest_of_all_pairs() -> None:
