@@ -62,7 +62,7 @@ from symmbfn.flows.solvers import (
 )
 from symmbfn.plotting import COLOURS, draw_loops, use_style
 from symmbfn.presets import default_config, paper_config
-from symmbfn.sampling import SamplerConfig
+from symmbfn.steps import SamplerConfig
 
 use_style()
 blue, orange, green, red, sky, pink, black = COLOURS.values()

@@ -63,10 +63,11 @@ from symmbfn.crystals.elements import (
 )
 from symmbfn.crystals.lattice import k_to_metric
 from symmbfn.flows import categorical
-from symmbfn.model import SymmBFN, padded_operations
+from symmbfn.model import SymmBFN
 from symmbfn.networks.cspnet import CSPNet
 from symmbfn.networks.cspnet_pyg import CSPNetPyG
 from symmbfn.networks.embeddings import image_features
+from symmbfn.networks.groups import padded_operations
 from symmbfn.plotting import COLOURS, use_style
 from symmbfn.presets import default_config, paper_config
 from symmbfn.results import RESULTS, claims_table
@@ -132,8 +133,8 @@ print(f"G = {G}, D = {D}, M = {M}")
 # %%
 print("variable   beliefs       setting")
 for name in model.continuous + model.categorical:
-    shape = "x".join(map(str, model.shape(name, given)[1:]))
-    ((letter, value),) = asdict(model.schedules[name]).items()
+    shape = "x".join(map(str, model.variables[name].shape(given)[1:]))
+    ((letter, value),) = asdict(model.variables[name].schedule).items()
     print(f"{name:<11}{shape:<14}{letter} = {value:.2f}")
 edge, deviation = config.sigma1_coords, float(model.coords_std.mean())
 print(f"coords: {edge} of a cell edge / {deviation:.2f}")
@@ -182,7 +183,7 @@ print(f"estimate - mu:         {off:.5f} at most")
 z = beliefs.categorical["letters"]
 log_prior = model.statistics.position_log_prior[given.rows][:, None]
 exact = categorical.masked_log_softmax(
-    z + log_prior, model.allowed("letters", given)
+    z + log_prior, model.variables["letters"].allowed(given)
 ).exp()
 p = estimates.categorical["letters"].exp()
 print(f"p of its four letters: {p[0, 0, :4].numpy().round(2)}")

@@ -294,7 +294,7 @@ units = dataset.batch(torch.tensor([titanate]))
 truth, known = model.encode(units)
 one_hot = torch.nn.functional.one_hot
 certain = {
-    name: one_hot(value, model.n_classes(name)).log()
+    name: one_hot(value, model.classes[name].n_classes).log()
     for name, value in truth.categorical.items()
 }
 knows = Variables(truth.continuous, certain)

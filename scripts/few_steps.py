@@ -34,7 +34,8 @@ from symmbfn.evaluation.observables import Observables, dataset_observables
 from symmbfn.evaluation.validity import CONTACT_RATIO
 from symmbfn.generation import generate_indices
 from symmbfn.results import Claim, record
-from symmbfn.sampling import SOLVERS, preset_sampler
+from symmbfn.sampling import preset_sampler
+from symmbfn.steps import SOLVERS
 
 EVALUATIONS = (4, 8, 10, 16, 20, 32, 50, 100)
 REFERENCE = ("bfn", 100)

@@ -98,7 +98,7 @@ def from_truth(
     """What sampler, decoding and reconstruction make of perfect estimates."""
     data, given = model.encode(dataset.batch(rows))
     log_p = {
-        name: torch.nn.functional.one_hot(index, model.n_classes(name)).float().log()
+        name: torch.nn.functional.one_hot(index, model.classes[name].n_classes).float().log()
         for name, index in data.categorical.items()
     }
     truth = Variables(data.continuous, log_p)

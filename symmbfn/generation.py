@@ -18,8 +18,9 @@ from symmbfn.datasets.batches import (
 )
 from symmbfn.model import Given, SymmBFN
 from symmbfn.noise import uniform
-from symmbfn.sampling import Predictor, SamplerConfig, predictor, preset_sampler, sample
+from symmbfn.sampling import Predictor, predictor, preset_sampler, sample
 from symmbfn.settling import Settled, rebuild, settle
+from symmbfn.steps import SamplerConfig
 
 GIVEN_STREAM = -1
 REBUILT_AT_ONCE = 1000  # crystals

@@ -6,10 +6,14 @@ padding a batch changes nothing.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 
 from symmbfn._shapes import Float, Int, Tensor
+
+STREAMS_PER_STEP = 16
+CLASSES = 6  # streams from the noise of a variable to the draw of its class
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
@@ -69,3 +73,29 @@ def normal(
     radius = torch.sqrt(-2 * torch.log(u))
     pair = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
     return pair.flatten(1)[:, :n].reshape(len(index), *shape)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of one variable in one step of the sampler, for a batch of crystals.
+
+    Attributes:
+        seed: of the whole request.
+        index: number of each crystal in the request, shape (B,).
+        step: number of the step.
+        place: which of the model's variables it is, from 0.
+    """
+
+    seed: int
+    index: Int[Tensor, "B"]
+    step: int
+    place: int
+
+    def normal(self, shape: tuple[int, ...]) -> Float[Tensor, "B *shape"]:
+        """Standard normal draws of a trailing shape."""
+        return normal(self.seed, self.index, self.step * STREAMS_PER_STEP + self.place, shape)
+
+    def uniform(self, shape: tuple[int, ...]) -> Float[Tensor, "B *shape"]:
+        """Uniform draws in (0, 1), independent of the normal ones."""
+        stream = self.step * STREAMS_PER_STEP + CLASSES + self.place
+        return uniform(self.seed, self.index, stream, shape)

@@ -58,7 +58,8 @@ from symmbfn.parts import (
     write_part,
 )
 from symmbfn.records import read_crystals, read_records
-from symmbfn.sampling import Predictor, SamplerConfig, predictor, preset_sampler
+from symmbfn.sampling import Predictor, predictor, preset_sampler
+from symmbfn.steps import SamplerConfig
 
 # part of the manifest: raise it when the same settings give other crystals or records
 FORMAT = 3

@@ -11,9 +11,10 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.reconstruction import cells_as_they_are, reconstruct
 from symmbfn.flows import categorical
 from symmbfn.model import Given, SymmBFN, Variables
-from symmbfn.sampling import SamplerConfig, uniform_like
+from symmbfn.noise import STREAMS_PER_STEP, uniform
+from symmbfn.steps import SamplerConfig
 
-FINAL_STEP = 1_000_000  # stream of the draws that end a sampling
+FINAL_STEP = 1_000_000  # of the draws that end a sampling
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,8 @@ def settle(
     log_p = dict(estimates.categorical)
     if sampler.is_drawn:
         for stream, (name, value) in enumerate(log_p.items()):
-            e = categorical.sample_one_hot(
-                value, uniform_like(value, seed, index, FINAL_STEP, stream)
-            )
+            u = uniform(seed, index, FINAL_STEP * STREAMS_PER_STEP + stream, value.shape[1:-1])
+            e = categorical.sample_one_hot(value, u)
             log_p[name] = torch.where(e > 0, 0.0, -1e3).to(value)
     if model.config.elements_as == "slots":
         slots = ascending_classes(log_p["elements"], given.is_slot)

@@ -26,8 +26,9 @@ from symmbfn.floors import ceilings, stage_costs
 from symmbfn.generation import REBUILT_AT_ONCE, model_given, rows_of_bucket
 from symmbfn.model import Given, SymmBFN, Variables, full_cell_config, paper_config
 from symmbfn.results import Claim
-from symmbfn.sampling import Predictor, SamplerConfig, predictor, preset_sampler, sample
+from symmbfn.sampling import Predictor, predictor, preset_sampler, sample
 from symmbfn.settling import Settled, rebuild, settle
+from symmbfn.steps import SamplerConfig
 from symmbfn.timing import alternate, drawn_batches, now, peak_mib, ratio, sizes_of
 
 STAGES = ("network", "sampler", "decode", "rebuild")

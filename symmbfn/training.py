@@ -116,14 +116,7 @@ def draw_noise(
     model: SymmBFN, given: Given, generator: torch.Generator, device: torch.device
 ) -> Variables:
     """Standard normal noise in the shape of every variable's beliefs."""
-
-    def normal(name: str) -> Tensor:
-        return torch.randn(model.shape(name, given), generator=generator, device=device)
-
-    return Variables(
-        {name: normal(name) for name in model.continuous},
-        {name: normal(name) for name in model.categorical},
-    )
+    return model.each(lambda v: torch.randn(v.shape(given), generator=generator, device=device))
 
 
 def autocast(device: torch.device, dtype: str) -> torch.autocast:
@@ -582,7 +575,7 @@ def validate(
             for name, value in nats.items():
                 sums[name] = sums.get(name, 0.0) + value.double().sum()
             if time_ > 0.8:
-                growth = -math.log(model.schedules["coords"].sigma1)
+                growth = -math.log(model.numbers["coords"].schedule.sigma1)
                 late = late + nats["coords"].double().sum() / growth
                 components = components + 3 * given.is_site.sum()
     n = len(batches.n_sites) * n_times

@@ -171,3 +171,6 @@ class Variables:
 
     continuous: dict[str, Tensor]
     categorical: dict[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.continuous[name] if name in self.continuous else self.categorical[name]

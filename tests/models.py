@@ -144,7 +144,7 @@ def beliefs_at(
 def perfect_predictor(model: SymmBFN, data: Variables):
     """A stand-in for the network that knows the crystals."""
     log_p = {
-        name: torch.nn.functional.one_hot(classes, model.n_classes(name)).float().log()
+        name: torch.nn.functional.one_hot(classes, model.classes[name].n_classes).float().log()
         for name, classes in data.categorical.items()
     }
     return lambda beliefs, given, t, previous: Variables(data.continuous, log_p)

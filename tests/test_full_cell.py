@@ -124,7 +124,7 @@ def test_a_perfect_predictor_has_no_loss_and_an_imperfect_one_pays_for_real_atom
 ) -> None:
     data, beliefs, given, time = beliefs_at(model, cells(), 0.5)
     for name, value in tensors(beliefs):
-        assert value.shape == model.shape(name, given)
+        assert value.shape == model.variables[name].shape(given)
     nats, ce = model.losses(
         data, perfect_predictor(model, data)(beliefs, given, time, None), given, time
     )
@@ -170,7 +170,7 @@ def test_flows_are_those_of_the_asymmetric_unit() -> None:
 
 
 def shapes(model: SymmBFN, given) -> list[tuple[str, tuple[int, ...]]]:
-    return [(n, model.shape(n, given)) for n in (*model.continuous, *model.categorical)]
+    return [(n, model.variables[n].shape(given)) for n in (*model.continuous, *model.categorical)]
 
 
 # --- symmetries of the network -------------------------------------------------------------------

@@ -18,10 +18,10 @@ from symmbfn.model import (
     compute_statistics,
     default_config,
     element_classes,
-    padded_operations,
     paper_config,
     slots_and_pointers,
 )
+from symmbfn.networks.groups import padded_operations
 from tests.models import (
     batch,
     beliefs_at,
@@ -185,11 +185,11 @@ def test_a_fresh_model_is_the_exact_independent_posterior(t: float) -> None:
         for name, (place, log_prior) in checks.items():
             z = beliefs.categorical[name][row, place].double().numpy()
             n_classes = len(z)
-            beta = float(model.schedules[name](time)[0][row])
+            beta = float(model.variables[name].schedule(time)[0][row])
             means = beta * (n_classes * np.eye(n_classes) - 1)
             log_density = stats.norm.logpdf(z, means, np.sqrt(beta * n_classes)).sum(-1)
             weight = log_density + log_prior.double().numpy()
-            allowed = model.allowed(name, given)
+            allowed = model.variables[name].allowed(given)
             if allowed is not None:
                 weight[~allowed[row, 0].numpy()] = -np.inf
             expected = np.exp(weight - weight.max())
@@ -217,14 +217,20 @@ def test_beliefs_before_the_first_call_are_those_about_an_average_crystal(preset
     _, given = model.encode(crystals)
     generator, t = torch.Generator().manual_seed(0), 0.02
     noise = Variables(
-        {n: torch.randn(model.shape(n, given), generator=generator) for n in model.continuous},
-        {n: torch.randn(model.shape(n, given), generator=generator) for n in model.categorical},
+        {
+            n: torch.randn(model.variables[n].shape(given), generator=generator)
+            for n in model.continuous
+        },
+        {
+            n: torch.randn(model.variables[n].shape(given), generator=generator)
+            for n in model.categorical
+        },
     )
     start = model.prior(given, t, noise)
     time = torch.tensor(t)
     for name in model.continuous:
-        gamma = float(model.schedules[name].gamma(time))
-        real = model.is_real(name, given).expand_as(start.continuous[name])
+        gamma = float(model.variables[name].schedule.gamma(time))
+        real = model.variables[name].is_real(given).expand_as(start.continuous[name])
         values = start.continuous[name]
         assert (values[~real] == 0).all()
         # gamma^2 var(x) + gamma (1 - gamma) with unit variance of the data
@@ -234,7 +240,7 @@ def test_beliefs_before_the_first_call_are_those_about_an_average_crystal(preset
         frequencies["letters"] = model.statistics.position_log_prior.exp()[given.rows[0]]
         frequencies["letters"][~given.is_position[0]] = 0
     for name, frequency in frequencies.items():
-        beta, k = float(model.schedules[name](time)[0]), model.n_classes(name)
+        beta, k = float(model.variables[name].schedule(time)[0]), model.classes[name].n_classes
         z = start.categorical[name].flatten(0, -2)
         error = 5 * np.sqrt(k * beta / len(z))
         torch.testing.assert_close(z.mean(0), beta * (k * frequency - 1), rtol=0, atol=error)
@@ -322,13 +328,13 @@ def test_losses_are_the_sums_of_the_paper(preset: str) -> None:
         loss = 0.0
         for name, (entries, size) in counted.items():
             if name in model.continuous:
-                s1 = model.schedules[name].sigma1
+                s1 = model.variables[name].schedule.sigma1
                 error = data.continuous[name][row] - estimates.continuous[name][row]
                 chosen = torch.tensor(entries) if name == "lattice" else entries
                 square = error[chosen].double().square().sum().item()
                 expected = -np.log(s1) * square / s1 ** (2 * t)
             elif name in model.categorical:
-                k, beta1 = model.n_classes(name), model.schedules[name].beta1
+                k, beta1 = model.classes[name].n_classes, model.variables[name].schedule.beta1
                 p = estimates.categorical[name][row][entries].exp().double()
                 e = torch.nn.functional.one_hot(data.categorical[name][row][entries], k)
                 expected = k * beta1 * t * (e - p).square().sum().item()
@@ -346,10 +352,10 @@ def test_losses_are_the_sums_of_the_paper(preset: str) -> None:
 
 def test_the_accuracies_follow_the_configuration() -> None:
     model = fresh_model("paper")
-    assert model.schedules["coords"].sigma1 == 0.02
+    assert model.variables["coords"].schedule.sigma1 == 0.02
     # standardised coordinates: the same deviation in fractional units
     model = fresh_model("default")
-    scaled = model.schedules["coords"].sigma1 * model.coords_std.mean().item()
+    scaled = model.variables["coords"].schedule.sigma1 * model.coords_std.mean().item()
     assert scaled == pytest.approx(0.02)
 
 
@@ -429,7 +435,7 @@ def test_junk_on_padded_places_is_never_read(preset: str) -> None:
     clean = model(beliefs, given, time)
     junk = Variables(dict(beliefs.continuous), dict(beliefs.categorical))
     for name in model.categorical:
-        real = model.is_real(name, given)[..., None]
+        real = model.variables[name].is_real(given)[..., None]
         junk.categorical[name] = torch.where(real, junk.categorical[name], 50.0)
     coords = junk.continuous["coords"]
     junk.continuous["coords"] = torch.where(given.is_site[..., None], coords, 3.0)
@@ -554,8 +560,8 @@ def test_the_units_of_these_tests_lie_on_their_loci() -> None:
 def test_logits_of_the_marginal_are_masked() -> None:
     model, crystals = fresh_model(), batch()
     _, given = model.encode(crystals)
-    like = torch.zeros(model.shape("letters", given))
-    marginal = model.marginal("letters", given, like)
+    like = torch.zeros(model.variables["letters"].shape(given))
+    marginal = model.classes["letters"].frequencies(given, like)
     torch.testing.assert_close(marginal.sum(-1), torch.ones(marginal.shape[:-1]))
     outside = ~given.is_position[:, None].expand_as(marginal)
     assert (marginal[outside] == 0).all()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from symmbfn.noise import _mix, normal, uniform
+from symmbfn.noise import STREAMS_PER_STEP, Draws, _mix, normal, uniform
 
 N = 40_000
 SEVERAL = torch.arange(N)
@@ -123,3 +123,21 @@ def test_a_gpu_draws_the_same() -> None:
     # logarithm and cosine may differ in the last bit
     on_gpu = normal(3, index.cuda(), 5, (100,)).cpu()
     torch.testing.assert_close(on_gpu, normal(3, index, 5, (100,)), rtol=1e-6, atol=1e-6)
+
+
+def test_variables_and_steps_have_streams_of_their_own() -> None:
+    """Five variables: the first two are numbers and draw no class."""
+    index = torch.arange(3)
+    streams = [Draws(1, index, step, place) for step in (0, 1, 7) for place in range(5)]
+    found = [draws.normal((4,)).tolist() for draws in streams]
+    assert all(a != b for i, a in enumerate(found) for b in found[:i])
+    for draws in streams:
+        first = draws.step * STREAMS_PER_STEP
+        assert torch.equal(draws.normal((2,)), normal(1, index, first + draws.place, (2,)))
+        assert torch.equal(draws.uniform(()), uniform(1, index, first + 6 + draws.place, ()))
+    # the bits of no normal draw serve a class again
+    numbers = {draws.step * STREAMS_PER_STEP + draws.place for draws in streams}
+    classes = {
+        draws.step * STREAMS_PER_STEP + 6 + draws.place for draws in streams if draws.place > 1
+    }
+    assert not numbers & classes

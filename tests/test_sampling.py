@@ -21,8 +21,9 @@ from symmbfn.crystals.symmetry import positions_of
 from symmbfn.flows.schedules import log_snr_grid
 from symmbfn.generation import draw_given, generate, generate_indices, pick_device, size_batches
 from symmbfn.model import Given, SymmBFN, Variables
-from symmbfn.sampling import SamplerConfig, confine, preset_sampler, project_settled, sample
+from symmbfn.sampling import confine, preset_sampler, project_settled, sample
 from symmbfn.settling import ascending_classes, decode, every_slot_used
+from symmbfn.steps import SamplerConfig
 from tests.models import batch, beliefs_at, fresh_model, perfect_predictor, shaken_model, units
 
 PRESETS = ("default", "paper")
@@ -104,19 +105,19 @@ def test_beliefs_follow_the_flow_of_a_perfect_predictor(preset: str, changes: di
     for beliefs, t in seen[1:]:
         time = torch.tensor(t)
         for name in model.continuous:
-            gamma = model.schedules[name].gamma(time)
+            gamma = model.variables[name].schedule.gamma(time)
             off = beliefs.continuous[name] - gamma * data.continuous[name]
-            real = model.is_real(name, given).expand_as(off)
+            real = model.variables[name].is_real(given).expand_as(off)
             score = (off / torch.sqrt(gamma * (1 - gamma)))[real]
             if is_redrawn:
                 assert score.std().item() == pytest.approx(1, abs=0.12)
             else:  # what the noise-free steps keep of the start, in which the data are unknown
                 assert score.abs().max() < 12
         for name in model.categorical:
-            beta, k = float(model.schedules[name](time)[0]), model.n_classes(name)
+            beta, k = float(model.variables[name].schedule(time)[0]), model.classes[name].n_classes
             z = beliefs.categorical[name]
             e = torch.nn.functional.one_hot(data.categorical[name], k)
-            real = model.is_real(name, given).expand_as(z[..., 0])
+            real = model.variables[name].is_real(given).expand_as(z[..., 0])
             score = ((z - beta * (k * e - 1)) / np.sqrt(k * beta))[real]
             assert score.std().item() == pytest.approx(1, abs=0.12)
             assert score.mean().item() == pytest.approx(0, abs=0.12)
@@ -156,7 +157,7 @@ def test_fixed_lattice_components_padding_and_forbidden_letters_stay_out(
     assert times == sorted(times)
     assert (times[0], times[-1]) == (pytest.approx(sampler.start), 1.0)
     if solver != "bfn":
-        grid = log_snr_grid(n_steps, model.schedules["coords"], sampler.start)
+        grid = log_snr_grid(n_steps, model.variables["coords"].schedule, sampler.start)
         np.testing.assert_allclose(times, grid.numpy(), rtol=1e-5)
 
 
@@ -415,7 +416,7 @@ def test_settled_sites_move_to_their_locus_and_others_stay() -> None:
     coords = coords * given.is_site[..., None]
     letters = data.categorical["letters"]
     for belief, moves in ((0.95, True), (0.85, False)):
-        p = torch.full(model.shape("letters", given), (1 - belief) / 26)
+        p = torch.full(model.variables["letters"].shape(given), (1 - belief) / 26)
         p = p.scatter(-1, letters[..., None], belief)
         estimates = Variables({**data.continuous, "coords": coords}, {"letters": p.log()})
         projected = project_settled(model, estimates, given)

@@ -575,10 +575,10 @@ def test_a_fresh_model_has_the_closed_form_loss_of_the_data() -> None:
     times = (torch.arange(8) + 0.5) / 8
     found = validate(model, data)
     for name in model.continuous:
-        schedule = model.schedules[name]
+        schedule = model.variables[name].schedule
         gamma = schedule.gamma(times)
         x = encoded.continuous[name].double()
-        real = model.is_real(name, given).expand_as(x)
+        real = model.variables[name].is_real(given).expand_as(x)
         squares = x.square().masked_fill(~real, 0).flatten(1).sum(-1)
         components = real.flatten(1).sum(-1)
         error = (1 - gamma[:, None]) * squares + gamma[:, None] * components
@@ -602,7 +602,7 @@ def test_a_perfect_model_has_no_validation_loss(monkeypatch) -> None:
     def perfect(beliefs, given, t, previous=None):
         classes = truth[-1].categorical
         log_p = {
-            name: torch.nn.functional.one_hot(value, model.n_classes(name)).float().log()
+            name: torch.nn.functional.one_hot(value, model.classes[name].n_classes).float().log()
             for name, value in classes.items()
         }
         return Variables(truth[-1].continuous, log_p)

@@ -161,7 +161,7 @@ def test_a_model_with_the_pyg_network_is_the_same_function(
         ours, theirs = model(beliefs, given, t), twin(beliefs, given, t)
         for name, value in (ours.continuous | ours.categorical).items():
             other = (theirs.continuous | theirs.categorical)[name]
-            real = model.is_real(name, given)
+            real = model.variables[name].is_real(given)
             while real.ndim < value.ndim:
                 real = real[..., None]
             gap = torch.where(real & value.isfinite(), value - other, 0.0)

@@ -1,0 +1,44 @@
+"""What the tables say of the 230 space groups, as tensors that a network can index."""
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from symmbfn._shapes import Float, Int, Tensor
+from symmbfn.crystals.symmetry import symmetry_tables
+
+
+def group_features() -> Float[Tensor, "G F"]:
+    """Fixed features of the 230 groups: family, centring, point-group size, multiplicity, axes."""
+    tables = symmetry_tables()
+    family = nn.functional.one_hot(torch.tensor(tables.crystal_family).long(), 6)
+    centring = nn.functional.one_hot(torch.tensor(tables.centring).long(), 7)
+    order = torch.tensor(np.diff(tables.operation_start)).float()
+    # The general position's symmetry is trivial; the union over positions tells the group's axes.
+    one_hot = nn.functional.one_hot(torch.tensor(tables.encoding).long(), 13).flatten(1)
+    group = torch.repeat_interleave(
+        torch.arange(230), torch.tensor(np.diff(tables.position_start)).long()
+    )
+    axes = torch.zeros(230, one_hot.shape[1]).index_add_(0, group, one_hot.float()).clamp_max(1)
+    polar = torch.tensor(tables.polar_axes).float()
+    return torch.cat(
+        [family.float(), centring.float(), order.log()[:, None] / math.log(192), axes, polar],
+        dim=-1,
+    )
+
+
+def padded_operations() -> tuple[
+    Float[Tensor, "G O 3 3"], Float[Tensor, "G O 3"], Int[Tensor, "G"]
+]:
+    """Operations of all groups, padded to 192, and their numbers."""
+    tables = symmetry_tables()
+    count = torch.tensor(np.diff(tables.operation_start)).long()
+    rotations = torch.zeros(230, int(count.max()), 3, 3)
+    translations = torch.zeros(230, int(count.max()), 3)
+    for g in range(230):
+        rows = slice(tables.operation_start[g], tables.operation_start[g + 1])
+        rotations[g, : count[g]] = torch.tensor(tables.operation_rotations[rows]).float()
+        translations[g, : count[g]] = torch.tensor(tables.operation_translations[rows]).float()
+    return rotations, translations, count

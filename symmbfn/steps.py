@@ -1,0 +1,80 @@
+"""Settings of the sampler, and one of its steps as a variable meets it."""
+
+from dataclasses import dataclass
+
+import torch
+
+from symmbfn._shapes import Float, Tensor
+from symmbfn.flows import solvers
+from symmbfn.noise import Draws
+
+SOLVERS = ("bfn", "ode2", "sde2")
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """How beliefs are taken from t = 0 to t = 1.
+
+    Attributes:
+        solver: "bfn", first order on a uniform grid; "ode2" or "sde2", second order without and
+            with noise for lattice and coordinates on a grid uniform in the half log-SNR.
+        n_steps: number of steps; one more network call gives the final estimate.
+        eta: share of fresh noise in a first-order step, in [0, 1]; 0 is the probability-flow ODE,
+            1 redraws the beliefs from the flow. None: the ancestral share of the paper for
+            "bfn" and "sde2", 0 for "ode2"; in these two it concerns the classes only.
+        has_expected_classes: probabilities enter the update instead of one class drawn from them.
+        start: first time; the model's average crystal stands for what came before.
+        has_projection: coordinates of settled letters are moved onto their locus.
+        is_drawn: final classes are drawn from their probabilities, as published, instead of
+            the most likely ones.
+    """
+
+    solver: str = "bfn"
+    n_steps: int = 31
+    eta: float | None = None
+    has_expected_classes: bool = False
+    start: float = 0.005
+    has_projection: bool = True
+    is_drawn: bool = False
+
+    def __post_init__(self):
+        if self.solver not in SOLVERS:
+            raise ValueError(f"solver must be one of {SOLVERS}, got {self.solver!r}")
+        if not (isinstance(self.n_steps, int) and self.n_steps >= 1):
+            raise ValueError(f"steps must be a whole number of at least 1, got {self.n_steps!r}")
+        if self.eta is not None and not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
+        if not 0 < self.start < 1:
+            raise ValueError(f"start must lie in (0, 1), got {self.start}")
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether a step adds fresh noise."""
+        return self.solver != "ode2" if self.eta is None else self.eta > 0
+
+    def noise_share(self, accuracy_s: Tensor, accuracy_t: Tensor) -> Tensor:
+        """Share of fresh noise in a step from one accuracy to the next."""
+        if self.eta is None and self.solver != "ode2":
+            return solvers.ancestral_eta(accuracy_s, accuracy_t)
+        return torch.full_like(accuracy_t, self.eta or 0.0)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the sampler for one variable.
+
+    Attributes:
+        instants: times of the previous network call, of this one and of the next.
+        sampler: the settings.
+        draws: random numbers of this step and variable.
+    """
+
+    instants: tuple[Tensor, Tensor, Tensor]
+    sampler: SamplerConfig
+    draws: Draws
+
+    def noise(self, like: Float[Tensor, "B *X"]) -> Float[Tensor, "B *X"]:
+        """Standard normal noise in the shape of a belief; zero for a sampler without it."""
+        if not self.sampler.is_noisy:
+            return torch.zeros_like(like)
+        return self.draws.normal(tuple(like.shape[1:]))
