@@ -18,6 +18,8 @@ from symmbfn.presets import ModelConfig
 from symmbfn.steps import Step
 from symmbfn.variables import Given, Statistics
 
+IMPOSSIBLE = -100.0  # log-probability of the classes that a given one is not
+
 
 def expand(value: Tensor, like: Tensor) -> Tensor:
     """Append axes to a per-crystal value until it broadcasts against `like`."""
@@ -54,6 +56,26 @@ class Variable:
         """Shape of the beliefs of a batch."""
         return (*self.places(given).shape, *self.inner)
 
+    def where_known(self, given: Given) -> Bool[Tensor, "B P"] | None:
+        """Which places are given; None where none can be."""
+        return None if given.known is None else given.known.where.get(self.name)
+
+    def is_open(self, given: Given) -> Bool[Tensor, "..."]:
+        """Which entries exist and are not given: those that are learnt."""
+        real, known = self.is_real(given), self.where_known(given)
+        return real if known is None else real & ~known.reshape(real.shape)
+
+    def known_values(self, given: Given) -> Tensor | None:
+        """Data of the variable, of which some places are given; None where none can be."""
+        if given.known is None or self.name not in given.known.where:
+            return None
+        return given.known.values[self.name]
+
+    def replaced(self, value: Tensor, truth: Tensor, given: Given) -> Tensor:
+        """A value with what stands for the truth in the places that are given."""
+        known = self.where_known(given)
+        return value if known is None else torch.where(expand(known, value), truth, value)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Continuous(Variable):
@@ -86,23 +108,32 @@ class Continuous(Variable):
         """Beliefs at time t about data of which the mean 0 and variance 1 is known."""
         return expand(self.schedule.gamma(t), noise).sqrt() * noise * self.is_real(given)
 
-    def scaled(self, mean: Float[Tensor, "B *X"], t: Float[Tensor, "B"]) -> Float[Tensor, "B *X"]:
+    def informed(self, mean: Float[Tensor, "B *X"], given: Given) -> Float[Tensor, "B *X"]:
+        """Beliefs that are the truth in the places that are given."""
+        x = self.known_values(given)
+        return mean if x is None else self.replaced(mean, x, given)
+
+    def scaled(
+        self, mean: Float[Tensor, "B *X"], given: Given, t: Float[Tensor, "B"]
+    ) -> Float[Tensor, "B *X"]:
         """The belief's mean in a form that has unit variance at all times."""
-        return mean / expand(self.schedule.gamma(t), mean).sqrt().clamp_min(1e-2)
+        scaled = mean / expand(self.schedule.gamma(t), mean).sqrt().clamp_min(1e-2)
+        return self.replaced(scaled, mean, given)
 
     def estimate(
         self, output: Tensor, mean: Float[Tensor, "B *X"], given: Given, t: Float[Tensor, "B"]
     ) -> Float[Tensor, "B *X"]:
         """The data as the network's output says."""
         gamma = expand(self.schedule.gamma(t), mean)
-        return continuous.estimate(output, mean, gamma, self.target) * self.is_real(given)
+        x_hat = continuous.estimate(output, mean, gamma, self.target) * self.is_real(given)
+        return self.informed(x_hat, given)
 
     def loss(
         self, x: Float[Tensor, "B *X"], x_hat: Tensor, given: Given, t: Float[Tensor, "B"]
     ) -> Float[Tensor, "B"]:
         """Nats of each crystal at time t."""
         rate = expand(self.schedule(t)[1], x)
-        return (continuous.loss_nats(x, x_hat, rate) * self.is_real(given)).flatten(1).sum(-1)
+        return (continuous.loss_nats(x, x_hat, rate) * self.is_open(given)).flatten(1).sum(-1)
 
     def step(
         self,
@@ -186,6 +217,17 @@ class Categorical(Variable):
         beta = expand(self.schedule(t)[0], noise)
         return categorical.bayesian_flow(self.frequencies(given, noise), beta, noise)
 
+    def certain(self, index: Int[Tensor, "B *X"]) -> Float[Tensor, "B *X K"]:
+        """Logits that know the classes: those at t = 1 without noise."""
+        one_hot = nn.functional.one_hot(index, self.n_classes).float()
+        beta = self.schedule(torch.ones(1, device=index.device))[0]
+        return beta * (self.n_classes * one_hot - 1)
+
+    def informed(self, logits: Float[Tensor, "B *X K"], given: Given) -> Float[Tensor, "B *X K"]:
+        """Beliefs that are certain in the places that are given."""
+        index = self.known_values(given)
+        return logits if index is None else self.replaced(logits, self.certain(index), given)
+
     def read(
         self,
         logits: Float[Tensor, "B *X K"],
@@ -198,7 +240,8 @@ class Categorical(Variable):
         theta = categorical.masked_log_softmax(logits, allowed).exp()
         state = earlier = torch.zeros_like(logits)
         if self.is_preconditioned:
-            state = categorical.bounded_state(logits, expand(self.schedule(t)[0], logits))
+            beta, last = (expand(self.schedule(u)[0], logits) for u in (t, torch.ones_like(t)))
+            state = categorical.bounded_state(logits, self.replaced(beta, last, given))
             state = state if allowed is None else state * allowed
             if previous is not None:
                 earlier = previous.exp()
@@ -211,23 +254,29 @@ class Categorical(Variable):
         output = output.float()
         if self.is_preconditioned:
             output = output + logits
-        return categorical.masked_log_softmax(output, self.allowed(given))
+        log_p = categorical.masked_log_softmax(output, self.allowed(given))
+        index = self.known_values(given)
+        if index is None:
+            return log_p
+        one_hot = nn.functional.one_hot(index, self.n_classes).to(log_p)
+        return self.replaced(log_p, IMPOSSIBLE * (1 - one_hot), given)
 
     def loss(
         self, index: Int[Tensor, "B *X"], log_p: Tensor, given: Given, t: Float[Tensor, "B"]
     ) -> Float[Tensor, "B"]:
         """Nats of each crystal at time t."""
         rate = expand(self.schedule(t)[1], index)
-        real = self.is_real(given).expand_as(index)
-        return (categorical.loss_nats(index, log_p.exp(), rate) * real).flatten(1).sum(-1)
+        is_open = self.is_open(given).expand_as(index)
+        return (categorical.loss_nats(index, log_p.exp(), rate) * is_open).flatten(1).sum(-1)
 
     def cross_entropy(
         self, index: Int[Tensor, "B *X"], log_p: Float[Tensor, "B *X K"], given: Given
     ) -> Float[Tensor, "B"]:
         """Mean of -ln p of the true classes of each crystal."""
-        real = self.is_real(given).expand_as(index)
+        is_open = self.is_open(given).expand_as(index)
         ce = -log_p.gather(-1, index.unsqueeze(-1)).squeeze(-1)
-        return ce.masked_fill(~real, 0).flatten(1).sum(-1) / real.flatten(1).sum(-1)
+        count = is_open.flatten(1).sum(-1).clamp_min(1)
+        return ce.masked_fill(~is_open, 0).flatten(1).sum(-1) / count
 
     def step(
         self,

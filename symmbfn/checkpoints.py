@@ -153,11 +153,12 @@ def config_from_dict(values: dict[str, Any]) -> ModelConfig:
     elements = tuple(values["elements"])
     if unknown := [z for z in elements if not 0 < z < len(SYMBOLS)]:
         raise ValueError(f"elements must be atomic numbers up to {len(SYMBOLS) - 1}, got {unknown}")
-    return ModelConfig(**{**values, "elements": elements})
+    properties = tuple(values.get("properties", ()))
+    return ModelConfig(**{**values, "elements": elements, "properties": properties})
 
 
 def statistics_from_dict(values: dict[str, Any]) -> Statistics:
-    """Statistics from lists; integers stay integers."""
+    """Statistics from lists; integers stay integers, what older weights lack is left out."""
     integers = {"given", "given_count"}
     return Statistics(
         **{
@@ -165,5 +166,6 @@ def statistics_from_dict(values: dict[str, Any]) -> Statistics:
                 values[f.name], dtype=torch.long if f.name in integers else torch.float32
             )
             for f in fields(Statistics)
+            if f.name in values
         }
     )

@@ -12,6 +12,7 @@ import torch
 
 from symmbfn._files import write_whole
 from symmbfn.checkpoints import CONFIG_FILE, load_model, read_config, save_model, weights_folder
+from symmbfn.conditioning import columns_of
 from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
 from symmbfn.datasets.cache import FAILURES, EncodedDataset, encode_dataset
 from symmbfn.datasets.registry import DATASETS, cache_folder, dataset_label
@@ -214,7 +215,10 @@ def elements_of(dataset: EncodedDataset) -> tuple[int, ...]:
 
 
 def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
-    """Configuration of a new model; slots take their elements along the Mendeleev scale."""
+    """Configuration of a new model; slots take their elements along the Mendeleev scale.
+
+    The default preset learns to be asked for every property that the dataset knows.
+    """
     changes: dict[str, Any] = {
         name: getattr(config, name)
         for name in ("width", "depth")
@@ -222,7 +226,9 @@ def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
     }
     if config.preset == "paper":
         return paper_config(**changes)
-    return default_config(elements_of(dataset), **changes)
+    known = (~dataset.properties.isnan()).sum(0) > 1
+    names = [name for name, is_known in zip(dataset.property_names, known, strict=True) if is_known]
+    return default_config(elements_of(dataset), properties=tuple(names), **changes)
 
 
 def build_model(
@@ -233,7 +239,9 @@ def build_model(
     Coordinates and lattice stay standardised as the source's weights know them; which space
     groups and numbers of sites and elements are drawn is the new dataset's.
     """
-    statistics = compute_statistics(dataset.batch(torch.arange(len(dataset))), config)
+    units = dataset.batch(torch.arange(len(dataset)))
+    properties = dataset.properties[:, columns_of(dataset, config.properties)]
+    statistics = compute_statistics(units, config, properties)
     if source is not None:
         statistics = replace(
             source.statistics, given=statistics.given, given_count=statistics.given_count

@@ -22,10 +22,20 @@ from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.datasets.batches import OPERATION_EDGES, edge_of
 from symmbfn.networks.channels import ClassTable, ElementSlots, WyckoffPositions, position_rows
 from symmbfn.networks.cspnet import CSPNet
-from symmbfn.networks.embeddings import N_IMAGE_FEATURES, phases, time_features
+from symmbfn.networks.displacements import Displacements
+from symmbfn.networks.embeddings import n_image_features, phases, time_features
 from symmbfn.networks.groups import group_features, padded_operations
+from symmbfn.networks.properties import PropertyTokens
 from symmbfn.presets import ModelConfig, default_config, full_cell_config, paper_config
-from symmbfn.reading import Reading, pair_features
+from symmbfn.reading import (
+    N_KNOWN_OF_CRYSTAL,
+    N_KNOWN_OF_SITE,
+    Reading,
+    asked_properties,
+    known_of_crystals,
+    known_of_sites,
+    pair_features,
+)
 from symmbfn.variables import (
     Given,
     Statistics,
@@ -115,7 +125,16 @@ class SymmBFN(nn.Module):
         graph = 33 + len(self.told) + 64 + 16 + 1 + self.group_features.shape[1] + 12 + 3
         graph += 6 if c.has_self_conditioning else 0
         graph += width if c.elements_as == "slots" else 0
-        edge = 6 + 6 * c.n_frequencies + 2 + (N_IMAGE_FEATURES if c.has_images else 0)
+        edge = 6 + 6 * c.n_frequencies + 2
+        self.n_images = c.n_images if c.has_images else 0
+        edge += n_image_features(self.n_images) if c.has_images else 0
+        if c.properties:
+            moments = statistics.property_mean, statistics.property_std
+            self.properties = PropertyTokens(c.properties, *moments)
+            graph += self.properties.width
+        if c.has_known_parts:
+            site += N_KNOWN_OF_SITE
+            graph += N_KNOWN_OF_CRYSTAL
         self.network = CSPNet(
             site,
             graph,
@@ -127,6 +146,8 @@ class SymmBFN(nn.Module):
             is_modulated=c.is_modulated,
         )
         self.write_coords = nn.Linear(width, 3)
+        if c.has_displacements:
+            self.displacements = Displacements(width, edge, c.n_images)
         hidden, write_k = nn.Linear(2 * width, width), nn.Linear(width, 6)
         self.write_lattice = nn.Sequential(hidden, nn.SiLU(), write_k)
         for last in (self.write_coords, write_k):
@@ -249,10 +270,11 @@ class SymmBFN(nn.Module):
         """
         real = given.is_site
         previous = previous if self.config.has_self_conditioning else None
+        beliefs = self.each(lambda v: v.informed(beliefs[v.name], given))
         reading = self._read(beliefs, given, t, previous)
         sites, elements_of_crystal = self._site_features(reading, given)
         graph = self._graph_features(reading, given, t, elements_of_crystal)
-        edges = pair_features(reading, given, has_images=self.config.has_images)
+        edges, vectors = pair_features(reading, given, n_images=self.n_images)
         h, vector = self.network(sites, graph, edges, real)
         h = h * real[..., None].to(h.dtype)
         pooled = torch.cat([h.sum(1) / real.sum(-1, keepdim=True), vector], dim=-1)
@@ -260,6 +282,9 @@ class SymmBFN(nn.Module):
             "coords": self.write_coords(h).float(),
             "lattice": self.write_lattice(pooled).float() * given.lattice_free,
         }
+        if self.config.has_displacements and vectors is not None:
+            moves = self.displacements(h, edges, vectors / self.coords_std, real)
+            output["coords"] = output["coords"] + moves
         if reading.slots is not None:
             output["elements"], output["pointers"] = self.slots.logits(
                 h, vector, reading.slots, reading.theta["pointers"], reading.atoms * real
@@ -287,8 +312,8 @@ class SymmBFN(nn.Module):
         x = self.fractional(best["coords"].clamp(-5, 5))
         if c.is_standardised:
             x = x.clamp(CHART_END - 1.15, CHART_END + 0.15)
-        coords = [self.numbers["coords"].scaled(beliefs["coords"], t), beliefs["coords"]]
-        lattice = [self.numbers["lattice"].scaled(beliefs["lattice"], t)]
+        coords = [self.numbers["coords"].scaled(beliefs["coords"], given, t), beliefs["coords"]]
+        lattice = [self.numbers["lattice"].scaled(beliefs["lattice"], given, t)]
         if c.has_self_conditioning:
             coords.append(best["coords"].clamp(-5, 5))
             lattice.append(best["lattice"])
@@ -338,6 +363,9 @@ class SymmBFN(nn.Module):
             symmetry.append(self.axes.embed(reading.theta["axes"].flatten(-2)))
         log_atoms = (reading.atoms + ~real).log()[..., None]
         parts = [elements, *symmetry, reading.coords, *reading.phases, log_atoms]
+        if self.config.has_known_parts:
+            element = "pointers" if "pointers" in self.classes else "elements"
+            parts.append(known_of_sites(given, element))
         return torch.cat(parts, dim=-1), of_crystal
 
     def _graph_features(
@@ -370,6 +398,10 @@ class SymmBFN(nn.Module):
         ]
         if elements_of_crystal is not None:
             parts.append(elements_of_crystal)
+        if self.config.properties:
+            parts.append(self.properties(asked_properties(given, len(self.config.properties))))
+        if self.config.has_known_parts:
+            parts.append(known_of_crystals(given, has_slots=reading.slots is not None))
         return torch.cat([part.float() for part in parts], dim=-1)
 
     # ---- losses ---------------------------------------------------------------------------

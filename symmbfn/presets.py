@@ -30,6 +30,8 @@ class ModelConfig:
         target: what the network predicts of continuous variables: "v", "noise" or "data".
         is_preconditioned: logits are the beliefs' plus the network's (method.md 4.12).
         has_images: symmetry images as neighbours.
+        n_images: how many of each pair are read one by one.
+        has_displacements: sites are moved along the vectors to their images, see `Displacements`.
         has_self_conditioning: the previous estimate is an input.
         is_standardised: coordinates have their train mean and deviation removed and live on the
             chart [-0.06, 0.94); otherwise raw in [0, 1), and wrapped after every call when
@@ -41,6 +43,8 @@ class ModelConfig:
         weights: loss weights by variable.
         cross_entropy: weight of the auxiliary cross-entropy of categorical variables.
         min_t: smallest training time.
+        properties: names of the properties that may be asked for.
+        has_known_parts: parts of a crystal may be given, see `Known`.
     """
 
     elements: tuple[int, ...]
@@ -56,6 +60,8 @@ class ModelConfig:
     target: str = "v"
     is_preconditioned: bool = True
     has_images: bool = True
+    n_images: int = 2
+    has_displacements: bool = False
     has_self_conditioning: bool = True
     is_standardised: bool = True
     sigma1_coords: float = 0.02
@@ -74,6 +80,8 @@ class ModelConfig:
     )
     cross_entropy: float = 0.1
     min_t: float = 1e-3
+    properties: tuple[str, ...] = ()
+    has_known_parts: bool = False
 
     def __post_init__(self):
         for name, allowed in {
@@ -91,6 +99,10 @@ class ModelConfig:
                 raise ValueError(f"weights must name {name!r}, got {self.weights}")
         if self.symmetry == "none" and self.has_images:
             raise ValueError("symmetry 'none' knows every atom: has_images must be False, got True")
+        if self.n_images < 2:
+            raise ValueError(f"n_images must be at least 2, got {self.n_images}")
+        if self.has_displacements and not self.has_images:
+            raise ValueError("has_displacements needs has_images, got True and False")
 
     @property
     def categorical(self) -> tuple[str, ...]:
@@ -109,12 +121,15 @@ def default_config(elements: tuple[int, ...], **changes: Any) -> ModelConfig:
     Source: beta1 = 32 / K for K classes, method.md 4.7.
     """
     n_slots = changes.get("n_slots", ModelConfig.n_slots)
-    accuracies = {
+    chosen = {
         "beta1_elements": CERTAINTY / max(1, len(elements)),
         "beta1_symmetry": CERTAINTY / MAX_POSITIONS,
         "beta1_pointers": CERTAINTY / n_slots,
+        "n_images": 4,
+        "has_displacements": changes.get("has_images", True),
+        "has_known_parts": True,
     }
-    return ModelConfig(elements=elements, **{**accuracies, **changes})
+    return ModelConfig(elements=elements, **{**chosen, **changes})
 
 
 def paper_config(**changes: Any) -> ModelConfig:

@@ -42,8 +42,20 @@ class Reading:
     positions: Tensor | None
 
 
-def pair_features(reading: Reading, given: Given, *, has_images: bool) -> Float[Tensor, "B N N E"]:
-    """Differences, phases, likeness of the elements, and the symmetry images of a pair."""
+def pair_features(
+    reading: Reading, given: Given, *, n_images: int
+) -> tuple[Float[Tensor, "B N N E"], Float[Tensor, "B N N I 3"] | None]:
+    """What is known of ordered pairs, and the vectors to the images that it holds.
+
+    Args:
+        reading: of the batch's beliefs.
+        given: for the operations of the groups.
+        n_images: I, how many images of a pair are read one by one; 0 for no images at all.
+
+    Returns:
+        Differences, phases, likeness of the elements, and the symmetry images of a pair, shape
+        (B, N, N, E); and of these the fractional vectors, shape (B, N, N, I, 3), or None.
+    """
     x, radius, elements = reading.x, reading.radius, reading.elements
     difference = x[:, None] - x[:, :, None]
     alike = (elements[:, :, None] * elements[:, None]).sum(-1)
@@ -54,8 +66,44 @@ def pair_features(reading: Reading, given: Given, *, has_images: bool) -> Float[
         pair_phases(*reading.phases),
         torch.stack([alike, sum_of_radii / 4], dim=-1),
     ]
-    if has_images:
+    vectors = None
+    if n_images:
         metric = k_to_metric(reading.k).float()
         operations = given.rotations, given.translations, given.is_operation
-        parts.append(image_features(x, metric, *operations, radius))
-    return torch.cat(parts, dim=-1)
+        images = image_features(x, metric, *operations, radius, n_images)
+        vectors = images[..., : 3 * n_images].unflatten(-1, (n_images, 3))
+        parts.append(images)
+    return torch.cat(parts, dim=-1), vectors
+
+
+N_KNOWN_OF_SITE, N_KNOWN_OF_CRYSTAL = 3, 2
+
+
+def known_of_sites(given: Given, element: str) -> Float[Tensor, "B N 3"]:
+    """Whether a site's coordinates, element and letter are given.
+
+    Args:
+        given: what the crystals are conditioned on.
+        element: name of the variable that says which element a site holds.
+    """
+    where = {} if given.known is None else given.known.where
+    nothing = torch.zeros_like(given.is_site)
+    flags = [where.get(name, nothing) for name in ("coords", element, "letters")]
+    return torch.stack(flags, dim=-1).float()
+
+
+def known_of_crystals(given: Given, *, has_slots: bool) -> Float[Tensor, "B 2"]:
+    """Whether the lattice is given, and which share of the element slots."""
+    where = {} if given.known is None else given.known.where
+    lattice = where.get("lattice", torch.zeros_like(given.lattice_free)).any(-1)
+    nothing = torch.zeros_like(given.is_slot)
+    slots = where.get("elements", nothing) if has_slots else nothing
+    share = (slots & given.is_slot).sum(-1) / given.is_slot.sum(-1).clamp_min(1)
+    return torch.stack([lattice.float(), share], dim=-1)
+
+
+def asked_properties(given: Given, n: int) -> Float[Tensor, "B Q"]:
+    """Values of the n properties, NaN where left open."""
+    if given.properties is not None:
+        return given.properties
+    return torch.full((len(given.is_site), n), torch.nan, device=given.is_site.device)

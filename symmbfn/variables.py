@@ -1,6 +1,6 @@
 """The variables of the asymmetric unit as the flows see them, and the statistics of a data set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -10,9 +10,11 @@ from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
 from symmbfn.crystals.lattice import lattice_constraints
 from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.symmetry import symmetry_tables
+from symmbfn.networks.properties import standard_values
 from symmbfn.presets import ModelConfig
 
 LEAST_DEVIATION = 0.05  # of a standardised variable, so that one that never varies stays finite
+LEAST_SPREAD = 1e-6  # of a property, for the same reason
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Statistics:
         position_log_prior: log frequency of each Wyckoff position within its group.
         given: rows (space group, number of sites, number of elements) seen in training.
         given_count: how often each row was seen.
+        property_mean, property_std: of the standard values of the model's properties, over the
+            crystals where they are known.
     """
 
     coords_mean: Float[Tensor, "3"]
@@ -36,6 +40,8 @@ class Statistics:
     position_log_prior: Float[Tensor, "P"]
     given: Int[Tensor, "R 3"]
     given_count: Int[Tensor, "R"]
+    property_mean: Float[Tensor, "Q"] = field(default_factory=lambda: torch.zeros(0))
+    property_std: Float[Tensor, "Q"] = field(default_factory=lambda: torch.ones(0))
 
 
 def slots_and_pointers(
@@ -64,10 +70,19 @@ def slots_and_pointers(
     return torch.where(slots < n_classes, slots, 0), pointers, n_elements
 
 
-def compute_statistics(units: AsymmetricUnitBatch, config: ModelConfig) -> Statistics:
+def compute_statistics(
+    units: AsymmetricUnitBatch,
+    config: ModelConfig,
+    properties: Float[Tensor, "B Q"] | None = None,
+) -> Statistics:
     """Statistics of a training set, in float64.
 
     Full cells (see `full_cells`) give P(number of atoms, number of elements | space group).
+
+    Args:
+        units: all crystals of the set.
+        config: of the model.
+        properties: values of the model's properties, NaN where not known, shape (B, Q).
 
     Raises:
         ValueError: if an element is not among the model's classes.
@@ -97,6 +112,7 @@ def compute_statistics(units: AsymmetricUnitBatch, config: ModelConfig) -> Stati
     given = torch.stack([units.space_group_number, real.sum(-1), n_elements], dim=-1)
     given, given_count = given.unique(dim=0, return_counts=True)
     standardised = config.is_standardised
+    moments = property_moments(properties, config.properties)
     return Statistics(
         coords_mean=(x.mean(0) if standardised else torch.zeros(3)).float(),
         coords_std=(x_std if standardised else torch.ones(3)).float(),
@@ -106,7 +122,29 @@ def compute_statistics(units: AsymmetricUnitBatch, config: ModelConfig) -> Stati
         position_log_prior=(position_count / in_group[group]).log().float(),
         given=given,
         given_count=given_count,
+        property_mean=moments[0],
+        property_std=moments[1],
     )
+
+
+def property_moments(
+    values: Float[Tensor, "B Q"] | None, names: tuple[str, ...]
+) -> tuple[Float[Tensor, "Q"], Float[Tensor, "Q"]]:
+    """Mean and deviation of the standard values of properties, where they are known.
+
+    Raises:
+        ValueError: a property of which no or one value is known.
+    """
+    if not names:
+        return torch.zeros(0), torch.ones(0)
+    if values is None or values.shape[-1] != len(names):
+        raise ValueError(f"values of the properties {names} are needed, got {values}")
+    columns = standard_values(values.double(), names).unbind(-1)
+    known = [column[~column.isnan()] for column in columns]
+    if few := [name for name, column in zip(names, known, strict=True) if len(column) < 2]:
+        raise ValueError(f"the dataset knows nothing of {', '.join(few)}")
+    mean, std = (torch.stack([f(column) for column in known]) for f in (torch.mean, torch.std))
+    return mean.float(), std.clamp_min(LEAST_SPREAD).float()
 
 
 def element_classes(
@@ -143,6 +181,8 @@ class Given:
             (B, O, 3, 3), (B, O, 3) and (B, O); no operations for a model that reads no images.
         positions: embeddings of the group's positions, (B, 27, E), where the weights are fixed
             and they need not be made again for every call; else None.
+        properties: (B, Q) in the units of the data, NaN where left open; None leaves all open.
+        known: variables that are given, wholly or in places; None for none.
     """
 
     space_group_number: Int[Tensor, "B"]
@@ -157,6 +197,8 @@ class Given:
     translations: Float[Tensor, "B O 3"]
     is_operation: Bool[Tensor, "B O"]
     positions: Float[Tensor, "B W E"] | None = None
+    properties: Float[Tensor, "B Q"] | None = None
+    known: "Known | None" = None
 
 
 @dataclass
@@ -174,3 +216,17 @@ class Variables:
 
     def __getitem__(self, name: str) -> Tensor:
         return self.continuous[name] if name in self.continuous else self.categorical[name]
+
+
+@dataclass
+class Known:
+    """Parts of crystals that are given: neither drawn nor learnt, but read by the network.
+
+    Attributes:
+        values: of the variables that are given somewhere, as in the data: numbers standardised,
+            classes as indices.
+        where: for each of them which places are given, (B, 6), (B, N) or (B, S).
+    """
+
+    values: Variables
+    where: dict[str, Bool[Tensor, "B P"]]

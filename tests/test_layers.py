@@ -78,6 +78,7 @@ LIGHT_ROOMS = {
     "beliefs",
     "reading",
     "model",
+    "conditioning",
     "training",
     "sampling",
     "settling",

@@ -9,10 +9,14 @@ from symmbfn._shapes import Bool, Float, Int, Tensor
 IMAGE_CENTRES = torch.linspace(0.3, 6.0, 14)  # angstrom
 CONTACT_RANGE = 0.3, 2.0, 12  # first and last, in sums of covalent radii, and their number
 CONTACT_CENTRES = torch.linspace(*CONTACT_RANGE)
-N_IMAGE_FEATURES = 2 * (6 + 14 + 12) + 12
 RESOLUTION = 1e-3  # angstrom; images closer in distance than this are taken in order
 HALF_CELL = 0.5 + 1e-4  # fractional; on the half cell itself rounding would choose the side
 HIDDEN = 100.0  # angstrom
+
+
+def n_image_features(n_images: int) -> int:
+    """Number of features that `image_features` gives of a pair."""
+    return n_images * (3 + 3 + len(IMAGE_CENTRES) + len(CONTACT_CENTRES)) + len(CONTACT_CENTRES)
 
 
 def time_features(t: Float[Tensor, "B"], n_frequencies: int = 16) -> Float[Tensor, "B F"]:
@@ -92,11 +96,12 @@ def image_features(
     translations: Float[Tensor, "B O 3"],
     is_operation: Bool[Tensor, "B O"],
     radius: Float[Tensor, "B N"],
+    n_images: int = 2,
 ) -> Float[Tensor, "B N N E"]:
     """Nearest symmetry images of site j around site i: the neighbours that a site really has.
 
     For every ordered pair (i = j included) and every operation g of the space group the vector
-    v = g x_j - x_i is reduced to its nearest lattice image; the two shortest enter with vector,
+    v = g x_j - x_i is reduced to its nearest lattice image; the few shortest enter with vector,
     direction and radial basis, all of them with a pooled radial basis. Distances appear in
     angstrom and in sums of covalent radii. Around special positions many images are equally
     near: of these the first operations count, so that rounding decides nothing. The geometry is
@@ -109,14 +114,22 @@ def image_features(
         translations: translation parts, padded, shape (B, O, 3), fractional.
         is_operation: False on padding, shape (B, O); operation 0 is the identity.
         radius: covalent radius expected of each site, shape (B, N), angstrom.
+        n_images: I, how many of the shortest vectors of a pair enter one by one.
 
     Returns:
-        Features without gradient, shape (B, N, N, 76).
+        Features without gradient, shape (B, N, N, E), see `n_image_features`; the first 3 I are
+        the fractional vectors, 0 where there is no image.
 
     Source: ours.
     """
     with torch.autocast(x.device.type, enabled=False):
-        return _image_features(x, metric, rotations, translations, is_operation, radius)
+        if (missing := n_images - rotations.shape[1]) > 0:  # there are hidden ones to read
+            pad = torch.nn.functional.pad
+            rotations = pad(rotations, (0, 0, 0, 0, 0, missing))
+            translations = pad(translations, (0, 0, 0, missing))
+            is_operation = pad(is_operation, (0, missing))
+        operations = rotations, translations, is_operation
+        return _image_features(x, metric, *operations, radius, n_images)
 
 
 def _image_features(
@@ -126,10 +139,8 @@ def _image_features(
     translations: Tensor,
     is_operation: Tensor,
     radius: Tensor,
+    n_images: int,
 ) -> Tensor:
-    if rotations.shape[1] == 1:  # two images are read: the second is a hidden one
-        rotations, translations = rotations.repeat(1, 2, 1, 1), translations.repeat(1, 2, 1)
-        is_operation = torch.nn.functional.pad(is_operation, (0, 1))
     n, n_operations = x.shape[1], rotations.shape[1]
     # (B, N_i, N_j, O) for each axis: operations last, so that whole rows of them are one sweep
     by_axis = rotations.permute(3, 0, 2, 1)[:, :, :, None]  # (y, B, x, 1, O)
@@ -154,7 +165,7 @@ def _image_features(
     distance = (squared - gain * flips).clamp_min(0).sqrt().masked_fill(hidden, HIDDEN)
     radii = (radius[:, :, None] + radius[:, None])[..., None]
     pooled = torch.log1p(summed_basis(distance / radii, *CONTACT_RANGE))
-    index = _two_smallest(distance)
+    index = _smallest(distance, n_images)
     nearest = distance.gather(-1, index)
     vector = torch.stack([part.gather(-1, index) for part in v], dim=-1)
     axes = torch.arange(3, device=x.device) == axis.gather(-1, index)[..., None]
@@ -203,10 +214,12 @@ def summed_basis(
     return torch.stack([*reversed(below), *above], dim=-1)
 
 
-def _two_smallest(value: Float[Tensor, "*X O"]) -> Int[Tensor, "*X 2"]:
-    """Places of the two smallest values; those alike to the resolution count in their order."""
+def _smallest(value: Float[Tensor, "*X O"], n: int) -> Int[Tensor, "*X n"]:
+    """Places of the n smallest values; those alike to the resolution count in their order."""
     place = torch.arange(value.shape[-1], device=value.device) / value.shape[-1]
     key = (value / RESOLUTION).round() + 0.9 * place
-    first = key.argmin(-1, keepdim=True)
-    second = key.scatter(-1, first, torch.inf).argmin(-1, keepdim=True)
-    return torch.cat([first, second], dim=-1)
+    places = [key.argmin(-1, keepdim=True)]
+    while len(places) < n:
+        key = key.scatter(-1, places[-1], torch.inf)
+        places.append(key.argmin(-1, keepdim=True))
+    return torch.cat(places, dim=-1)

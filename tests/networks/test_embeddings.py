@@ -9,10 +9,10 @@ from symmbfn.crystals.symmetry import operations_of
 from symmbfn.networks.embeddings import (
     CONTACT_CENTRES,
     IMAGE_CENTRES,
-    N_IMAGE_FEATURES,
     RESOLUTION,
     gaussian_basis,
     image_features,
+    n_image_features,
     pair_phases,
     phases,
     time_features,
@@ -118,7 +118,7 @@ def test_radial_features_follow_from_the_distances(group: int, cell) -> None:
     np.testing.assert_allclose(radial, basis(nearest, IMAGE_CENTRES), atol=2 * RESOLUTION)
     np.testing.assert_allclose(contact, basis(nearest / scale, CONTACT_CENTRES), atol=1e-2)
     np.testing.assert_allclose(found[..., 64:], pooled, atol=1e-4)
-    assert found.shape[-1] == N_IMAGE_FEATURES
+    assert found.shape[-1] == n_image_features(2)
 
 
 def test_in_a_strongly_skewed_cell_distances_are_upper_bounds() -> None:

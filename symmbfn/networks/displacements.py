@@ -1,0 +1,56 @@
+"""A head that moves sites along the vectors to their neighbours: what pushes two atoms apart."""
+
+from torch import nn
+
+from symmbfn._shapes import Bool, Float, Tensor
+
+LEAST_LENGTH = 1e-4  # squared; a vector of length 0 has no direction
+
+
+class Displacements(nn.Module):
+    """Sum over pairs and images of a learned amount times the direction to the image.
+
+    The other heads see directions among many features and would have to learn the product.
+
+    Args:
+        width: hidden width H of the sites.
+        edge_features: width E of the pair features.
+        n_images: images of each pair.
+        features: hidden width of the pairs.
+
+    Source: ours; the form of a force in Schuett et al. 2021 (PaiNN), without equivariance, which
+    the frame of the space group makes needless.
+    """
+
+    def __init__(self, width: int, edge_features: int, n_images: int, features: int = 96):
+        super().__init__()
+        self.receiver = nn.Linear(width, features)
+        self.sender = nn.Linear(width, features, bias=False)
+        self.edge = nn.Linear(edge_features, features, bias=False)
+        self.amount = nn.Linear(features, n_images)
+        nn.init.zeros_(self.amount.weight)
+        nn.init.zeros_(self.amount.bias)
+
+    def forward(
+        self,
+        h: Float[Tensor, "B N H"],
+        edges: Float[Tensor, "B N N E"],
+        vectors: Float[Tensor, "B N N I 3"],
+        is_site: Bool[Tensor, "B N"],
+    ) -> Float[Tensor, "B N 3"]:
+        """Displacements of the sites, 0 in a new head.
+
+        Args:
+            h: site states, shape (B, N, H).
+            edges: features of the ordered pairs (receiver i, sender j), shape (B, N, N, E).
+            vectors: from each receiver to the images of each sender, shape (B, N, N, I, 3), in
+                the units of the displacement.
+            is_site: False on padding, shape (B, N).
+
+        Returns:
+            Displacements, shape (B, N, 3).
+        """
+        pairs = self.receiver(h)[:, :, None] + self.sender(h)[:, None] + self.edge(edges)
+        amount = self.amount(nn.functional.silu(pairs)).float() * is_site[:, None, :, None]
+        length = (vectors.square().sum(-1, keepdim=True) + LEAST_LENGTH).sqrt()
+        return (amount[..., None] * vectors / length).sum((2, 3))

@@ -1,0 +1,83 @@
+"""Properties that a crystal is to have, as the network reads them; each may be left open."""
+
+import math
+
+import torch
+from torch import nn
+
+from symmbfn._shapes import Float, Tensor
+
+N_OCTAVES = 8
+FARTHEST = 6.0  # standard deviations; beyond, all values look alike
+ZERO_INFLATED = ("band_gap",)  # a share of the crystals has exactly 0, the others a spread
+NEARLY_ZERO = 1e-3  # eV
+
+
+def standard_values(values: Float[Tensor, "*X Q"], names: tuple[str, ...]) -> Float[Tensor, "*X Q"]:
+    """Values on the scale that is standardised: log(1 + gap), all others as they are.
+
+    Args:
+        values: in the units of the data, NaN where not known, shape (..., Q).
+        names: of the properties.
+
+    Source: method 5.3.
+    """
+    is_logarithmic = torch.tensor([name in ZERO_INFLATED for name in names], device=values.device)
+    return torch.where(is_logarithmic, values.clamp_min(0).log1p(), values)
+
+
+class PropertyTokens(nn.Module):
+    """One vector for all properties: each read by its own layers, or its null vector.
+
+    Args:
+        names: of the properties.
+        mean, std: of the standard values in training, shape (Q,).
+        width: of the vector.
+
+    Source: the paper conditions on a sinusoidal encoding; null vectors as in Ho and Salimans 2022
+    (classifier-free guidance); the features are method 5.3.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        mean: Float[Tensor, "Q"],
+        std: Float[Tensor, "Q"],
+        width: int = 64,
+    ):
+        super().__init__()
+        self.names, self.width = names, width
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
+        self.read = nn.ModuleList(
+            nn.Sequential(nn.Linear(2 + 2 * N_OCTAVES, width), nn.SiLU(), nn.Linear(width, width))
+            for _ in names
+        )
+        self.null = nn.Parameter(torch.zeros(len(names), width))
+
+    def forward(self, values: Float[Tensor, "B Q"]) -> Float[Tensor, "B W"]:
+        """Sum over the properties.
+
+        Args:
+            values: in the units of the data, NaN for a property that is left open, shape (B, Q).
+
+        Returns:
+            Vectors, shape (B, W).
+        """
+        is_open = values.isnan()
+        known = values.masked_fill(is_open, 0.0)
+        scaled = (standard_values(known, self.names) - self.mean) / self.std
+        scaled = scaled.clamp(-FARTHEST, FARTHEST)
+        angle = scaled[..., None] * (math.pi / 4 * 2 ** torch.arange(N_OCTAVES).to(scaled))
+        is_zero = (known < NEARLY_ZERO) & torch.tensor(
+            [name in ZERO_INFLATED for name in self.names], device=values.device
+        )
+        numbers = torch.stack([scaled, is_zero.to(scaled)], dim=-1)
+        features = torch.cat([numbers, angle.sin(), angle.cos()], dim=-1)
+        total = torch.zeros_like(self.null[0]).expand(len(values), -1)
+        for i, read in enumerate(self.read):
+            total = total + torch.where(is_open[:, i, None], self.null[i], read(features[:, i]))
+        return total
