@@ -3,51 +3,40 @@
 A space group leaves its Euclidean normaliser open: the origin of Pnma may sit in eight
 places, and along a polar axis anywhere. The canonical form picks one of these settings by
 a rule that looks at the crystal alone, so that the same crystal always reads the same.
-A cell that happens to be more symmetric than its group, say Pmm2 with a = b, has further
-settings with the same metric; they take part as well.
+A cell that happens to be more symmetric than its group has further settings with the same
+metric; they take part as well (see `settings`).
 Settings that differ by a mirror are tried too where the normaliser holds one, so mirror
 twins share their canonical form.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Literal
 
 import numpy as np
 import torch
 
-from symmbfn._shapes import Bool, Float, Int
+from symmbfn._shapes import Float, Int
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, to_chart
-from symmbfn.crystals.lattice import constrain_k, k_to_metric, metric_to_k
-from symmbfn.crystals.symmetry import operations_of, orbit_of, positions_of, symmetry_tables
+from symmbfn.crystals.lattice import k_to_metric
+from symmbfn.crystals.settings import (
+    EXACT,
+    GENERIC,
+    is_on_locus,
+    moved_k,
+    settings_of,
+    special_cosets,
+)
+from symmbfn.crystals.symmetry import operations_of, orbit_of, symmetry_tables
 
 Representative = Literal["locus", "centre"]
 
-EXACT = 1e-9
 TIE = 1e-4
-METRIC_TOLERANCE = 2e-3  # relative change of a squared length
 # a fixed vector without symmetry decides between orbit members equally far from the centre
 CENTRE = np.array([0.5 + 1.0e-4, 0.5 + 1.7e-4, 0.5 + 2.3e-4])
 # likewise the beacon that settings are compared by lies on no symmetry element
 BEACON = np.array([0.2713, 0.1837, 0.3971])
 BEACON_CONCENTRATION = 1.0
-# a point of a locus that lies on no smaller locus
-GENERIC = np.array([0.13719, 0.27183, 0.41421])
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What the alternative settings of one group do to its Wyckoff positions.
-
-    `image[c, w]` is the position that coset c sends position w to; the affine map
-    `image_rotations[c, w]`, `image_translations[c, w]` sends the locus of w onto the locus
-    of its image, up to whole cells. `rotations[c]` is what the coset does to the axes.
-    """
-
-    rotations: Float[np.ndarray, "C 3 3"]
-    image: Int[np.ndarray, "C W"]
-    image_rotations: Float[np.ndarray, "C W 3 3"]
-    image_translations: Float[np.ndarray, "C W 3"]
 
 
 def project_onto_locus(
@@ -109,21 +98,35 @@ def representative_of(
 
     Source: method 1.3.
     """
-    on_grid = to_chart(fractional_coords)[None]
-    snapped = project_onto_locus(space_group_number, wyckoff_position, on_grid)[0][0]
-    if rule == "centre":
-        rotations, translations = orbit_of(space_group_number, wyckoff_position)
-        members = _wrap(rotations @ snapped + translations)
-        distance = np.linalg.norm(members - CENTRE, axis=-1)
-        return to_chart(members[distance.argmin()], tolerance=EXACT)
-    rotations, translations = _siblings(space_group_number, wyckoff_position)
-    members = _wrap(rotations @ snapped + translations)
-    distance = np.linalg.norm(members - 0.5, axis=-1)
-    keys = np.column_stack([distance, members])
-    alive = np.ones(len(members), dtype=bool)
-    for column in keys.T:
-        alive &= column <= column[alive].min() + TIE
-    return to_chart(members[alive.argmax()], tolerance=EXACT)
+    return representatives_of(space_group_number, wyckoff_position, fractional_coords[None], rule)[
+        0
+    ]
+
+
+def representatives_of(
+    space_group_number: int,
+    wyckoff_position: int,
+    fractional_coords: Float[np.ndarray, "n 3"],
+    rule: Representative = "locus",
+) -> Float[np.ndarray, "n 3"]:
+    """Apply `representative_of` to many sites of one Wyckoff position."""
+    on_grid = to_chart(fractional_coords)
+    snapped = project_onto_locus(space_group_number, wyckoff_position, on_grid)[0]
+    is_centre = rule == "centre"
+    rotations, translations = (orbit_of if is_centre else _siblings)(
+        space_group_number, wyckoff_position
+    )
+    members = _wrap((rotations @ snapped[:, None, :, None])[..., 0] + translations)
+    if is_centre:
+        chosen = np.linalg.norm(members - CENTRE, axis=-1).argmin(axis=1)
+    else:
+        distance = np.linalg.norm(members - 0.5, axis=-1)
+        alive = np.ones(distance.shape, dtype=bool)
+        for column in (distance, *np.moveaxis(members, -1, 0)):
+            least = np.where(alive, column, np.inf).min(axis=1, keepdims=True)
+            alive &= column <= least + TIE
+        chosen = alive.argmax(axis=1)
+    return to_chart(members[np.arange(len(members)), chosen], tolerance=EXACT)
 
 
 def canonical_form(
@@ -142,7 +145,7 @@ def canonical_form(
     """
     number = unit.space_group_number
     metric = k_to_metric(torch.from_numpy(unit.lattice_k)).numpy()
-    settings = _settings(number, _special_cosets(number, metric))
+    settings = settings_of(number, special_cosets(number, metric))
     positions = np.asarray(unit.wyckoff_positions)
     located = np.array(
         [
@@ -163,7 +166,7 @@ def canonical_form(
     chosen = _nearest_to_beacon(number, codes[cosets], images[cosets], coords)
     moved = replace(
         unit,
-        lattice_k=_moved_k(unit, metric, settings.rotations[cosets[chosen]]),
+        lattice_k=moved_k(unit.lattice_k, metric, number, settings.rotations[cosets[chosen]]),
         wyckoff_positions=images[cosets[chosen]],
         fractional_coords=coords[chosen],
     )
@@ -186,27 +189,6 @@ def arranged(unit: AsymmetricUnit, representative: Representative = "locus") -> 
         wyckoff_positions=np.asarray(unit.wyckoff_positions)[order],
         fractional_coords=coords[order],
     )
-
-
-def _special_cosets(number: int, metric: Float[np.ndarray, "3 3"]) -> tuple[int, ...]:
-    """Return the rows of the special cosets that keep this metric."""
-    tables = symmetry_tables()
-    first, last = (int(row) for row in tables.special_start[number - 1 : number + 1])
-    rotations = tables.special_rotations[first:last].astype(np.float64)
-    lengths = np.sqrt(np.diag(metric))
-    change = np.abs(rotations.mT @ metric @ rotations - metric) / np.outer(lengths, lengths)
-    return tuple((first + np.flatnonzero(change.max(axis=(1, 2)) < METRIC_TOLERANCE)).tolist())
-
-
-def _moved_k(
-    unit: AsymmetricUnit, metric: Float[np.ndarray, "3 3"], w: Float[np.ndarray, "3 3"]
-) -> Float[np.ndarray, "6"]:
-    """Return k of the cell in which a point x of the old cell is W x."""
-    inverse = np.linalg.inv(w)
-    moved = inverse.T @ metric @ inverse
-    if np.abs(moved - metric).max() < EXACT:
-        return unit.lattice_k
-    return constrain_k(metric_to_k(torch.from_numpy(moved)), unit.space_group_number).numpy()
 
 
 def _shift_polar(
@@ -250,52 +232,10 @@ def _nearest_to_beacon(
     return int(total.argmax())
 
 
-def _wrap(coords: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+def _wrap(coords: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
     """Map coordinates to [0, 1), with 1 - 1e-16 counted as 0."""
     wrapped = coords - np.floor(coords + EXACT)
     return np.maximum(wrapped, 0.0)
-
-
-@cache
-def _settings(number: int, special: tuple[int, ...]) -> _Settings:
-    """Work out the Euclidean cosets, and their products with the special ones given."""
-    tables, rows = symmetry_tables(), positions_of(number)
-    euclidean = slice(*tables.normaliser_start[number - 1 : number + 1])
-    w = e_w = tables.normaliser_rotations[euclidean].astype(np.float64)
-    t = e_t = tables.normaliser_translations[euclidean]
-    for row in special:
-        s_w, s_t = tables.special_rotations[row], tables.special_translations[row]
-        w = np.concatenate([w, s_w @ e_w])
-        t = np.concatenate([t, e_t @ s_w.T + s_t])
-
-    first = tables.orbit_start[rows]
-    loci = tables.orbit_rotations[first], tables.orbit_translations[first]
-    rank = list(zip(tables.multiplicity[rows], tables.degrees_of_freedom[rows], strict=True))
-    operations = operations_of(number)
-    n_cosets, n_positions = len(w), len(rank)
-    image = np.zeros((n_cosets, n_positions), dtype=np.int64)
-    image_rotations = np.zeros((n_cosets, n_positions, 3, 3))
-    image_translations = np.zeros((n_cosets, n_positions, 3))
-    for c, position in np.ndindex(n_cosets, n_positions):
-        moved = w[c] @ (loci[0][position] @ GENERIC + loci[1][position]) + t[c]
-        points = operations[0] @ moved + operations[1]
-        for target in range(n_positions):
-            if rank[target] != rank[position]:
-                continue
-            is_hit = _is_on_locus(loci[0][target], loci[1][target], points)
-            if is_hit.any():
-                break
-        else:
-            raise ValueError(
-                f"coset {c} of the normaliser of space group {number} moves Wyckoff position "
-                f"{position} onto none of the group's"
-            )
-        op = int(is_hit.argmax())
-        rotation, translation = operations[0][op], operations[1][op]
-        image[c, position] = target
-        image_rotations[c, position] = rotation @ w[c]
-        image_translations[c, position] = rotation @ t[c] + translation
-    return _Settings(w, image, image_rotations, image_translations)
 
 
 @cache
@@ -303,7 +243,7 @@ def _siblings(number: int, position: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the maps of the representative locus onto itself, to the orbit members on it."""
     rotations, translations = orbit_of(number, position)
     points = rotations @ (rotations[0] @ GENERIC + translations[0]) + translations
-    is_hit = _is_on_locus(rotations[0], translations[0], points)
+    is_hit = is_on_locus(rotations[0], translations[0], points)
     return rotations[is_hit], translations[is_hit]
 
 
@@ -312,12 +252,3 @@ def _polar_shifts(number: int) -> np.ndarray:
     """Return the distinct polar parts of the operations' translations, shape (K, 3)."""
     polar = symmetry_tables().polar_axes[number - 1]
     return np.unique(np.where(polar, operations_of(number)[1], 0), axis=0)
-
-
-def _is_on_locus(
-    projection: Float[np.ndarray, "3 3"],
-    origin: Float[np.ndarray, "3"],
-    points: Float[np.ndarray, "n 3"],
-) -> Bool[np.ndarray, "n"]:
-    offset = points @ (np.eye(3) - projection).T - origin
-    return np.abs(offset - np.rint(offset)).max(axis=-1) < EXACT

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from symmbfn.crystals import canonical
+from symmbfn.crystals import settings
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, to_chart
 from symmbfn.crystals.canonical import (
     arranged,
@@ -164,9 +164,9 @@ def test_a_position_that_the_normaliser_moves_nowhere_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It cannot be with sound tables; taking the last position in silence would hide it."""
-    monkeypatch.setattr(canonical, "_is_on_locus", lambda *_: np.zeros(1, dtype=bool))
+    monkeypatch.setattr(settings, "is_on_locus", lambda *_: np.zeros(1, dtype=bool))
     with pytest.raises(ValueError, match="space group 47 moves Wyckoff position 0"):
-        canonical._settings.__wrapped__(47, ())
+        settings.settings_of.__wrapped__(47, ())
 
 
 def test_settings_of_a_cell_more_symmetric_than_its_group() -> None:
