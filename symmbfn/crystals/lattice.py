@@ -40,6 +40,11 @@ def metric_to_k(metric: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"
     """
     eigenvalues, vectors = torch.linalg.eigh(metric.double())
     s = (vectors * (eigenvalues.log() / 2).unsqueeze(-2)) @ vectors.mT
+    return symmetric_to_k(s)
+
+
+def symmetric_to_k(s: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"]:
+    """Return the coefficients of a symmetric matrix S = sum_i k_i B_i, shape (..., 6)."""
     s1, s2, s3 = s.diagonal(dim1=-2, dim2=-1).unbind(-1)
     return torch.stack(
         [
