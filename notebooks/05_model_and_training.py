@@ -134,7 +134,7 @@ print(f"G = {G}, D = {D}, M = {M}")
 print("variable   beliefs       setting")
 for name in model.continuous + model.categorical:
     shape = "x".join(map(str, model.variables[name].shape(given)[1:]))
-    ((letter, value),) = asdict(model.variables[name].schedule).items()
+    letter, value = next(iter(asdict(model.variables[name].schedule).items()))
     print(f"{name:<11}{shape:<14}{letter} = {value:.2f}")
 edge, deviation = config.sigma1_coords, float(model.coords_std.mean())
 print(f"coords: {edge} of a cell edge / {deviation:.2f}")

@@ -338,7 +338,7 @@ def variables_of(
         Categorical(
             "elements",
             "is_slot" if c.elements_as == "slots" else "is_site",
-            schedule=CategoricalSchedule(c.beta1_elements),
+            schedule=CategoricalSchedule(c.beta1_elements, c.categorical_power),
             n_classes=len(c.elements),
             log_prior=statistics.element_log_prior,
             is_preconditioned=c.is_preconditioned,
@@ -349,12 +349,12 @@ def variables_of(
             "pointers",
             "is_site",
             is_told=False,  # a multiple of the elements'
-            schedule=CategoricalSchedule(c.beta1_pointers),
+            schedule=CategoricalSchedule(c.beta1_pointers, c.categorical_power),
             n_classes=c.n_slots,
             is_preconditioned=c.is_preconditioned,
         )
         classes.append(pointers)
-    symmetry = CategoricalSchedule(c.beta1_symmetry)
+    symmetry = CategoricalSchedule(c.beta1_symmetry, c.categorical_power)
     if c.symmetry == "letters":
         letters = Letters(
             "letters",

@@ -40,6 +40,7 @@ class ModelConfig:
         sigma1_lattice: the same for the standardised lattice.
         beta1_elements, beta1_symmetry, beta1_pointers: final accuracies, each with its own
             number of classes in mind (see `default_config`).
+        categorical_power: p of the accuracies beta1 t^p; less than 2 settles the classes earlier.
         weights: loss weights by variable.
         cross_entropy: weight of the auxiliary cross-entropy of categorical variables.
         min_t: smallest training time.
@@ -69,6 +70,7 @@ class ModelConfig:
     beta1_elements: float
     beta1_symmetry: float
     beta1_pointers: float
+    categorical_power: float = 2.0
     weights: dict[str, float] = field(
         default_factory=lambda: {
             "coords": 1.0,
@@ -92,6 +94,8 @@ class ModelConfig:
         }.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        if not self.categorical_power >= 1:
+            raise ValueError(f"categorical_power must be at least 1, got {self.categorical_power}")
         if not self.elements:
             raise ValueError("elements must name at least one atomic number, got ()")
         for name in (*CONTINUOUS, *self.categorical):
