@@ -382,7 +382,7 @@ class SymmBFN(nn.Module):
         log_atoms = reading.atoms.sum(-1).log()
         size = torch.stack([log_atoms, reading.k[:, 5] - log_atoms / 3, n_sites.log()], dim=-1)
         n_elements = given.n_elements[:, None] / 8
-        if c.elements_as == "sites":
+        if c.elements_as == "sites" and not c.is_told_n_elements:
             n_elements = torch.zeros_like(n_elements)
         parts = [
             time_features(t),

@@ -26,6 +26,8 @@ class ModelConfig:
         symmetry: "letters" (one variable over the group's positions), "axes" (15 x 13), or "none"
             where the sites are all atoms of the conventional cell (see `full_cells`).
         elements_as: "slots" (crystal-level list and pointers) or "sites" (one class a site).
+        is_told_n_elements: the number of elements is an input with sites too (with slots it is
+            always: it says how many there are).
         n_slots: most elements a crystal can have, with slots.
         target: what the network predicts of continuous variables: "v", "noise" or "data".
         is_preconditioned: logits are the beliefs' plus the network's (method.md 4.12).
@@ -57,6 +59,7 @@ class ModelConfig:
     is_modulated: bool = True
     symmetry: str = "letters"
     elements_as: str = "slots"
+    is_told_n_elements: bool = False
     n_slots: int = 8
     target: str = "v"
     is_preconditioned: bool = True
@@ -101,6 +104,8 @@ class ModelConfig:
         for name in (*CONTINUOUS, *self.categorical):
             if name not in self.weights:
                 raise ValueError(f"weights must name {name!r}, got {self.weights}")
+        if self.is_told_n_elements and self.elements_as == "slots":
+            raise ValueError("is_told_n_elements is for elements_as 'sites', got 'slots'")
         if self.symmetry == "none" and self.has_images:
             raise ValueError("symmetry 'none' knows every atom: has_images must be False, got True")
         if self.n_images < 2:

@@ -1,5 +1,7 @@
 """Switches of the model that ablations turn: what each changes, and that it changes that only."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -64,3 +66,25 @@ def test_the_sampler_follows_the_accuracies_of_the_model() -> None:
 def test_a_rate_without_bound_is_refused() -> None:
     with pytest.raises(ValueError, match=r"power.*0\.5"):
         default_config((8, 26), categorical_power=0.5)
+
+
+# --- the number of elements, with sites ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_the_number_of_elements_is_read_where_it_is_told(is_told: bool) -> None:
+    model = shaken_model(elements_as="sites", is_told_n_elements=is_told)
+    _, beliefs, given, time = beliefs_at(model, batch(*ROWS), 0.5)
+    other = model(beliefs, replace(given, n_elements=given.n_elements + 1), time)
+    first = model(beliefs, given, time)
+    for kind in ("continuous", "categorical"):
+        for name, value in getattr(first, kind).items():
+            assert torch.equal(value, getattr(other, kind)[name]) != is_told, name
+    # it is no new input: weights of one model fit the other
+    plain = fresh_model(elements_as="sites")
+    plain.load_state_dict(model.state_dict())
+
+
+def test_with_slots_the_number_of_elements_cannot_be_withheld() -> None:
+    with pytest.raises(ValueError, match="is_told_n_elements.*'slots'"):
+        default_config((8, 26), is_told_n_elements=True)
