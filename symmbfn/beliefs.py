@@ -320,6 +320,15 @@ class Letters(Categorical):
         return log_prior[given.rows][:, None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Axes(Categorical):
+    """Site symmetry along each of 15 axes."""
+
+    def allowed(self, given: Given) -> Bool[Tensor, "B #P 15 K"] | None:
+        """What the group has along each axis, where the model is restricted to it."""
+        return None if given.is_axis_class is None else given.is_axis_class[:, None]
+
+
 Kind = Continuous | Categorical
 
 
@@ -366,7 +375,7 @@ def variables_of(
         )
         classes.append(letters)
     elif c.symmetry == "axes":
-        axes = Categorical(
+        axes = Axes(
             "axes",
             "is_site",
             (15,),

@@ -24,7 +24,7 @@ from symmbfn.networks.channels import ClassTable, ElementSlots, WyckoffPositions
 from symmbfn.networks.cspnet import CSPNet
 from symmbfn.networks.displacements import Displacements
 from symmbfn.networks.embeddings import n_image_features, phases, time_features
-from symmbfn.networks.groups import group_features, padded_operations
+from symmbfn.networks.groups import axis_classes, group_features, padded_operations
 from symmbfn.networks.properties import PropertyTokens
 from symmbfn.presets import ModelConfig, default_config, full_cell_config, paper_config
 from symmbfn.reading import (
@@ -78,6 +78,7 @@ class SymmBFN(nn.Module):
     lattice_std: Tensor
     radius: Tensor
     multiplicity: Tensor
+    axis_classes: Tensor
     group_features: Tensor
     rotations: Tensor
     translations: Tensor
@@ -116,6 +117,7 @@ class SymmBFN(nn.Module):
             self.letters = WyckoffPositions(width, log_prior=statistics.position_log_prior)
         elif c.symmetry == "axes":
             self.axes = ClassTable(15 * 13, width)
+            self.register_buffer("axis_classes", axis_classes(), persistent=False)
 
         self.group = nn.Embedding(230, 64)
         self.n_sites = nn.Embedding(MAX_EMBEDDED_SITES + 1, 16)
@@ -181,6 +183,7 @@ class SymmBFN(nn.Module):
             rotations=self.rotations[group, :padded],
             translations=self.translations[group, :padded],
             is_operation=torch.arange(padded, device=group.device) < count[:, None],
+            is_axis_class=self.axis_classes[group] if self.config.has_axis_mask else None,
         )
 
     def with_positions(self, given: Given) -> Given:

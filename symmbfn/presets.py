@@ -25,6 +25,7 @@ class ModelConfig:
         edge_width, edge_layers, is_modulated: see `CSPNet`.
         symmetry: "letters" (one variable over the group's positions), "axes" (15 x 13), or "none"
             where the sites are all atoms of the conventional cell (see `full_cells`).
+        has_axis_mask: axes have only those of the 13 classes that some position of the group has.
         elements_as: "slots" (crystal-level list and pointers) or "sites" (one class a site).
         is_told_n_elements: the number of elements is an input with sites too (with slots it is
             always: it says how many there are).
@@ -58,6 +59,7 @@ class ModelConfig:
     edge_layers: int = 1
     is_modulated: bool = True
     symmetry: str = "letters"
+    has_axis_mask: bool = False
     elements_as: str = "slots"
     is_told_n_elements: bool = False
     n_slots: int = 8
@@ -104,6 +106,8 @@ class ModelConfig:
         for name in (*CONTINUOUS, *self.categorical):
             if name not in self.weights:
                 raise ValueError(f"weights must name {name!r}, got {self.weights}")
+        if self.has_axis_mask and self.symmetry != "axes":
+            raise ValueError(f"has_axis_mask is for symmetry 'axes', got {self.symmetry!r}")
         if self.is_told_n_elements and self.elements_as == "slots":
             raise ValueError("is_told_n_elements is for elements_as 'sites', got 'slots'")
         if self.symmetry == "none" and self.has_images:

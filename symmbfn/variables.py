@@ -177,6 +177,8 @@ class Given:
             values of the others, (B, 6).
         rows, is_position: Wyckoff positions of the group, (B, 27).
         is_slot: (B, S).
+        is_axis_class: what the group's positions have along each axis, (B, 15, 13), for a model
+            that is restricted to it; else None.
         rotations, translations, is_operation: operations of the group, padded to a bucket's edge,
             (B, O, 3, 3), (B, O, 3) and (B, O); no operations for a model that reads no images.
         positions: embeddings of the group's positions, (B, 27, E), where the weights are fixed
@@ -199,6 +201,7 @@ class Given:
     positions: Float[Tensor, "B W E"] | None = None
     properties: Float[Tensor, "B Q"] | None = None
     known: "Known | None" = None
+    is_axis_class: Bool[Tensor, "B 15 13"] | None = None
 
 
 @dataclass

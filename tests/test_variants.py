@@ -6,12 +6,28 @@ import numpy as np
 import pytest
 import torch
 
+from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 from symmbfn.model import Variables
+from symmbfn.networks.groups import axis_classes
 from symmbfn.presets import default_config
 from symmbfn.sampling import preset_sampler, sample
-from tests.models import batch, beliefs_at, elements, fresh_model, perfect_predictor, shaken_model
+from symmbfn.settling import decode
+from tests.models import (
+    batch,
+    beliefs_at,
+    elements,
+    fresh_model,
+    perfect_predictor,
+    shaken_model,
+    units,
+)
 
 ROWS = (13, 14, 15)
+AXES = {
+    "symmetry": "axes",
+    "beta1_symmetry": 2.5,
+    "weights": {"coords": 1.0, "lattice": 0.5, "elements": 2.0, "pointers": 2.0, "axes": 10.0},
+}
 
 
 def one_hot(classes: torch.Tensor, n_classes: int) -> torch.Tensor:
@@ -88,3 +104,85 @@ def test_the_number_of_elements_is_read_where_it_is_told(is_told: bool) -> None:
 def test_with_slots_the_number_of_elements_cannot_be_withheld() -> None:
     with pytest.raises(ValueError, match="is_told_n_elements.*'slots'"):
         default_config((8, 26), is_told_n_elements=True)
+
+
+# --- axes that the group has ---------------------------------------------------------------------
+
+
+def test_the_classes_of_an_axis_are_those_of_the_positions() -> None:
+    table, encoding = axis_classes().numpy(), symmetry_tables().encoding
+    for number in (1, 2, 14, 62, 166, 225, 230):
+        own = encoding[positions_of(number)]
+        for axis in range(15):
+            assert set(np.flatnonzero(table[number - 1, axis])) == set(own[:, axis])
+    # method.md 2.4: 1.73 of 13 on average, one alone for 48 % of the axes
+    count = table.sum(-1)
+    assert count.mean() == pytest.approx(1.73, abs=0.005)
+    assert (count == 1).mean() == pytest.approx(0.48, abs=0.005)
+
+
+def test_beliefs_and_estimates_of_masked_axes_stay_in_the_group() -> None:
+    model = shaken_model(scale=0.3, has_axis_mask=True, **AXES)
+    plain = shaken_model(scale=0.3, **AXES)
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    crystals = batch()
+    allowed = axis_classes()[crystals.space_group_number - 1][:, None]
+    read = []
+    model.axes.read.register_forward_hook(lambda module, inputs, _: read.append(inputs[0]))
+    for t in (1e-3, 0.5, 1.0):
+        data, beliefs, given, time = beliefs_at(model, crystals, t)
+        p = model(beliefs, given, time).categorical["axes"].exp()
+        theta = read[-1].unflatten(-1, (15, 13))
+        assert p.isfinite().all() and theta.isfinite().all()
+        assert (p.masked_select(~allowed.expand_as(p)) == 0).all()
+        assert (theta.masked_select(~allowed.expand_as(theta)) == 0).all()
+        torch.testing.assert_close(p.sum(-1), torch.ones(p.shape[:-1]))
+        total = theta.sum(-1)[given.is_site]
+        torch.testing.assert_close(total, torch.ones_like(total))
+        assert (p > 0)[allowed.expand_as(p)].all()
+    # the negative control
+    _, beliefs, given, time = beliefs_at(plain, crystals, 0.5)
+    p = plain(beliefs, given, time).categorical["axes"].exp()
+    assert p.masked_select(~allowed.expand_as(p)).max() > 0.05
+
+
+def test_masked_axes_know_what_the_group_decides_and_their_prior_is_even() -> None:
+    model, crystals = fresh_model(has_axis_mask=True, **AXES), batch()
+    data, beliefs, given, time = beliefs_at(model, crystals, 1e-3)
+    _, cross_entropy = model.losses(data, model(beliefs, given, time), given, time)
+    count = axis_classes()[crystals.space_group_number - 1].sum(-1)
+    # at t = 0 a fresh model knows nothing but the mask: ln of the number of classes of each axis
+    expected = count.float().log().mean(-1)
+    torch.testing.assert_close(cross_entropy["axes"], expected, rtol=0, atol=0.15)
+    noise = model.each(lambda v: torch.zeros(v.shape(given)))
+    z = model.prior(given, 0.5, noise).categorical["axes"]
+    allowed = axis_classes()[crystals.space_group_number - 1][:, None].expand_as(z)
+    beta, share = 2.5 * 0.25, 1 / count[:, None, :, None].expand_as(z)
+    torch.testing.assert_close(z[allowed], (beta * (13 * share - 1))[allowed])
+    assert (z[~allowed] == -beta).all()
+
+
+def test_sampled_axes_are_the_groups_and_decode_to_letters() -> None:
+    model = shaken_model(scale=0.3, has_axis_mask=True, **AXES)
+    sampler = preset_sampler(model, n_steps=4)
+    _, given = model.encode(batch())
+    index = torch.arange(len(batch()))
+    final = sample(model, given, sampler, seed=0, index=index)
+    axes = final.categorical["axes"].argmax(-1)
+    allowed = axis_classes()[given.space_group_number - 1]
+    assert allowed[:, None].expand(-1, axes.shape[1], -1, -1).gather(-1, axes[..., None]).all()
+    crystals = decode(model, final, given, sampler, seed=0, index=index)
+    assert {crystal.space_group_number for crystal in crystals} == set(
+        given.space_group_number.tolist()
+    )
+    perfect = perfect_predictor(model, model.encode(batch())[0])
+    final = sample(model, given, sampler, seed=0, index=index, predict=perfect)
+    for unit, crystal in zip(
+        units(), decode(model, final, given, sampler, seed=0, index=index), strict=True
+    ):
+        assert (crystal.unit.wyckoff_positions == unit.wyckoff_positions).all()
+
+
+def test_a_mask_needs_axes() -> None:
+    with pytest.raises(ValueError, match="has_axis_mask.*'letters'"):
+        default_config((8, 26), has_axis_mask=True)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from symmbfn._shapes import Float, Int, Tensor
+from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.symmetry import symmetry_tables
 
 
@@ -17,16 +17,27 @@ def group_features() -> Float[Tensor, "G F"]:
     centring = nn.functional.one_hot(torch.tensor(tables.centring).long(), 7)
     order = torch.tensor(np.diff(tables.operation_start)).float()
     # The general position's symmetry is trivial; the union over positions tells the group's axes.
-    one_hot = nn.functional.one_hot(torch.tensor(tables.encoding).long(), 13).flatten(1)
-    group = torch.repeat_interleave(
-        torch.arange(230), torch.tensor(np.diff(tables.position_start)).long()
-    )
-    axes = torch.zeros(230, one_hot.shape[1]).index_add_(0, group, one_hot.float()).clamp_max(1)
+    axes = axis_classes().flatten(1).float()
     polar = torch.tensor(tables.polar_axes).float()
     return torch.cat(
         [family.float(), centring.float(), order.log()[:, None] / math.log(192), axes, polar],
         dim=-1,
     )
+
+
+def axis_classes() -> Bool[Tensor, "G 15 13"]:
+    """Which site symmetries the positions of each group have along each of the 15 axes.
+
+    Returns:
+        True where at least one position has the class, shape (230, 15, 13): 1.7 of 13 on average.
+
+    Source: method 2.4.
+    """
+    tables = symmetry_tables()
+    n_positions = torch.tensor(tables.position_start).long().diff()
+    group = torch.arange(len(n_positions)).repeat_interleave(n_positions)
+    one_hot = nn.functional.one_hot(torch.tensor(tables.encoding).long(), 13)
+    return torch.zeros(len(n_positions), 15, 13).long().index_add_(0, group, one_hot) > 0
 
 
 def padded_operations() -> tuple[
