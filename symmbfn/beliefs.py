@@ -172,12 +172,14 @@ class Categorical(Variable):
         n_classes: number of classes K.
         log_prior: log frequency of the classes in training, shape (K,); None for alike.
         is_preconditioned: the network adds to the belief's logits (method.md 4.12).
+        is_state_read: the network reads bounded logits and its previous estimate, too.
     """
 
     schedule: CategoricalSchedule
     n_classes: int
     log_prior: Tensor | None = None
     is_preconditioned: bool = True
+    is_state_read: bool = True
 
     def shape(self, given: Given) -> tuple[int, ...]:
         """Shape of the beliefs of a batch, classes last."""
@@ -239,7 +241,7 @@ class Categorical(Variable):
         logits, allowed = logits.float(), self.allowed(given)
         theta = categorical.masked_log_softmax(logits, allowed).exp()
         state = earlier = torch.zeros_like(logits)
-        if self.is_preconditioned:
+        if self.is_state_read:
             beta, last = (expand(self.schedule(u)[0], logits) for u in (t, torch.ones_like(t)))
             state = categorical.bounded_state(logits, self.replaced(beta, last, given))
             state = state if allowed is None else state * allowed
@@ -351,6 +353,7 @@ def variables_of(
             n_classes=len(c.elements),
             log_prior=statistics.element_log_prior,
             is_preconditioned=c.is_preconditioned,
+            is_state_read=c.is_state_read,
         )
     ]
     if c.elements_as == "slots":
@@ -361,6 +364,7 @@ def variables_of(
             schedule=CategoricalSchedule(c.beta1_pointers, c.categorical_power),
             n_classes=c.n_slots,
             is_preconditioned=c.is_preconditioned,
+            is_state_read=c.is_state_read,
         )
         classes.append(pointers)
     symmetry = CategoricalSchedule(c.beta1_symmetry, c.categorical_power)
@@ -372,6 +376,7 @@ def variables_of(
             n_classes=MAX_POSITIONS,
             log_prior=statistics.position_log_prior,
             is_preconditioned=c.is_preconditioned,
+            is_state_read=c.is_state_read,
         )
         classes.append(letters)
     elif c.symmetry == "axes":
@@ -382,6 +387,7 @@ def variables_of(
             schedule=symmetry,
             n_classes=13,
             is_preconditioned=c.is_preconditioned,
+            is_state_read=c.is_state_read,
         )
         classes.append(axes)
     return {v.name: v for v in numbers}, {v.name: v for v in classes}

@@ -32,6 +32,9 @@ class ModelConfig:
         n_slots: most elements a crystal can have, with slots.
         target: what the network predicts of continuous variables: "v", "noise" or "data".
         is_preconditioned: logits are the beliefs' plus the network's (method.md 4.12).
+        has_bounded_state: slots, pointers and letters are read as bounded logits and, with
+            self-conditioning, as estimated before, too, and not as probabilities alone; None: as
+            `is_preconditioned`.
         has_images: symmetry images as neighbours.
         n_images: how many of each pair are read one by one.
         has_displacements: sites are moved along the vectors to their images, see `Displacements`.
@@ -65,6 +68,7 @@ class ModelConfig:
     n_slots: int = 8
     target: str = "v"
     is_preconditioned: bool = True
+    has_bounded_state: bool | None = None
     has_images: bool = True
     n_images: int = 2
     has_displacements: bool = False
@@ -116,6 +120,11 @@ class ModelConfig:
             raise ValueError(f"n_images must be at least 2, got {self.n_images}")
         if self.has_displacements and not self.has_images:
             raise ValueError("has_displacements needs has_images, got True and False")
+
+    @property
+    def is_state_read(self) -> bool:
+        """Whether bounded logits are an input."""
+        return self.is_preconditioned if self.has_bounded_state is None else self.has_bounded_state
 
     @property
     def categorical(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from symmbfn.checkpoints import config_from_dict, read_config, weights_folder
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 from symmbfn.model import Variables
 from symmbfn.networks.groups import axis_classes
@@ -186,3 +187,44 @@ def test_sampled_axes_are_the_groups_and_decode_to_letters() -> None:
 def test_a_mask_needs_axes() -> None:
     with pytest.raises(ValueError, match="has_axis_mask.*'letters'"):
         default_config((8, 26), has_axis_mask=True)
+
+
+# --- the two halves of categorical preconditioning ----------------------------------------------
+
+PARTS = [(True, None), (False, None), (True, False), (False, True), (True, True), (False, False)]
+
+
+@pytest.mark.parametrize(("is_preconditioned", "has_bounded_state"), PARTS)
+def test_each_half_of_preconditioning_can_be_left_out(is_preconditioned, has_bounded_state) -> None:
+    settings = {"is_preconditioned": is_preconditioned, "has_bounded_state": has_bounded_state}
+    is_read = is_preconditioned if has_bounded_state is None else has_bounded_state
+    crystals = batch(*ROWS)
+    # the output: a fresh model adds the beliefs, or says the frequencies whatever they are
+    model = fresh_model(**settings)
+    _, beliefs, given, time = beliefs_at(model, crystals, 0.5)
+    with torch.no_grad():
+        log_p = model(beliefs, given, time).categorical["pointers"]
+    expected = beliefs.categorical["pointers"] if is_preconditioned else torch.zeros_like(log_p)
+    expected = expected.masked_fill(~given.is_slot[:, None], -torch.inf).log_softmax(-1)
+    torch.testing.assert_close(log_p, expected)
+    # the input: what the slots read beside probabilities
+    model = shaken_model(**settings)
+    seen = []
+    model.slots.read_slot.register_forward_hook(lambda module, inputs, _: seen.append(inputs[0]))
+    first = model(beliefs, given, time)
+    model(beliefs, given, time, first)
+    k = len(elements())
+    z, beta = beliefs.categorical["elements"], model.config.beta1_elements * 0.25
+    state = z / np.sqrt(0.05 + k * beta) * is_read
+    earlier = first.categorical["elements"].exp() * is_read
+    torch.testing.assert_close(seen[0][..., k : 2 * k], state)
+    torch.testing.assert_close(seen[0][..., 2 * k : 3 * k], torch.zeros_like(state))
+    torch.testing.assert_close(seen[1][..., 2 * k : 3 * k], earlier)
+
+
+def test_a_file_that_does_not_know_the_halves_means_both() -> None:
+    for name in ("default", "paper"):
+        values = read_config(weights_folder(name))["model"]
+        values.pop("has_bounded_state", None)
+        config = config_from_dict(values)
+        assert config.is_state_read == config.is_preconditioned == (name == "default")
