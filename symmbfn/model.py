@@ -15,7 +15,7 @@ from torch import nn
 from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.beliefs import Kind, variables_of
 from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnitBatch
-from symmbfn.crystals.elements import COVALENT_RADIUS
+from symmbfn.crystals.elements import COVALENT_RADIUS, MENDELEEV_NUMBER
 from symmbfn.crystals.lattice import lattice_constraints
 from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.symmetry import symmetry_tables
@@ -23,7 +23,7 @@ from symmbfn.datasets.batches import OPERATION_EDGES, edge_of
 from symmbfn.networks.channels import ClassTable, ElementSlots, WyckoffPositions, position_rows
 from symmbfn.networks.cspnet import CSPNet
 from symmbfn.networks.displacements import Displacements
-from symmbfn.networks.embeddings import n_image_features, phases, time_features
+from symmbfn.networks.embeddings import N_POOLED, n_image_features, phases, time_features
 from symmbfn.networks.groups import axis_classes, group_features, padded_operations
 from symmbfn.networks.properties import PropertyTokens
 from symmbfn.presets import ModelConfig, default_config, full_cell_config, paper_config
@@ -77,6 +77,7 @@ class SymmBFN(nn.Module):
     lattice_mean: Tensor
     lattice_std: Tensor
     radius: Tensor
+    mendeleev: Tensor
     multiplicity: Tensor
     axis_classes: Tensor
     group_features: Tensor
@@ -95,6 +96,7 @@ class SymmBFN(nn.Module):
             "lattice_mean": statistics.lattice_mean,
             "lattice_std": statistics.lattice_std,
             "radius": torch.tensor(COVALENT_RADIUS).float()[list(c.elements)],
+            "mendeleev": torch.tensor(MENDELEEV_NUMBER).float()[list(c.elements)] / 50 - 1,
             "multiplicity": torch.tensor(symmetry_tables().multiplicity).float(),
             "group_features": group_features(),
             "rotations": rotations,
@@ -130,6 +132,7 @@ class SymmBFN(nn.Module):
         edge = 6 + 6 * c.n_frequencies + 2
         self.n_images = c.n_images if c.has_images else 0
         edge += n_image_features(self.n_images) if c.has_images else 0
+        edge += N_POOLED if c.image_pooling == "species" else 0
         if c.properties:
             moments = statistics.property_mean, statistics.property_std
             self.properties = PropertyTokens(c.properties, *moments)
@@ -334,6 +337,12 @@ class SymmBFN(nn.Module):
             atoms = (theta["letters"] * self.multiplicity[given.rows][:, None]).sum(-1)
         else:
             atoms = real.float()
+        share = species = None
+        if c.image_pooling == "stabiliser":
+            row = given.rows.gather(1, theta["letters"].argmax(-1))
+            share = self.multiplicity[row] / given.is_operation.sum(-1, keepdim=True)
+        elif c.image_pooling == "species":
+            species = (elements * self.mendeleev).sum(-1)
         return Reading(
             theta=theta,
             channels=channels,
@@ -345,6 +354,8 @@ class SymmBFN(nn.Module):
             elements=elements,
             radius=(elements * self.radius).sum(-1).clamp_min(0.3),
             atoms=atoms,
+            share=share,
+            species=species,
             slots=slots,
             positions=positions,
         )

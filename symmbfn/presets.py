@@ -38,6 +38,9 @@ class ModelConfig:
         has_images: symmetry images as neighbours.
         n_images: how many of each pair are read one by one.
         has_displacements: sites are moved along the vectors to their images, see `Displacements`.
+        image_pooling: "plain"; "stabiliser", each atom counts once and not as often as operations
+            lead to it from its most likely position; or "species", the sum over images is given
+            once more, times where the neighbour's element lies on the Mendeleev scale.
         has_self_conditioning: the previous estimate is an input.
         is_standardised: coordinates have their train mean and deviation removed and live on the
             chart [-0.06, 0.94); otherwise raw in [0, 1), and wrapped after every call when
@@ -72,6 +75,7 @@ class ModelConfig:
     has_images: bool = True
     n_images: int = 2
     has_displacements: bool = False
+    image_pooling: str = "plain"
     has_self_conditioning: bool = True
     is_standardised: bool = True
     sigma1_coords: float = 0.02
@@ -100,6 +104,7 @@ class ModelConfig:
             "elements_as": ("slots", "sites"),
             "target": ("v", "noise", "data"),
             "edge_layers": (1, 2),
+            "image_pooling": ("plain", "stabiliser", "species"),
         }.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
@@ -120,6 +125,12 @@ class ModelConfig:
             raise ValueError(f"n_images must be at least 2, got {self.n_images}")
         if self.has_displacements and not self.has_images:
             raise ValueError("has_displacements needs has_images, got True and False")
+        if self.image_pooling != "plain" and not self.has_images:
+            raise ValueError(f"image_pooling {self.image_pooling!r} needs images: has_images=True")
+        if self.image_pooling == "stabiliser" and self.symmetry != "letters":
+            raise ValueError(
+                f"image_pooling 'stabiliser' needs symmetry 'letters', got {self.symmetry!r}"
+            )
 
     @property
     def is_state_read(self) -> bool:

@@ -6,7 +6,7 @@ import torch
 
 from symmbfn._shapes import Float, Tensor
 from symmbfn.crystals.lattice import k_to_metric
-from symmbfn.networks.embeddings import image_features, pair_phases
+from symmbfn.networks.embeddings import N_POOLED, image_features, pair_phases
 from symmbfn.variables import Given
 
 
@@ -25,6 +25,10 @@ class Reading:
         elements: probabilities of each site's element (B, N, K).
         radius: expected covalent radius (B, N), angstrom.
         atoms: expected number of atoms of each site in the cell (B, N), 0 on padding.
+        share: one over the operations that keep a site in place (B, N), where its images are to
+            count so in the sum over all; else None.
+        species: expected place of each site's element on the Mendeleev scale (B, N), where the
+            sum over images is to be weighted by it; else None.
         slots, positions: states of the element slots, embeddings of the groups' positions.
     """
 
@@ -38,6 +42,8 @@ class Reading:
     elements: Tensor
     radius: Tensor
     atoms: Tensor
+    share: Tensor | None
+    species: Tensor | None
     slots: Tensor | None
     positions: Tensor | None
 
@@ -70,9 +76,11 @@ def pair_features(
     if n_images:
         metric = k_to_metric(reading.k).float()
         operations = given.rotations, given.translations, given.is_operation
-        images = image_features(x, metric, *operations, radius, n_images)
+        images = image_features(x, metric, *operations, radius, n_images, reading.share)
         vectors = images[..., : 3 * n_images].unflatten(-1, (n_images, 3))
         parts.append(images)
+        if reading.species is not None:
+            parts.append(images[..., -N_POOLED:] * reading.species[:, None, :, None])
     return torch.cat(parts, dim=-1), vectors
 
 

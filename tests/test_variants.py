@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from symmbfn.checkpoints import config_from_dict, read_config, weights_folder
+from symmbfn.crystals.elements import MENDELEEV_NUMBER
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 from symmbfn.model import Variables
+from symmbfn.networks.embeddings import N_POOLED
 from symmbfn.networks.groups import axis_classes
 from symmbfn.presets import default_config
 from symmbfn.sampling import preset_sampler, sample
@@ -228,3 +230,60 @@ def test_a_file_that_does_not_know_the_halves_means_both() -> None:
         values.pop("has_bounded_state", None)
         config = config_from_dict(values)
         assert config.is_state_read == config.is_preconditioned == (name == "default")
+
+
+# --- what images count ---------------------------------------------------------------------------
+
+
+def pairs_of(model, crystals, t: float) -> tuple[torch.Tensor, Variables]:
+    """Features of the pairs that the network is fed, and the beliefs that they are made of."""
+    _, beliefs, given, time = beliefs_at(model, crystals, t)
+    seen = []
+    hook = model.network.compress.register_forward_hook(lambda m, inputs, _: seen.append(inputs[0]))
+    with torch.no_grad():
+        model(beliefs, given, time)
+    hook.remove()
+    return seen[0], beliefs
+
+
+def test_pooling_by_species_adds_the_sums_times_the_neighbours_place_on_the_scale() -> None:
+    crystals = batch(*ROWS)
+    plain, _ = pairs_of(shaken_model(), crystals, 1.0)
+    found, beliefs = pairs_of(shaken_model(image_pooling="species"), crystals, 1.0)
+    assert torch.equal(found[..., :-N_POOLED], plain)
+    # at t = 1 the beliefs are the crystals
+    place = torch.tensor(MENDELEEV_NUMBER).float()[crystals.atomic_numbers] / 50 - 1
+    expected = plain[..., -N_POOLED:] * place[:, None, :, None]
+    pair = crystals.is_site[:, :, None] & crystals.is_site[:, None]
+    torch.testing.assert_close(found[..., -N_POOLED:][pair], expected[pair], rtol=0, atol=2e-2)
+    assert place.min() < -0.2 and place.max() > 0.5
+
+
+def test_pooling_by_stabiliser_divides_by_the_operations_that_keep_the_neighbour() -> None:
+    crystals = batch()
+    plain, _ = pairs_of(shaken_model(), crystals, 1.0)
+    found, _ = pairs_of(shaken_model(image_pooling="stabiliser"), crystals, 1.0)
+    assert torch.equal(found[..., :-N_POOLED], plain[..., :-N_POOLED])
+    tables = symmetry_tables()
+    for row, unit in enumerate(units()):
+        own = positions_of(unit.space_group_number)
+        general = tables.multiplicity[own].max()
+        for j, w in enumerate(unit.wyckoff_positions):
+            share = float(tables.multiplicity[own][w] / general)
+            expected = (plain[row, : len(unit), j, -N_POOLED:].expm1() * share).log1p()
+            torch.testing.assert_close(
+                found[row, : len(unit), j, -N_POOLED:], expected, rtol=1e-4, atol=1e-4
+            )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_pooling": "none"}, "image_pooling.*'none'"),
+        ({"image_pooling": "species", "has_images": False}, "'species'.*has_images"),
+        ({"image_pooling": "stabiliser", **AXES}, "'stabiliser'.*'axes'"),
+    ],
+)
+def test_impossible_poolings_are_refused_by_name(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        default_config((8, 26), **changes)

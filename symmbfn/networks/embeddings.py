@@ -9,6 +9,7 @@ from symmbfn._shapes import Bool, Float, Int, Tensor
 IMAGE_CENTRES = torch.linspace(0.3, 6.0, 14)  # angstrom
 CONTACT_RANGE = 0.3, 2.0, 12  # first and last, in sums of covalent radii, and their number
 CONTACT_CENTRES = torch.linspace(*CONTACT_RANGE)
+N_POOLED = len(CONTACT_CENTRES)  # the last of the image features, summed over all images
 RESOLUTION = 1e-3  # angstrom; images closer in distance than this are taken in order
 HALF_CELL = 0.5 + 1e-4  # fractional; on the half cell itself rounding would choose the side
 HIDDEN = 100.0  # angstrom
@@ -97,6 +98,7 @@ def image_features(
     is_operation: Bool[Tensor, "B O"],
     radius: Float[Tensor, "B N"],
     n_images: int = 2,
+    share: Float[Tensor, "B N"] | None = None,
 ) -> Float[Tensor, "B N N E"]:
     """Nearest symmetry images of site j around site i: the neighbours that a site really has.
 
@@ -115,6 +117,8 @@ def image_features(
         is_operation: False on padding, shape (B, O); operation 0 is the identity.
         radius: covalent radius expected of each site, shape (B, N), angstrom.
         n_images: I, how many of the shortest vectors of a pair enter one by one.
+        share: what an image of each site counts in the pooled basis, shape (B, N); None: 1, so
+            that an atom on a special position counts as often as operations lead to it.
 
     Returns:
         Features without gradient, shape (B, N, N, E), see `n_image_features`; the first 3 I are
@@ -129,7 +133,7 @@ def image_features(
             translations = pad(translations, (0, 0, 0, missing))
             is_operation = pad(is_operation, (0, missing))
         operations = rotations, translations, is_operation
-        return _image_features(x, metric, *operations, radius, n_images)
+        return _image_features(x, metric, *operations, radius, n_images, share)
 
 
 def _image_features(
@@ -140,6 +144,7 @@ def _image_features(
     is_operation: Tensor,
     radius: Tensor,
     n_images: int,
+    share: Tensor | None,
 ) -> Tensor:
     n, n_operations = x.shape[1], rotations.shape[1]
     # (B, N_i, N_j, O) for each axis: operations last, so that whole rows of them are one sweep
@@ -164,7 +169,8 @@ def _image_features(
     hidden = (own & identity) | ~is_operation[:, None, None]
     distance = (squared - gain * flips).clamp_min(0).sqrt().masked_fill(hidden, HIDDEN)
     radii = (radius[:, :, None] + radius[:, None])[..., None]
-    pooled = torch.log1p(summed_basis(distance / radii, *CONTACT_RANGE))
+    pooled = summed_basis(distance / radii, *CONTACT_RANGE)
+    pooled = torch.log1p(pooled if share is None else pooled * share[:, None, :, None])
     index = _smallest(distance, n_images)
     nearest = distance.gather(-1, index)
     vector = torch.stack([part.gather(-1, index) for part in v], dim=-1)
