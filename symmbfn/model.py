@@ -26,6 +26,7 @@ from symmbfn.networks.displacements import Displacements
 from symmbfn.networks.embeddings import N_POOLED, n_image_features, phases, time_features
 from symmbfn.networks.groups import axis_classes, group_features, padded_operations
 from symmbfn.networks.properties import PropertyTokens
+from symmbfn.networks.transformer import Transformer
 from symmbfn.presets import ModelConfig, default_config, full_cell_config, paper_config
 from symmbfn.reading import (
     N_KNOWN_OF_CRYSTAL,
@@ -140,16 +141,15 @@ class SymmBFN(nn.Module):
         if c.has_known_parts:
             site += N_KNOWN_OF_SITE
             graph += N_KNOWN_OF_CRYSTAL
-        self.network = CSPNet(
-            site,
-            graph,
-            edge,
-            width=width,
-            depth=c.depth,
-            edge_width=c.edge_width,
-            edge_layers=c.edge_layers,
-            is_modulated=c.is_modulated,
-        )
+        shape = {"width": width, "depth": c.depth, "edge_width": c.edge_width}
+        self.network: CSPNet | Transformer
+        if c.network == "transformer":
+            self.network = Transformer(site, graph, edge, **shape)
+        else:
+            layers, modulated = c.edge_layers, c.is_modulated
+            self.network = CSPNet(
+                site, graph, edge, edge_layers=layers, is_modulated=modulated, **shape
+            )
         self.write_coords = nn.Linear(width, 3)
         if c.has_displacements:
             self.displacements = Displacements(width, edge, c.n_images)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from symmbfn.crystals.symmetry import MAX_POSITIONS
+from symmbfn.networks.transformer import N_HEADS
 
 CONTINUOUS = ("lattice", "coords")  # names of the variables that are numbers
 CERTAINTY = 32.0  # K beta1 at which the right one of K classes leads by four deviations
@@ -20,6 +21,8 @@ class ModelConfig:
 
     Attributes:
         elements: atomic numbers of the classes; along the Mendeleev scale for slots.
+        network: "cspnet" or "transformer" (see `Transformer`; modulated and with compressed pair
+            features only).
         width, depth: hidden width H and number of layers L.
         n_frequencies: harmonics F of the coordinates' phases.
         edge_width, edge_layers, is_modulated: see `CSPNet`.
@@ -58,6 +61,7 @@ class ModelConfig:
     """
 
     elements: tuple[int, ...]
+    network: str = "cspnet"
     width: int = 256
     depth: int = 5
     n_frequencies: int = 24
@@ -100,6 +104,7 @@ class ModelConfig:
 
     def __post_init__(self):
         for name, allowed in {
+            "network": ("cspnet", "transformer"),
             "symmetry": ("letters", "axes", "none"),
             "elements_as": ("slots", "sites"),
             "target": ("v", "noise", "data"),
@@ -108,6 +113,14 @@ class ModelConfig:
         }.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        if self.network == "transformer":
+            if not self.is_modulated:
+                raise ValueError("network 'transformer' needs is_modulated=True, got False")
+            if self.width % N_HEADS or not self.edge_width:
+                raise ValueError(
+                    f"network 'transformer' needs an edge_width and a width that {N_HEADS} heads "
+                    f"can share, got {self.edge_width} and {self.width}"
+                )
         if not self.categorical_power >= 1:
             raise ValueError(f"categorical_power must be at least 1, got {self.categorical_power}")
         if not self.elements:
