@@ -289,6 +289,7 @@ class Categorical(Variable):
         step: Step,
     ) -> Float[Tensor, "B *X K"]:
         """Beliefs at the end of a step of the sampler; arguments as of `Continuous.step`."""
+        log_p = step.sampler.tempered(self.name, log_p)
         if step.sampler.has_expected_classes:
             e = log_p.exp()
         else:

@@ -141,6 +141,10 @@ def time_grid(model: SymmBFN, sampler: SamplerConfig) -> Float[Tensor, "S"]:
     """Times of the network calls, shape (n_steps + 1,), from the sampler's start to 1."""
     if sampler.solver != "bfn":
         return log_snr_grid(sampler.n_steps, model.numbers["coords"].schedule, sampler.start)
+    if sampler.grid_power != 1:
+        # equally spaced from the start on: no step lies before it and is lost
+        root = uniform_grid(sampler.n_steps, sampler.start ** (1 / sampler.grid_power))
+        return root**sampler.grid_power
     return uniform_grid(sampler.n_steps).clamp_min(sampler.start)
 
 

@@ -57,7 +57,7 @@ def settle(
     if sampler.is_drawn:
         for stream, (name, value) in enumerate(log_p.items()):
             u = uniform(seed, index, FINAL_STEP * STREAMS_PER_STEP + stream, value.shape[1:-1])
-            e = categorical.sample_one_hot(value, u)
+            e = categorical.sample_one_hot(sampler.tempered(name, value), u)
             log_p[name] = torch.where(e > 0, 0.0, -1e3).to(value)
     if model.config.elements_as == "slots":
         slots = ascending_classes(log_p["elements"], given.is_slot)

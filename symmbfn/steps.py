@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import torch
 
 from symmbfn._shapes import Float, Tensor
-from symmbfn.flows import solvers
+from symmbfn.flows import categorical, solvers
 from symmbfn.noise import Draws
 
 SOLVERS = ("bfn", "ode2", "sde2")
+TEMPERED = ("elements", "pointers")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class SamplerConfig:
         has_projection: coordinates of settled letters are moved onto their locus.
         is_drawn: final classes are drawn from their probabilities, as published, instead of
             the most likely ones.
+        temperature: elements and pointers are drawn from p^(1 / temperature), at every step and
+            at the end; below 1 likely ones are more likely still.
+        grid_power: of the times of "bfn", of which the powers 1 / grid_power are equally spaced;
+            above 1 steps are shorter at the start.
     """
 
     solver: str = "bfn"
@@ -36,6 +41,8 @@ class SamplerConfig:
     start: float = 0.005
     has_projection: bool = True
     is_drawn: bool = False
+    temperature: float = 1.0
+    grid_power: float = 1.0
 
     def __post_init__(self):
         if self.solver not in SOLVERS:
@@ -46,6 +53,20 @@ class SamplerConfig:
             raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
         if not 0 < self.start < 1:
             raise ValueError(f"start must lie in (0, 1), got {self.start}")
+        for name in ("temperature", "grid_power"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.grid_power != 1 and self.solver != "bfn":
+            raise ValueError(f"grid_power is for the solver 'bfn', got {self.solver!r}")
+
+    def tempered(self, name: str, log_p: Float[Tensor, "*X K"]) -> Float[Tensor, "*X K"]:
+        """Log-probabilities that a variable's classes are drawn from.
+
+        Source: method.md 4.8, "Other knobs"; letters stay, since their frequencies are the data's.
+        """
+        if name not in TEMPERED or self.temperature == 1:
+            return log_p
+        return categorical.masked_log_softmax(log_p / self.temperature)
 
     @property
     def is_noisy(self) -> bool:
