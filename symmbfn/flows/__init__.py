@@ -1,1 +1,1 @@
-"""Bayesian flows: schedules, the continuous and the categorical flow, and the samplers' steps."""
+"""Bayesian flows: schedules, continuous, categorical and circular flows, samplers' steps."""
