@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from symmbfn import benchmark, sampling, stages, timing
+from symmbfn import benchmark, stages, timing
 from symmbfn.benchmark import Bench, models, products_of, run_names, speedup_claims
 from symmbfn.cli import main
 from symmbfn.compilation import onednn_products, torch_defaults
 from symmbfn.floors import Cost, network_products, stage_costs
 from symmbfn.results import Claim
+from symmbfn.sampling import preset_sampler
 from symmbfn.timing import Sizes, alternate, crystals_of, drawn_batches, ratio, sizes_of
+from symmbfn.training import draw_noise
 from tests.models import CPU, batch, beliefs_at, dataset, shaken_model, units
 
 QUICK = ["benchmark", "--quick", "--device", "cpu", "--dtype", "float32"]
@@ -70,7 +72,7 @@ def test_the_baselines_are_what_they_claim() -> None:
     ours, c = found["ours"], found["ours"].config
     crystals = crystals_of(torch.tensor([[62, 4, 3], [225, 2, 2], [1, 7, 4]]), ours)
     data, given = ours.encode(crystals.batch(torch.arange(3)))
-    noise = sampling._noise(ours, given, 0, torch.arange(3), 1)
+    noise = draw_noise(ours, given, torch.Generator().manual_seed(0), torch.device("cpu"))
     t = torch.full((3,), 0.5)
     beliefs = ours.flow(data, given, t, noise)
     with torch.no_grad():
@@ -200,7 +202,7 @@ def test_stand_ins_have_the_sizes_that_were_asked_for() -> None:
 def test_stages_add_up_and_give_what_the_sampler_gives() -> None:
     model = shaken_model()
     rows = [torch.tensor([[62, 3, 2]] * 3), torch.tensor([[2, 2, 2]] * 2)]
-    sampler = sampling.preset_sampler(model, n_steps=2)
+    sampler = preset_sampler(model, n_steps=2)
     spent = stages.spend(model, model, rows, sampler)
     assert spent.n_crystals == 5 and spent.n_atoms > 0
     assert all(seconds > 0 for seconds in spent.seconds.values())
