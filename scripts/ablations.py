@@ -14,13 +14,17 @@ import argparse
 import contextlib
 import json
 import os
+import statistics
+import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from ablation_claims import SEEDS, WORK, claims_of, folder_of, outcomes_of
+from ablation_variants import BASE, COPIES, VARIANTS, Variant
 from foundation_data import read
 from foundation_generation import observables
 
@@ -28,166 +32,22 @@ from symmbfn._files import locked, write_whole
 from symmbfn.checkpoints import file_digest, save_model
 from symmbfn.datasets.augmentation import augmented
 from symmbfn.datasets.cache import EncodedDataset, encode_dataset
-from symmbfn.datasets.registry import cache_folder
 from symmbfn.datasets.symmcd_lattice import with_symmcd_lattice
 from symmbfn.datasets.workers import run_killable
 from symmbfn.evaluation.distributions import DISTANCES, distances
 from symmbfn.evaluation.observables import dataset_observables
 from symmbfn.evaluation.validity import judge
-from symmbfn.fitting import elements_of
+from symmbfn.fitting import build_model, elements_of
 from symmbfn.generation import generate_indices
 from symmbfn.manifests import versions
-from symmbfn.model import SymmBFN, compute_statistics, default_config, paper_config
+from symmbfn.model import SymmBFN, default_config, paper_config
+from symmbfn.results import Claim, record
 from symmbfn.sampling import preset_sampler
 from symmbfn.training import Trainer, TrainingConfig, validate
 
 DATASET = "mp_20"
-EPOCHS, N_GENERATED = 20.0, 1000
-COPIES = 20
-SEEDS = (0, 1)
-WORK = cache_folder() / "ablations"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One change to the base and what was expected of it.
-
-    Attributes:
-        changes: of the model's configuration.
-        prediction: written before the run.
-        form: "canonical" or "raw" labels.
-        data: "augmented", COPIES of the training set in random settings (and one of val), or
-            "symmcd_lattice"; "" as encoded.
-        training: changes to the training run.
-        epochs: passes over the training set.
-        preset: "default" or "paper", what the changes are made to.
-    """
-
-    prediction: str
-    changes: dict[str, Any] = field(default_factory=dict)
-    form: str = "canonical"
-    data: str = ""
-    training: dict[str, Any] = field(default_factory=dict)
-    epochs: float = EPOCHS
-    preset: str = "default"
-
-
-VARIANTS = {
-    "base": Variant("The reference: contacts about 78 %, bound about 34.5 nats."),
-    "no_images": Variant(
-        "Contacts 10 points lower, coordinates 3 nats worse: a site sees none of its neighbours.",
-        {"has_images": False},
-    ),
-    "no_preconditioning": Variant(
-        "Elements 1 nat worse and letters too; d_elem hardly changes, since slots settle it.",
-        {"is_preconditioned": False},
-    ),
-    "no_self_conditioning": Variant(
-        "Bound equal within 0.3 nats (it is measured without), contacts 3 points lower, 10 % "
-        "cheaper steps.",
-        {"has_self_conditioning": False},
-    ),
-    "sites": Variant(
-        "d_elem above 0.4: each site settles on an element of its own; SMACT 10 points lower.",
-        {"elements_as": "sites"},
-    ),
-    "axes": Variant(
-        "Group kept lower by 2 points, d_rho worse: letters live in the coordinates only.",
-        {
-            "symmetry": "axes",
-            "beta1_symmetry": 2.5,
-            "weights": {
-                "coords": 1.0,
-                "lattice": 0.5,
-                "elements": 2.0,
-                "pointers": 2.0,
-                "axes": 10.0,
-            },
-        },
-    ),
-    "data_target": Variant(
-        "Coordinates worse late in time: the network has to copy its input to sharpen it.",
-        {"target": "data"},
-    ),
-    "noise_target": Variant(
-        "Worse than v: small times multiply the network's error.", {"target": "noise"}
-    ),
-    "no_cross_entropy": Variant("No difference beyond the seeds.", {"cross_entropy": 0.0}),
-    "no_modulation": Variant(
-        "Bound 0.5 nats worse, 10 % fewer parameters' cost.", {"is_modulated": False}
-    ),
-    "raw": Variant(
-        "Letters and coordinates 2 nats worse: the network must guess the setting.", form="raw"
-    ),
-    "frequencies_128": Variant(
-        "Bound equal, step 1.5 times as dear: harmonics above 24 carry nothing.",
-        {"n_frequencies": 128, "edge_width": 96},
-    ),
-    "edge_layers_2": Variant(
-        "Coordinates 0.3 nats better, step 1.5 times as dear: a draw at equal time.",
-        {"edge_layers": 2},
-    ),
-    "paper": Variant(
-        "The published form at this width: contacts below 60 %, d_elem above 0.5.",
-        {"width": 256, "depth": 5},
-        form="raw",
-        preset="paper",
-    ),
-}
-
-VARIANTS |= {
-    "augmented": Variant(
-        "Bound 2 nats higher by the settings alone (1.25 on average, and the polar shifts); "
-        "contacts and letters as raw: twenty epochs of one setting beat one of twenty.",
-        data="augmented",
-        epochs=EPOCHS / COPIES,
-        training={"validate_every": 5.0 / COPIES},
-    ),
-    "symmcd_lattice": Variant(
-        "Contacts 2 points lower, since a fifth of the cells come back sheared; d_rho equal, the "
-        "volume being exact; bound equal within 0.3 nats.",
-        data="symmcd_lattice",
-    ),
-    "transformer": Variant(
-        "Bound within 0.3 nats and contacts within 2 points of the base: what the pairs say "
-        "counts, not how it is summed.",
-        {"network": "transformer"},
-    ),
-    "masked_axes": Variant(
-        "Against axes: group kept 1 point higher, axes' nats a third lower; still behind letters.",
-        {**VARIANTS["axes"].changes, "has_axis_mask": True},
-    ),
-    "linear_accuracy": Variant(
-        "Elements and letters 0.5 nats worse, coordinates 0.3 nats better; contacts 1 point "
-        "higher, d_elem equal.",
-        {"categorical_power": 1.0},
-    ),
-    "sites_told": Variant(
-        "Against sites: elements' cross-entropy a little lower, d_elem still above 0.4: sites are "
-        "told how many, but not which.",
-        {"elements_as": "sites", "is_told_n_elements": True},
-    ),
-    "image_stabiliser": Variant(
-        "No difference beyond the seeds: letters tell the network how often an atom was counted.",
-        {"image_pooling": "stabiliser"},
-    ),
-    "image_species": Variant(
-        "Coordinates 0.2 nats better, contacts 1 point higher.", {"image_pooling": "species"}
-    ),
-    "output_only": Variant(
-        "Bound 0.3 nats worse: most of preconditioning is the output.",
-        {"has_bounded_state": False},
-    ),
-    "input_only": Variant(
-        "Nearly as bad as no_preconditioning: elements 0.7 nats worse.",
-        {"is_preconditioned": False, "has_bounded_state": True},
-    ),
-}
-
-
-def folder_of(name: str, seed: int) -> Path:
-    """Where a run keeps its checkpoints, log, weights and outcome."""
-    return WORK / f"{name}-{seed}"
+N_GENERATED = 1000
+COST_ROUNDS, COST_STEPS = 5, 8  # of timing
 
 
 def data_of(variant: Variant, split: str, seed: int) -> EncodedDataset:
@@ -206,10 +66,8 @@ def model_of(variant: Variant, train: EncodedDataset, seed: int) -> SymmBFN:
     if variant.preset == "paper":
         config = paper_config(**variant.changes)
     else:
-        config = default_config(elements_of(train), **variant.changes)
-    statistics = compute_statistics(train.batch(torch.arange(len(train))), config)
-    torch.manual_seed(seed)
-    return SymmBFN(config, statistics).train()
+        config = default_config(elements_of(train), **{**BASE, **variant.changes})
+    return build_model(config, train, None, seed)
 
 
 def training_of(variant: Variant, seed: int) -> TrainingConfig:
@@ -308,15 +166,67 @@ def queue(names: list[str]) -> None:
                     print(name, seed, f"{minutes:.1f} min", outcome["generated"], flush=True)
 
 
+# ---- what a step costs, and what is recorded --------------------------------------------------
+
+
+def cost(names: list[str]) -> None:
+    """Time of a training step of every variant over the base's, in turns; kept beside the runs."""
+    trainers = {name: _trainer_at_start(name) for name in ("base", *names)}
+    rounds: dict[str, list[float]] = {name: [] for name in trainers}
+    for _ in range(COST_ROUNDS):
+        for name, trainer in trainers.items():
+            before, seen = time.process_time(), trainer.crystals
+            for _ in range(COST_STEPS):
+                trainer.train_step(next(trainer.batches))
+            rounds[name].append((time.process_time() - before) / (trainer.crystals - seen))
+    for name, times in rounds.items():
+        ratios = sorted(a / b for a, b in zip(times, rounds["base"], strict=True))
+        value = {
+            "ratio": statistics.median(ratios),
+            "interval": [ratios[0], ratios[-1]],
+            "rounds": COST_ROUNDS,
+        }
+        write_whole(WORK / f"{name}-cost.json", json.dumps(value) + "\n")
+        print(name, value, flush=True)
+
+
+def _trainer_at_start(name: str) -> Trainer:
+    """A run of a variant that is thrown away, past the first steps, which are slower."""
+    variant = VARIANTS[name]
+    data = data_of(replace(variant, data=variant.data.replace("augmented", "")), "train", 0)
+    folder = Path(tempfile.mkdtemp())
+    trainer = Trainer(model_of(variant, data, 0), data, None, training_of(variant, 0), folder)
+    for _ in range(COST_STEPS):
+        trainer.train_step(next(trainer.batches))
+    return trainer
+
+
+def record_all() -> None:
+    """Record what is done; variants that are not run are named as such."""
+    found: list[Claim] = []
+    for name, variant in VARIANTS.items():
+        if runs := outcomes_of(name):
+            found += claims_of(name, runs, outcomes_of(variant.against))
+    missing = [name for name in VARIANTS if len(outcomes_of(name)) < len(SEEDS)]
+    note = f"Fewer than {len(SEEDS)} seeds: {', '.join(missing) or 'none'}."
+    command = "python scripts/ablations.py record"
+    found.append(Claim("ablation.all.complete", len(VARIANTS) - len(missing), command, note=note))
+    record("comparisons", found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("verb", choices=("train", "queue"))
+    parser.add_argument("verb", choices=("train", "queue", "cost", "record"))
     parser.add_argument("names", nargs="*", choices=[[], *VARIANTS])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.verb == "queue":
         queue(arguments.names)
+    elif arguments.verb == "cost":
+        cost(arguments.names or [name for name in VARIANTS if name != "base"])
+    elif arguments.verb == "record":
+        record_all()
     for name in arguments.names if arguments.verb == "train" else ():
         with claimed(name, arguments.seed) as is_mine:
             if is_mine:

@@ -1,0 +1,92 @@
+"""What the runs of `ablations.py` say, as claims."""
+
+import json
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ablation_variants import VARIANTS
+
+from symmbfn.datasets.registry import cache_folder
+from symmbfn.evaluation.distributions import DISTANCES, UNITS
+from symmbfn.evaluation.intervals import wilson_interval
+from symmbfn.results import Claim
+
+SEEDS = (0, 1)
+WORK = cache_folder() / "ablations"
+RATES = ("validity_structural", "contacts", "validity_smact", "group_kept", "p1")
+DISTANCE_UNITS = {name: UNITS[name] for name in DISTANCES}
+LOSSES = dict.fromkeys(
+    ("bound", "lattice", "coords", "elements", "pointers", "letters", "axes"), "nats"
+)
+
+
+def folder_of(name: str, seed: int) -> Path:
+    """Where a run keeps its checkpoints, log, weights and outcome."""
+    return WORK / f"{name}-{seed}"
+
+
+def outcomes_of(name: str) -> list[dict[str, Any]]:
+    """What the runs of a variant that are done gave, by seed."""
+    paths = [folder_of(name, seed) / "outcome.json" for seed in SEEDS]
+    return [json.loads(path.read_text()) for path in paths if path.is_file()]
+
+
+def claims_of(name: str, runs: list[dict[str, Any]], base: list[dict[str, Any]]) -> Iterator[Claim]:
+    """Claims of one variant: rates over all seeds, losses and distances as means over them.
+
+    Args:
+        name: of the variant.
+        runs, base: its runs that are done, and those that it is compared with.
+    """
+    variant, seeds = VARIANTS[name], [run["seed"] for run in runs]
+    command = f"python scripts/ablations.py queue {name}"
+    each = f"{runs[0]['crystals']:,} crystals seen by each seed; against {variant.against}. "
+    each += f"Prediction: {variant.prediction}"
+
+    def claim(metric: str, value: float, unit: str, interval, n: int) -> Claim:
+        ends = None if interval is None else tuple(round(float(end), 4) for end in interval)
+        full = f"ablation.{name}.{metric}"
+        return Claim(full, round(value, 4), command, unit, n, seeds, ends, note=each)
+
+    for metric in RATES:
+        count = sum(run["generated"][metric] for run in runs)
+        n = sum(run["generated"]["n"] for run in runs)
+        interval = [100 * end for end in wilson_interval(count, n)]
+        yield claim(metric, 100 * count / n, "%", interval, n)
+    for metric, unit in {**DISTANCE_UNITS, **LOSSES}.items():
+        where = "val" if metric in LOSSES else "generated"
+        values = [run[where][metric] for run in runs if metric in run[where]]
+        if values:  # axes have no letters
+            ends = (min(values), max(values)) if len(values) > 1 else None
+            yield claim(metric, statistics.fmean(values), unit, ends, len(values))
+    path = WORK / f"{name}-cost.json"
+    if path.is_file():
+        found = json.loads(path.read_text())
+        yield claim("cost", found["ratio"], "times", found["interval"], found["rounds"])
+    if name != "base" and base:
+        yield replace(claim("outcome", 0.0, "", None, len(runs)), value=verdict(runs, base))
+
+
+def verdict(runs: list[dict[str, Any]], base: list[dict[str, Any]]) -> str:
+    """How a variant compares with another, in words that follow from the figures alone."""
+    parts = []
+    for metric in RATES:
+        counts = [sum(run["generated"][metric] for run in crowd) for crowd in (runs, base)]
+        sizes = [sum(run["generated"]["n"] for run in crowd) for crowd in (runs, base)]
+        low, high = difference_interval(*counts, *sizes)
+        if low > 0 or high < 0:
+            change = 100 * (counts[0] / sizes[0] - counts[1] / sizes[1])
+            parts.append(f"{metric} {change:+.1f} points")
+    return "; ".join(parts) or "no rate differs beyond its interval"
+
+
+def difference_interval(a: int, b: int, n_a: int, n_b: int) -> tuple[float, float]:
+    """95 % interval of the difference of two shares. Source: Newcombe 1998, method 10."""
+    (low_a, high_a), (low_b, high_b) = wilson_interval(a, n_a), wilson_interval(b, n_b)
+    p, q = a / n_a, b / n_b
+    below = ((p - low_a) ** 2 + (high_b - q) ** 2) ** 0.5
+    above = ((high_a - p) ** 2 + (q - low_b) ** 2) ** 0.5
+    return p - q - below, p - q + above
