@@ -37,7 +37,11 @@ def train(parser: argparse.ArgumentParser) -> None:
         help="as for encode; without a val split, 5 %% of the crystals validate",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, or to resume")
-    parser.add_argument("--preset", help="default or paper")
+    parser.add_argument("--preset", help="default, paper, full_cell or circular")
+    parser.add_argument(
+        "--cell",
+        help="of which full_cell and circular know all atoms: conventional (default) or primitive",
+    )
     parser.add_argument(
         "--from",
         dest="origin",

@@ -109,6 +109,7 @@ def train(options: argparse.Namespace) -> int:
     training = TrainingConfig(**{name: value for name, value in given.items() if value is not None})
     config = FitConfig(
         preset=options.preset or "default",
+        cell=options.cell,
         origin=options.origin,
         width=options.width,
         depth=options.depth,

@@ -15,16 +15,25 @@ from symmbfn.checkpoints import CONFIG_FILE, load_model, read_config, save_model
 from symmbfn.conditioning import columns_of
 from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
 from symmbfn.datasets.cache import FAILURES, EncodedDataset, encode_dataset
+from symmbfn.datasets.full_cell import full_cells, primitive_cells
 from symmbfn.datasets.registry import DATASETS, cache_folder, dataset_label
 from symmbfn.generation import pick_device
 from symmbfn.manifests import check_folder, only_process, open_folder, versions
 from symmbfn.model import SymmBFN
-from symmbfn.presets import ModelConfig, default_config, paper_config
+from symmbfn.model_card import model_card
+from symmbfn.presets import (
+    ModelConfig,
+    circular_config,
+    default_config,
+    full_cell_config,
+    paper_config,
+)
 from symmbfn.ranks import Ranks, joined
 from symmbfn.training import INCIDENTAL, LOG, Trainer, TrainingConfig
 from symmbfn.variables import compute_statistics
 
-PRESETS = ("default", "paper")
+PRESETS = ("default", "paper", "full_cell", "circular")
+CELLS = {"conventional": full_cells, "primitive": primitive_cells}
 WEIGHTS, CARD = "weights", "MODEL_CARD.md"
 HELD_OUT = 20  # one crystal in so many validates where a dataset has no split for it
 
@@ -34,7 +43,9 @@ class FitConfig:
     """What is trained, beside the data and the training itself.
 
     Attributes:
-        preset: "default" or "paper", for a new model.
+        preset: "default", "paper", "full_cell" or "circular", for a new model.
+        cell: "conventional" or "primitive", of which a model without symmetry knows all atoms;
+            None takes the first.
         origin: weights to continue from, a shipped name or a model folder, or None.
         width, depth: of a new model; None takes the preset's.
         device: "auto", "cpu" or "cuda".
@@ -42,6 +53,7 @@ class FitConfig:
     """
 
     preset: str = "default"
+    cell: str | None = None
     origin: str | None = None
     width: int | None = None
     depth: int | None = None
@@ -51,6 +63,15 @@ class FitConfig:
     def __post_init__(self):
         if self.preset not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
+        if self.cell not in (None, *CELLS):
+            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {self.cell!r}")
+        if self.cell and self.origin:
+            raise ValueError(f"cell {self.cell!r} cannot change the model of {self.origin!r}")
+        if self.cell and self.preset in ("default", "paper"):
+            raise ValueError(
+                f"cell {self.cell!r} is for the presets full_cell and circular, "
+                f"not for {self.preset!r}"
+            )
         for name in ("width", "depth"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -90,9 +111,11 @@ def _fit(
     source = load_model(config.origin) if config.origin else None
     log_class = _trainer_class(config)
     is_canonical = source.config.is_standardised if source else config.preset == "default"
+    cell = _cell(config, source)
     with ranks.first_alone():
         check_folder(folder)
-        everything, validation = training_sets(dataset, form="canonical" if is_canonical else "raw")
+        form = "canonical" if is_canonical else "raw"
+        everything, validation = training_sets(dataset, form=form, cell=cell)
     model_config = source.config if source else new_config(everything, config)
     train, why = only_known(everything, model_config)
     if not len(train):
@@ -113,6 +136,7 @@ def _fit(
         "continued_from": origin,
         "width": model_config.width,
         "depth": model_config.depth,
+        **({"cell": cell} if cell else {}),
         **{k: v for k, v in asdict(training).items() if k not in INCIDENTAL},
     }
     with ranks.first_alone():
@@ -139,23 +163,35 @@ def _fit(
 # ---- data -------------------------------------------------------------------------------------
 
 
+def _cell(config: FitConfig, source: SymmBFN | None) -> str | None:
+    """Of which cell the model knows all atoms; None if it knows sites and symmetry."""
+    if source is None:
+        is_of_atoms = config.preset in ("full_cell", "circular")
+        return (config.cell or "conventional") if is_of_atoms else None
+    if source.config.symmetry != "none":
+        return None
+    notes = read_config(weights_folder(str(config.origin)))["notes"]
+    return notes.get("cell", "conventional")
+
+
 def training_sets(
-    dataset: str | Path, *, form: str
+    dataset: str | Path, *, form: str, cell: str | None = None
 ) -> tuple[EncodedDataset, EncodedDataset | None]:
     """Encoded training and validation crystals; what has no split for it gives one in 20.
 
     Args:
         dataset: a name or a path.
         form: "canonical" or "raw".
+        cell: "conventional" or "primitive", to write out all its atoms; None for sites.
 
     Returns:
         The training set, and the validation set or None where it would be empty.
     """
     known = DATASETS.get(str(dataset))
     splits = {**known.local, **known.official} if known else {}
-    train = _encoded(dataset, split="train" if splits else None, form=form)
+    train = _encoded(dataset, split="train" if splits else None, form=form, cell=cell)
     if "val" in splits:
-        return train, _encoded(dataset, split="val", form=form)
+        return train, _encoded(dataset, split="val", form=form, cell=cell)
     is_held_out = torch.tensor([_is_held_out(name) for name in train.identifiers])
     if is_held_out.all() or not is_held_out.any():
         return train, None
@@ -163,14 +199,16 @@ def training_sets(
     return train.subset(mine), train.subset(others)
 
 
-def _encoded(dataset: str | Path, *, split: str | None, form: str) -> EncodedDataset:
+def _encoded(
+    dataset: str | Path, *, split: str | None, form: str, cell: str | None
+) -> EncodedDataset:
     """Encode a split, and say how many of its rows could not be."""
     encoded = encode_dataset(dataset, split=split, form=form)
     if failed := len(encoded.failures):
         rows = f"{failed} of {failed + len(encoded)} rows of {dataset_label(dataset)}"
         reasons = cache_folder() / "encoded" / FAILURES
         print(f"not encoded: {rows} {split or ''}".rstrip() + f", see {reasons}", flush=True)
-    return encoded
+    return CELLS[cell](encoded) if cell else encoded
 
 
 def only_known(dataset: EncodedDataset, config: ModelConfig) -> tuple[EncodedDataset, str]:
@@ -224,11 +262,17 @@ def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
         for name in ("width", "depth")
         if getattr(config, name) is not None
     }
-    if config.preset == "paper":
-        return paper_config(**changes)
-    known = (~dataset.properties.isnan()).sum(0) > 1
-    names = [name for name, is_known in zip(dataset.property_names, known, strict=True) if is_known]
-    return default_config(elements_of(dataset), properties=tuple(names), **changes)
+    if config.preset == "default":
+        known = (~dataset.properties.isnan()).sum(0) > 1
+        pairs = zip(dataset.property_names, known, strict=True)
+        names = tuple(name for name, is_known in pairs if is_known)
+        return default_config(elements_of(dataset), properties=names, **changes)
+    published = {
+        "paper": paper_config,
+        "full_cell": full_cell_config,
+        "circular": circular_config,
+    }
+    return published[config.preset](**changes)
 
 
 def build_model(
@@ -325,49 +369,6 @@ def _write_weights(
     }
     write_whole(folder / WEIGHTS / CARD, model_card(average, notes))
     save_model(average, folder / WEIGHTS, notes=notes)
-
-
-def model_card(model: SymmBFN, notes: dict[str, Any]) -> str:
-    """What anyone should know who uses these weights, in Markdown."""
-    c, found = model.config, notes["validation"]
-    size = sum(parameter.numel() for parameter in model.parameters())
-    groups = len(set(model.statistics.given[:, 0].tolist()))
-    origin = notes["continued_from"]
-    start = f"continued from the weights {origin[:12]}" if origin else "trained from scratch"
-    bound = (
-        f"{found['bound']:.3f} nats per crystal (variational bound without its last term)"
-        if found
-        else "not measured: no crystals were held out"
-    )
-    elements = " ".join(SYMBOLS[number] for number in c.elements)
-    n_failed, why = notes["left_out"]["not_encoded"], notes["left_out"]["why"]
-    left_out = f"{n_failed} rows that could not be encoded" + (f"; {why}" if why else "")
-    return f"""# Model card
-
-A symmetry-aware Bayesian flow network for crystals, {start} on {notes["dataset"]}:
-{notes["n_crystals"]:,} crystals, {notes["epochs_seen"]:g} epochs, {notes["steps"]:,} steps of
-at most {notes["batch_size"]} crystals, seed {notes["seed"]}, {notes["dtype"]}, {notes["device"]},
-{notes["seconds"] / 60:.0f} minutes; {notes["date"]}.
-
-| | |
-|---|---|
-| parameters | {size:,} |
-| width, depth | {c.width}, {c.depth} |
-| symmetry, elements | {c.symmetry}, {c.elements_as} |
-| left out | {left_out} |
-| steps without effect (not finite) | {notes["steps_skipped"]} |
-| validation | {bound} |
-| data digest | {notes["data"]} |
-| symmbfn, torch | {notes["versions"]["symmbfn"]}, {notes["versions"]["torch"]} |
-
-**Made for.** Proposing crystals of the kind it was trained on, with a chosen space group:
-`symmbfn generate --weights FOLDER`. Requests are drawn from the {groups} space groups of the
-training set; other groups are never drawn. Elements: {elements}.
-
-**Not made for.** It does not know energies: what it proposes must be relaxed and judged before
-anyone believes in it. The weights are the averaged ones of the training, in half precision;
-`config.json` holds the configuration, the statistics of the data and these figures as JSON.
-"""
 
 
 def _device_name(device: torch.device, n: int) -> str:

@@ -13,21 +13,26 @@ import torch
 from torch import nn
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
-from symmbfn.beliefs import Kind, variables_of
+from symmbfn.beliefs.choice import Kind, variables_of
 from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnitBatch
 from symmbfn.crystals.elements import COVALENT_RADIUS, MENDELEEV_NUMBER
-from symmbfn.crystals.lattice import lattice_constraints
 from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.datasets.batches import OPERATION_EDGES, edge_of
-from symmbfn.networks.channels import ClassTable, ElementSlots, WyckoffPositions, position_rows
+from symmbfn.networks.channels import ClassTable, ElementSlots, WyckoffPositions
 from symmbfn.networks.cspnet import CSPNet
 from symmbfn.networks.displacements import Displacements
 from symmbfn.networks.embeddings import N_POOLED, n_image_features, phases, time_features
 from symmbfn.networks.groups import axis_classes, group_features, padded_operations
 from symmbfn.networks.properties import PropertyTokens
 from symmbfn.networks.transformer import Transformer
-from symmbfn.presets import ModelConfig, default_config, full_cell_config, paper_config
+from symmbfn.presets import (
+    ModelConfig,
+    circular_config,
+    default_config,
+    full_cell_config,
+    paper_config,
+)
 from symmbfn.reading import (
     N_KNOWN_OF_CRYSTAL,
     N_KNOWN_OF_SITE,
@@ -43,6 +48,7 @@ from symmbfn.variables import (
     Variables,
     compute_statistics,
     element_classes,
+    given_of,
     slots_and_pointers,
 )
 
@@ -52,6 +58,7 @@ __all__ = [
     "Statistics",
     "SymmBFN",
     "Variables",
+    "circular_config",
     "compute_statistics",
     "default_config",
     "element_classes",
@@ -110,6 +117,8 @@ class SymmBFN(nn.Module):
         self.continuous, self.categorical = tuple(self.numbers), tuple(self.classes)
         self.variables: dict[str, Kind] = {**self.numbers, **self.classes}
         self.told = [variable for variable in self.variables.values() if variable.is_told]
+        if isinstance(messages := self.numbers["coords"].schedule, nn.Module):
+            self.messages = messages  # moves with the model to its device
 
         log_prior = statistics.element_log_prior
         if c.elements_as == "slots":
@@ -125,12 +134,14 @@ class SymmBFN(nn.Module):
         self.group = nn.Embedding(230, 64)
         self.n_sites = nn.Embedding(MAX_EMBEDDED_SITES + 1, 16)
 
-        site = 3 * (3 if c.has_self_conditioning else 2) + 6 * c.n_frequencies + 1
+        is_circular = c.coords_as == "circular"
+        told_of_coords = 1 if is_circular else 3 if c.has_self_conditioning else 2
+        site = 3 * told_of_coords + 6 * c.n_frequencies + 1
         site += width if c.symmetry == "none" else 2 * width
         graph = 33 + len(self.told) + 64 + 16 + 1 + self.group_features.shape[1] + 12 + 3
         graph += 6 if c.has_self_conditioning else 0
         graph += width if c.elements_as == "slots" else 0
-        edge = 6 + 6 * c.n_frequencies + 2
+        edge = (3 if is_circular else 6) + 6 * c.n_frequencies + 2
         self.n_images = c.n_images if c.has_images else 0
         edge += n_image_features(self.n_images) if c.has_images else 0
         edge += N_POOLED if c.image_pooling == "species" else 0
@@ -168,26 +179,19 @@ class SymmBFN(nn.Module):
         n_elements: Int[Tensor, "B"],
     ) -> Given:
         """Gather what the tables say of the space groups."""
-        rows, is_position = position_rows(space_group_number)
-        free, fixed = lattice_constraints(space_group_number)
-        slot = torch.arange(self.config.n_slots, device=is_site.device)
         group = space_group_number - 1
         count = self.n_operations[group]
         padded = int(edge_of(count.max(), OPERATION_EDGES)) if self.config.has_images else 0
-        return Given(
-            space_group_number=space_group_number,
-            is_site=is_site,
-            n_elements=n_elements,
-            lattice_free=free,
-            lattice_fixed=fixed.float(),
-            rows=rows,
-            is_position=is_position,
-            is_slot=slot < n_elements[:, None],
-            rotations=self.rotations[group, :padded],
-            translations=self.translations[group, :padded],
-            is_operation=torch.arange(padded, device=group.device) < count[:, None],
-            is_axis_class=self.axis_classes[group] if self.config.has_axis_mask else None,
+        operations = (
+            self.rotations[group, :padded],
+            self.translations[group, :padded],
+            torch.arange(padded, device=group.device) < count[:, None],
         )
+        n_slots = self.config.n_slots
+        given = given_of(space_group_number, is_site, n_elements, n_slots, operations)
+        if self.config.has_axis_mask:
+            return replace(given, is_axis_class=self.axis_classes[group])
+        return given
 
     def with_positions(self, given: Given) -> Given:
         """Embed the groups' positions once for many calls with the same weights."""
@@ -280,7 +284,10 @@ class SymmBFN(nn.Module):
         reading = self._read(beliefs, given, t, previous)
         sites, elements_of_crystal = self._site_features(reading, given)
         graph = self._graph_features(reading, given, t, elements_of_crystal)
-        edges, vectors = pair_features(reading, given, n_images=self.n_images)
+        is_periodic = self.config.coords_as == "circular"
+        edges, vectors = pair_features(
+            reading, given, is_periodic=is_periodic, n_images=self.n_images
+        )
         h, vector = self.network(sites, graph, edges, real)
         h = h * real[..., None].to(h.dtype)
         pooled = torch.cat([h.sum(1) / real.sum(-1, keepdim=True), vector], dim=-1)
@@ -314,12 +321,13 @@ class SymmBFN(nn.Module):
             channels[name] = variable.read(beliefs[name], given, t, earlier)
         theta = {name: channel[0] for name, channel in channels.items()}
 
-        best = beliefs if previous is None else previous
+        best = {name: variable.best(beliefs[name]) for name, variable in self.numbers.items()}
+        best = best if previous is None else previous.continuous
         x = self.fractional(best["coords"].clamp(-5, 5))
         if c.is_standardised:
             x = x.clamp(CHART_END - 1.15, CHART_END + 0.15)
-        coords = [self.numbers["coords"].scaled(beliefs["coords"], given, t), beliefs["coords"]]
-        lattice = [self.numbers["lattice"].scaled(beliefs["lattice"], given, t)]
+        coords = [*self.numbers["coords"].read(beliefs["coords"], given, t)]
+        lattice = [self.numbers["lattice"].read(beliefs["lattice"], given, t)[0]]
         if c.has_self_conditioning:
             coords.append(best["coords"].clamp(-5, 5))
             lattice.append(best["lattice"])

@@ -2,7 +2,8 @@
 
 One code path serves all: `paper` is the published model as method.md 11 defines it, `default` the
 recommended one, and `full_cell` the published baseline, which knows every atom of the cell and no
-symmetry but the space group's name and lattice.
+symmetry but the space group's name and lattice. `circular` is that baseline with coordinates on
+the circle.
 """
 
 from dataclasses import dataclass, field, replace
@@ -48,7 +49,10 @@ class ModelConfig:
         is_standardised: coordinates have their train mean and deviation removed and live on the
             chart [-0.06, 0.94); otherwise raw in [0, 1), and wrapped after every call when
             sampling (in the loss a wrap would punish -0.01 for 0 as an error of 0.99).
-        sigma1_coords: final deviation of the coordinates' beliefs, fractional units.
+        coords_as: "euclidean", or "circular": periodic beliefs, fed by messages one by one.
+        sigma1_coords: final deviation of the coordinates' Euclidean beliefs, fractional units.
+        n_messages, beta1_coords: about circular coordinates between t = 0 and 1, and the
+            concentration that they lead to.
         sigma1_lattice: the same for the standardised lattice.
         beta1_elements, beta1_symmetry, beta1_pointers: final accuracies, each with its own
             number of classes in mind (see `default_config`).
@@ -82,7 +86,10 @@ class ModelConfig:
     image_pooling: str = "plain"
     has_self_conditioning: bool = True
     is_standardised: bool = True
+    coords_as: str = "euclidean"
     sigma1_coords: float = 0.02
+    n_messages: int = 100
+    beta1_coords: float = 1e3
     sigma1_lattice: float = 0.04
     beta1_elements: float
     beta1_symmetry: float
@@ -108,6 +115,7 @@ class ModelConfig:
             "symmetry": ("letters", "axes", "none"),
             "elements_as": ("slots", "sites"),
             "target": ("v", "noise", "data"),
+            "coords_as": ("euclidean", "circular"),
             "edge_layers": (1, 2),
             "image_pooling": ("plain", "stabiliser", "species"),
         }.items():
@@ -144,6 +152,10 @@ class ModelConfig:
             raise ValueError(
                 f"image_pooling 'stabiliser' needs symmetry 'letters', got {self.symmetry!r}"
             )
+        if self.coords_as == "circular":
+            for name in ("is_standardised", "has_self_conditioning", "has_known_parts"):
+                if getattr(self, name):
+                    raise ValueError(f"coords_as 'circular': {name} must be False, got True")
 
     @property
     def is_state_read(self) -> bool:
@@ -222,3 +234,14 @@ def full_cell_config(
     """
     weights = {"coords": 1.0, "lattice": 0.1, "elements": 3.0}
     return paper_config(**{"elements": elements, "symmetry": "none", "weights": weights, **changes})
+
+
+def circular_config(elements: tuple[int, ...] = tuple(range(1, 95)), **changes: Any) -> ModelConfig:
+    """CrysBFN's flow of the coordinates in the baseline: nothing else differs from it.
+
+    The estimate is the belief's mean plus the network's output, wrapped, as published; the other
+    variables keep the targets of `paper_config`.
+
+    Source: Wu et al. 2025 (CrysBFN); method.md 9.2.
+    """
+    return full_cell_config(**{"elements": elements, "coords_as": "circular", **changes})

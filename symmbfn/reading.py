@@ -17,8 +17,8 @@ class Reading:
     Attributes:
         theta: probabilities of each categorical variable, 0 on padding.
         channels: (theta, bounded state, previous estimate) of each categorical variable.
-        coords: of each site (B, N, C): the belief's mean with and without unit variance, and
-            where the network reads it the best estimate so far.
+        coords: of each site (B, N, C): the belief's mean with and without unit variance, or of
+            a circular one its certainty; and where it is read the best estimate so far.
         lattice: mean of the belief, of unit variance; and where it is read the best so far.
         x, k: best fractional coordinates (B, N, 3) and lattice coefficients (B, 6).
         phases: sin and cos of the coordinates' harmonics.
@@ -49,13 +49,14 @@ class Reading:
 
 
 def pair_features(
-    reading: Reading, given: Given, *, n_images: int
+    reading: Reading, given: Given, *, is_periodic: bool, n_images: int
 ) -> tuple[Float[Tensor, "B N N E"], Float[Tensor, "B N N I 3"] | None]:
     """What is known of ordered pairs, and the vectors to the images that it holds.
 
     Args:
         reading: of the batch's beliefs.
         given: for the operations of the groups.
+        is_periodic: features are to be the same whatever cell a coordinate is told in.
         n_images: I, how many images of a pair are read one by one; 0 for no images at all.
 
     Returns:
@@ -67,7 +68,7 @@ def pair_features(
     alike = (elements[:, :, None] * elements[:, None]).sum(-1)
     sum_of_radii = radius[:, :, None] + radius[:, None]
     parts = [
-        difference,
+        *([] if is_periodic else [difference]),
         difference - difference.round(),
         pair_phases(*reading.phases),
         torch.stack([alike, sum_of_radii / 4], dim=-1),

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from symmbfn._shapes import Float, Int, Tensor
-from symmbfn.beliefs import Kind
+from symmbfn.beliefs.choice import Kind
 from symmbfn.compilation import compiled, onednn_products
 from symmbfn.crystals.asymmetric_unit import CHART_END
 from symmbfn.crystals.loci import nearest_point
-from symmbfn.flows.schedules import log_snr_grid, uniform_grid
+from symmbfn.flows.schedules import ContinuousSchedule, log_snr_grid, uniform_grid
 from symmbfn.model import Given, SymmBFN, Variables
 from symmbfn.noise import Draws
 from symmbfn.steps import SamplerConfig, Step
@@ -28,6 +28,9 @@ SETTLED = 0.9  # belief in a letter above which coordinates are projected onto i
 def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
     """The sampler that belongs to a model's preset: 31 ancestral steps, or the paper's 100.
 
+    With circular coordinates the one they were published with: beliefs are redrawn at every step
+    from probabilities in place of classes. `eta=None` takes the ancestral one instead.
+
     Chosen on MP-20 val (`scripts/few_steps.py`): with fewer than 32 network calls some figure
     falls out of the interval that 100 have. At equal cost noise-free steps leave more short
     contacts, and more noise than the ancestral share draws closer to the training set.
@@ -35,7 +38,32 @@ def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
     if model.config.is_standardised:
         return replace(SamplerConfig(), **changes)
     paper = SamplerConfig("bfn", 100, start=1e-4, has_projection=False, is_drawn=True)
-    return replace(paper, **changes)
+    if model.config.coords_as == "circular":
+        steps = model.config.n_messages
+        paper = replace(paper, n_steps=steps, eta=1.0, has_expected_classes=True)
+    sampler = replace(paper, **changes)
+    check_sampler(model, sampler)
+    return sampler
+
+
+def check_sampler(model: SymmBFN, sampler: SamplerConfig) -> None:
+    """Refuse what beliefs on the circle cannot do.
+
+    Raises:
+        ValueError: another solver than "bfn", a share of noise other than the ancestral or 1, or
+            a start after the first message.
+    """
+    if model.config.coords_as != "circular":
+        return
+    if sampler.solver != "bfn":
+        raise ValueError(f"solver must be 'bfn' for circular coordinates, got {sampler.solver!r}")
+    if sampler.eta not in (None, 1):
+        raise ValueError(f"eta must be None or 1 for circular coordinates, got {sampler.eta}")
+    if sampler.start >= 1 / model.config.n_messages:
+        raise ValueError(
+            f"start must lie before the first of {model.config.n_messages} messages about "
+            f"circular coordinates, got {sampler.start}"
+        )
 
 
 @torch.no_grad()
@@ -64,6 +92,7 @@ def sample(
 
     Source: Methods, "Sampling"; the other solvers as in `flows.solvers`.
     """
+    check_sampler(model, sampler)
     predict, device = predict or model, given.is_site.device
     times = time_grid(model, sampler).to(device)
     ones = torch.ones(len(index), device=device)
@@ -79,7 +108,7 @@ def sample(
     is_wide = model.config.width >= NARROWEST
     with onednn_products(device) if is_wide else nullcontext():
         given = model.with_positions(given)
-        noise = model.each(lambda v: draws(PRIOR_STEP, v.name).normal(v.shape(given)[1:]))
+        noise = model.each(lambda v: draws(PRIOR_STEP, v.name).normal(v.noise_shape(given)[1:]))
         beliefs = model.prior(given, float(times[0]), noise)
         previous: Variables | None = None
         for number in range(1, len(times)):
@@ -139,8 +168,9 @@ def predictor(model: SymmBFN, *, is_compiled: bool = False, dtype: str = "float3
 
 def time_grid(model: SymmBFN, sampler: SamplerConfig) -> Float[Tensor, "S"]:
     """Times of the network calls, shape (n_steps + 1,), from the sampler's start to 1."""
-    if sampler.solver != "bfn":
-        return log_snr_grid(sampler.n_steps, model.numbers["coords"].schedule, sampler.start)
+    schedule = model.numbers["coords"].schedule
+    if sampler.solver != "bfn" and isinstance(schedule, ContinuousSchedule):
+        return log_snr_grid(sampler.n_steps, schedule, sampler.start)
     if sampler.grid_power != 1:
         # equally spaced from the start on: no step lies before it and is lost
         root = uniform_grid(sampler.n_steps, sampler.start ** (1 / sampler.grid_power))

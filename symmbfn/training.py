@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from symmbfn.compilation import compiled, leaves, mapped, onednn_products
 from symmbfn.conditioning import columns_of, with_conditions
 from symmbfn.datasets.batches import BucketedBatches
 from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.flows.schedules import ContinuousSchedule
 from symmbfn.manifests import differences
 from symmbfn.model import Given, SymmBFN, Variables
+from symmbfn.presets import ModelConfig
 from symmbfn.ranks import Ranks
 
 MAX_NON_FINITE = 10
@@ -116,8 +118,10 @@ def stratified_times(
 def draw_noise(
     model: SymmBFN, given: Given, generator: torch.Generator, device: torch.device
 ) -> Variables:
-    """Standard normal noise in the shape of every variable's beliefs."""
-    return model.each(lambda v: torch.randn(v.shape(given), generator=generator, device=device))
+    """Standard normal noise, as much as the beliefs about every variable take."""
+    return model.each(
+        lambda v: torch.randn(v.noise_shape(given), generator=generator, device=device)
+    )
 
 
 def autocast(device: torch.device, dtype: str) -> torch.autocast:
@@ -512,6 +516,9 @@ class Trainer:
             raise DamagedCheckpointError(
                 f"checkpoint {str(path)!r} is unreadable: {error}"
             ) from error
+        # a setting that came later had its default
+        known = {field.name: field.default for field in fields(ModelConfig)}
+        run = {**{k: v for k, v in known.items() if v is not MISSING}, **run}
         if different := differences(run, self.identity()):
             raise ValueError(f"{str(path)!r} belongs to another run: {', '.join(different)}")
         for name, value in state.items():
@@ -553,8 +560,8 @@ def validate(
     Returns:
         Per variable the mean nats per crystal over the times (the variational bound but for the
         reconstruction term), their sum `bound`, the cross-entropies `ce_*` and `coords_late`,
-        the mean squared v-error of the coordinates at t > 0.8 per component (with few times there
-        is none).
+        the mean squared v-error of Euclidean coordinates at t > 0.8 per component (with few times
+        there is none).
     """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
@@ -566,6 +573,7 @@ def validate(
     )
     sums: dict[str, Tensor] = {}
     late = components = torch.zeros((), dtype=torch.double, device=device)
+    schedule = model.numbers["coords"].schedule
     for _ in range(len(batches)):
         index = next(batches)
         data, given = model.encode(dataset.batch(index).to(device))
@@ -578,9 +586,8 @@ def validate(
                 nats[f"ce_{name}"] = value
             for name, value in nats.items():
                 sums[name] = sums.get(name, 0.0) + value.double().sum()
-            if time_ > 0.8:
-                growth = -math.log(model.numbers["coords"].schedule.sigma1)
-                late = late + nats["coords"].double().sum() / growth
+            if time_ > 0.8 and isinstance(schedule, ContinuousSchedule):
+                late = late + nats["coords"].double().sum() / -math.log(schedule.sigma1)
                 components = components + 3 * given.is_site.sum()
     n = len(batches.n_sites) * n_times
     means = {name: value.item() / n for name, value in sums.items()}

@@ -10,6 +10,7 @@ from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
 from symmbfn.crystals.lattice import lattice_constraints
 from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.symmetry import symmetry_tables
+from symmbfn.networks.channels import position_rows
 from symmbfn.networks.properties import standard_values
 from symmbfn.presets import ModelConfig
 
@@ -204,12 +205,45 @@ class Given:
     is_axis_class: Bool[Tensor, "B 15 13"] | None = None
 
 
+def given_of(
+    space_group_number: Int[Tensor, "B"],
+    is_site: Bool[Tensor, "B N"],
+    n_elements: Int[Tensor, "B"],
+    n_slots: int,
+    operations: tuple[Tensor, Tensor, Tensor],
+) -> Given:
+    """Gather what is known of crystals with these groups and sizes.
+
+    Args:
+        space_group_number, is_site, n_elements: as in `Given`.
+        n_slots: most elements a crystal can have.
+        operations: rotations, translations and which of them are real, padded.
+    """
+    rows, is_position = position_rows(space_group_number)
+    free, fixed = lattice_constraints(space_group_number)
+    slot = torch.arange(n_slots, device=is_site.device)
+    return Given(
+        space_group_number=space_group_number,
+        is_site=is_site,
+        n_elements=n_elements,
+        lattice_free=free,
+        lattice_fixed=fixed.float(),
+        rows=rows,
+        is_position=is_position,
+        is_slot=slot < n_elements[:, None],
+        rotations=operations[0],
+        translations=operations[1],
+        is_operation=operations[2],
+    )
+
+
 @dataclass
 class Variables:
     """One value per variable: targets, beliefs, estimates or noise.
 
     Attributes:
-        continuous: "lattice" (B, 6) and "coords" (B, N, 3), standardised.
+        continuous: "lattice" (B, 6) and "coords" (B, N, 3), standardised; beliefs about circular
+            coordinates are vectors (B, N, 3, 2), their noise is that of all messages (B, N, 3, M).
         categorical: with the classes last: "elements" (B, S, K) or (B, N, K), "pointers"
             (B, N, S), and "letters" (B, N, 27), "axes" (B, N, 15, 13) or neither.
     """

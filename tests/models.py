@@ -14,6 +14,7 @@ from symmbfn.model import (
     ModelConfig,
     SymmBFN,
     Variables,
+    circular_config,
     compute_statistics,
     default_config,
     full_cell_config,
@@ -105,7 +106,8 @@ def config(preset: str, **changes) -> ModelConfig:
     changes = {**SMALL, **changes}
     if preset == "default":
         return default_config(elements(), **changes)
-    return {"paper": paper_config, "full_cell": full_cell_config}[preset](**changes)
+    published = {"paper": paper_config, "full_cell": full_cell_config, "circular": circular_config}
+    return published[preset](**changes)
 
 
 def fresh_model(preset: str = "default", seed: int = 0, **changes) -> SymmBFN:

@@ -32,6 +32,7 @@ ROOMS = (
     "sampling",
     "settling",
     "generation",
+    "model_card",
     "fitting",
     "evaluation",
     "records",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from symmbfn import training
 from symmbfn.model import Variables
@@ -475,6 +477,21 @@ def test_a_checkpoint_of_another_run_is_refused(other: dict, tmp_path: Path) -> 
 def test_what_a_run_reports_may_change(tmp_path: Path) -> None:
     trainer(tmp_path).save()
     trainer(tmp_path, save_every=1.0, validate_every=2.0, validation_crystals=3)
+
+
+def test_a_setting_that_came_after_a_checkpoint_had_its_default(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    path = run.save()
+    with safe_open(path, "pt") as file:
+        metadata = dict(file.metadata())
+    settings = json.loads(metadata["run"])
+    assert settings.pop("n_messages") == run.model.config.n_messages
+    save_file(load_file(path), path, {**metadata, "run": json.dumps(settings)})
+    trainer(tmp_path)
+    assert settings.pop("width")
+    save_file(load_file(path), path, {**metadata, "run": json.dumps(settings)})
+    with pytest.raises(ValueError, match="width is 256 there and 16 here"):
+        trainer(tmp_path)
 
 
 def test_another_kind_of_device_is_refused_before_the_generators_are(tmp_path: Path) -> None:

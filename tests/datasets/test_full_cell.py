@@ -5,15 +5,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import spglib
 import torch
+from pymatgen.analysis.structure_matcher import StructureMatcher
 
 from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnit
-from symmbfn.crystals.reconstruction import reconstruct
+from symmbfn.crystals.crystal import primitive_vectors
+from symmbfn.crystals.lattice import k_to_metric
+from symmbfn.crystals.reconstruction import cells_as_they_are, reconstruct
 from symmbfn.crystals.symmetry import operations_of
 from symmbfn.datasets import full_cell
-from symmbfn.datasets.full_cell import full_cells
+from symmbfn.datasets.cache import encode_dataset
+from symmbfn.datasets.full_cell import full_cells, primitive_cells
 from symmbfn.model import compute_statistics
-from tests.models import batch, config, dataset, units
+from tests.crystals.samples import one_crystal
+from tests.models import batch, config, dataset, fresh_model, units
 
 
 def images(unit: AsymmetricUnit) -> Counter:
@@ -125,3 +131,91 @@ def test_statistics_hold_the_numbers_of_atoms_given_the_group() -> None:
     in_cells = Counter(z for unit in units() for z, _ in images(unit).elements())
     weight = np.array([2 * in_cells[z] + 0.5 for z in settings.elements])
     np.testing.assert_allclose(found.element_log_prior.exp(), weight / weight.sum(), rtol=1e-5)
+
+
+# --- primitive cells -----------------------------------------------------------------------------
+
+
+def test_primitive_cells_hold_the_crystal_once_in_p1() -> None:
+    before = dataset()
+    cells, conventional = primitive_cells(before), full_cells(before)
+    assert (cells.space_group_number == 1).all()
+    found = cells_as_they_are(cells.batch(torch.arange(len(cells)), torch.float64))
+    matcher = StructureMatcher(primitive_cell=True, ltol=1e-3, stol=1e-3, angle_tol=0.1)
+    for row, (crystal, whole) in enumerate(
+        zip(found, reconstruct(batch(dtype=torch.float64)), strict=True)
+    ):
+        assert crystal.status == "ok", crystal.reason
+        assert crystal.formula == whole.formula
+        n_copies = round(1 / np.linalg.det(primitive_vectors(whole.space_group_number)))
+        assert len(crystal) * n_copies == len(whole) == int(conventional.n_sites[row])
+        assert crystal.density == pytest.approx(whole.density, rel=1e-6)
+        assert matcher.fit(crystal.to_pymatgen(), whole.to_pymatgen())
+    # the negative control: another crystal of as many atoms
+    assert not matcher.fit(found[0].to_pymatgen(), found[5].to_pymatgen())
+
+
+def test_their_lattices_are_reduced_and_no_crystal_is_turned_into_its_mirror_image() -> None:
+    before = dataset()
+    cells = primitive_cells(before)
+    for metric in k_to_metric(cells.lattice_k).numpy():
+        lengths = np.sqrt(np.diag(metric))
+        assert (np.diff(lengths) > -1e-5).all(), "the shortest first"
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            assert abs(metric[i, j]) <= metric[i, i] / 2 + 1e-5
+    # quartz turns left or right, and its primitive cell with it
+    quartz = one_crystal(
+        152, [(14, "a", (0.47, 0.0, 1 / 3)), (8, "c", (0.41, 0.27, 0.12))], edge=4.9
+    )
+    for unit in (quartz, units()[11]):
+        alone = replace(before, **encoded_as(unit))
+        (crystal,) = cells_as_they_are(
+            primitive_cells(alone).batch(torch.tensor([0]), torch.float64)
+        )
+        cell = (crystal.lattice_matrix, crystal.fractional_coords, crystal.atomic_numbers)
+        assert np.linalg.det(crystal.lattice_matrix) > 0
+        assert spglib.get_symmetry_dataset(cell, symprec=1e-3).number == unit.space_group_number
+
+
+def encoded_as(unit: AsymmetricUnit) -> dict:
+    """The fields of a dataset of one crystal."""
+    return {
+        "space_group_number": torch.tensor([unit.space_group_number]).short(),
+        "site_start": torch.tensor([0, len(unit)]).int(),
+        "lattice_k": torch.tensor(unit.lattice_k)[None],
+        "atomic_numbers": torch.tensor(unit.atomic_numbers).short(),
+        "wyckoff_positions": torch.tensor(unit.wyckoff_positions).to(torch.int8),
+        "fractional_coords": torch.tensor(unit.fractional_coords).float(),
+        "properties": torch.zeros(1, 0),
+    }
+
+
+def test_a_primitive_set_has_a_digest_of_its_own_and_keeps_names() -> None:
+    before = dataset()
+    before = replace(before, identifiers=tuple(f"crystal {i}" for i in range(len(before))))
+    after = primitive_cells(before)
+    assert after.identifiers == before.identifiers
+    assert len({after.digest, before.digest, full_cells(before).digest}) == 3
+    assert after.digest == primitive_cells(before).digest
+    x = after.fractional_coords
+    assert (x >= CHART_END - 1).all() and (x <= CHART_END).all()
+    with pytest.raises(ValueError, match="already"):
+        primitive_cells(after)
+    found = compute_statistics(after.batch(torch.arange(len(after))), config("circular"))
+    assert (found.given[:, 0] == 1).all()
+    _, given = fresh_model("circular").encode(after.batch(torch.arange(len(after))))
+    assert given.lattice_free.all(), "a cell of which no symmetry is known"
+
+
+def test_real_crystals_are_the_same_in_their_primitive_cells(data_folder) -> None:
+    before = encode_dataset("mp_20_mini", form="raw")
+    cells = primitive_cells(before)
+    assert len(cells) == len(before) == 512
+    assert cells.n_sites.max() <= 20
+    rows = torch.arange(0, 512, 16)
+    originals = reconstruct(before.batch(rows, torch.float64))
+    found = cells_as_they_are(cells.batch(rows, torch.float64))
+    for crystal, original in zip(found, originals, strict=True):
+        assert crystal.formula == original.formula
+        assert crystal.density == pytest.approx(original.density, rel=1e-5)
+        assert StructureMatcher().fit(crystal.to_pymatgen(), original.to_pymatgen())
