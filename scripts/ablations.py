@@ -32,6 +32,7 @@ from symmbfn._files import locked, write_whole
 from symmbfn.checkpoints import file_digest, save_model
 from symmbfn.datasets.augmentation import augmented
 from symmbfn.datasets.cache import EncodedDataset, encode_dataset
+from symmbfn.datasets.full_cell import full_cells, primitive_cells
 from symmbfn.datasets.symmcd_lattice import with_symmcd_lattice
 from symmbfn.datasets.workers import run_killable
 from symmbfn.evaluation.distributions import DISTANCES, distances
@@ -40,7 +41,13 @@ from symmbfn.evaluation.validity import judge
 from symmbfn.fitting import build_model, elements_of
 from symmbfn.generation import generate_indices
 from symmbfn.manifests import versions
-from symmbfn.model import SymmBFN, default_config, paper_config
+from symmbfn.model import (
+    SymmBFN,
+    circular_config,
+    default_config,
+    full_cell_config,
+    paper_config,
+)
 from symmbfn.results import Claim, record
 from symmbfn.sampling import preset_sampler
 from symmbfn.training import Trainer, TrainingConfig, validate
@@ -56,15 +63,19 @@ def data_of(variant: Variant, split: str, seed: int) -> EncodedDataset:
     if variant.data == "augmented":
         is_train = split == "train"
         return augmented(dataset, COPIES if is_train else 1, seed if is_train else 0)
-    if variant.data == "symmcd_lattice":
-        return with_symmcd_lattice(dataset)
-    return dataset
+    made = {
+        "symmcd_lattice": with_symmcd_lattice,
+        "full_cells": full_cells,
+        "primitive_cells": primitive_cells,
+    }
+    return made[variant.data](dataset) if variant.data else dataset
 
 
 def model_of(variant: Variant, train: EncodedDataset, seed: int) -> SymmBFN:
     """A new model of a variant, initial weights from the seed."""
-    if variant.preset == "paper":
-        config = paper_config(**variant.changes)
+    published = {"paper": paper_config, "full_cell": full_cell_config, "circular": circular_config}
+    if variant.preset in published:
+        config = published[variant.preset](**variant.changes)
     else:
         config = default_config(elements_of(train), **{**BASE, **variant.changes})
     return build_model(config, train, None, seed)
