@@ -13,6 +13,7 @@ ROOMS = (
     "_files",
     "journals",
     "manifests",
+    "published",
     "compilation",
     "ranks",
     "noise",
