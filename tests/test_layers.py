@@ -35,6 +35,7 @@ ROOMS = (
     "generation",
     "model_card",
     "fitting",
+    "hyperparameters",
     "evaluation",
     "records",
     "candidates",
