@@ -56,6 +56,7 @@ ROOMS = (
     "report_page",
     "report",
     "results",
+    "comparisons",
     "timing",
     "floors",
     "benchmark",
