@@ -29,10 +29,16 @@ from symmbfn.checkpoints import load_model
 from symmbfn.compilation import onednn_products
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES, edge_of, n_operations
 from symmbfn.datasets.cache import EncodedDataset
-from symmbfn.datasets.full_cell import full_cells
+from symmbfn.datasets.full_cell import full_cells, primitive_cells
 from symmbfn.generation import model_given, pick_device, rows_of_bucket
 from symmbfn.model import Given, SymmBFN, Variables
-from symmbfn.presets import ModelConfig, default_config, full_cell_config, paper_config
+from symmbfn.presets import (
+    ModelConfig,
+    circular_config,
+    default_config,
+    full_cell_config,
+    paper_config,
+)
 from symmbfn.published import published_ratio, published_table
 from symmbfn.results import Claim, record
 from symmbfn.sampling import predictor, preset_sampler, sample
@@ -63,19 +69,14 @@ def presets(width: int, depth: int) -> dict[str, tuple[ModelConfig, Form]]:
     """Name of the row -> its model, and how it sees the crystals."""
     same: dict[str, Any] = {"width": width, "depth": depth}
     elements = load_model("default").config.elements
-    found: dict[str, tuple[ModelConfig, Form]] = {
+    circular = circular_config(**same)
+    return {
         "symmbfn": (paper_config(**same), as_it_is),
         "full_cell": (full_cell_config(**same), full_cells),
+        "circular": (circular, full_cells),
+        "circular_primitive": (circular, primitive_cells),
+        "default": (default_config(elements, **same), as_it_is),
     }
-    with suppress(ImportError):
-        from symmbfn.datasets.full_cell import primitive_cells
-        from symmbfn.presets import circular_config
-
-        circular = circular_config(**same)
-        found["circular"] = circular, full_cells
-        found["circular_primitive"] = circular, primitive_cells
-    found["default"] = default_config(elements, **same), as_it_is
-    return found
 
 
 def new_model(config: ModelConfig, device: torch.device) -> SymmBFN:
