@@ -202,7 +202,7 @@ def claims_of(
         name, label = key.split(".")
         network = median(1e3 * network for network, _ in seconds[key])
         n, note = facts[key]
-        note = f"{note} Network {network:.4g} ms. {_paper(printed, name, f'{label}_ms')}".strip()
+        note = f"{note} Network {network:.4g} ms. {_paper(printed, name, label)}".strip()
         shared: dict[str, Any] = {"interval": (min(each), max(each)), "n": n, "note": note}
         for place in [f"table3.{key}.ms"] + [f"table3.{name}.ms"] * (label == "mp_20"):
             yield bench.claim(place, median(each), "ms", **shared)
