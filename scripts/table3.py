@@ -69,12 +69,11 @@ def presets(width: int, depth: int) -> dict[str, tuple[ModelConfig, Form]]:
     """Name of the row -> its model, and how it sees the crystals."""
     same: dict[str, Any] = {"width": width, "depth": depth}
     elements = load_model("default").config.elements
-    circular = circular_config(**same)
     return {
         "symmbfn": (paper_config(**same), as_it_is),
         "full_cell": (full_cell_config(**same), full_cells),
-        "circular": (circular, full_cells),
-        "circular_primitive": (circular, primitive_cells),
+        "circular": (circular_config(**same), full_cells),
+        "circular_primitive": (circular_config(**same), primitive_cells),
         "default": (default_config(elements, **same), as_it_is),
     }
 
