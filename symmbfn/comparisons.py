@@ -14,9 +14,10 @@ from symmbfn._shapes import Float
 from symmbfn.published import published_table
 from symmbfn.results import RESULTS, claims
 
-BASE, PREDICTION = "base", "prediction"
+BASE, ALL = "base", "all"
 ABSENT = "not yet"
 WIDTH, COLUMN = 75, 10
+NAMES, CELL = 19, 14
 
 Entry = dict[str, Any]
 
@@ -24,78 +25,76 @@ Entry = dict[str, Any]
 def ablations(folder: Path = RESULTS) -> dict[str, dict[str, Entry]]:
     """Claims `ablation.<variant>.<metric>` by variant and metric, the base first.
 
-    A variant that was predicted and not run has its `prediction` alone.
-
     Args:
         folder: the repository's `results/`.
     """
     found: dict[str, dict[str, Entry]] = {}
     for entry in claims("ablation.*.*", folder):
         _, variant, metric = entry["name"].split(".", 2)
-        found.setdefault(variant, {})[metric] = entry
+        if variant != ALL:
+            found.setdefault(variant, {})[metric] = entry
     return dict(sorted(found.items(), key=lambda item: (item[0] != BASE, item[0])))
 
 
 def ablations_text(metrics: Mapping[str, str], folder: Path = RESULTS) -> str:
     """The table of ablations: a line each variant, values with their intervals' half widths.
 
+    Below it stands which variants were not run, or with one seed only.
+
     Args:
-        metrics: heading, of at most 13 characters -> metric, in the order of the columns.
+        metrics: heading -> metric, in the order of the columns, at most four.
         folder: the repository's `results/`.
     """
     found = ablations(folder)
     if not found:
         return "not measured yet"
-    lines = [f"{'':<21}" + "".join(f"{heading:>13}" for heading in metrics)]
-    is_run = {variant: set(metrics.values()) & set(row) for variant, row in found.items()}
-    for variant in sorted(found, key=lambda name: not is_run[name]):
-        cells = [_with_error(found[variant].get(metric)) for metric in metrics.values()]
-        row = "".join(f"{cell:>13}" for cell in cells) if is_run[variant] else "   not run"
-        lines.append(f"{variant:<21}{row}")
-    return "\n".join(lines)
+    lines = [f"{'':<{NAMES}}" + "".join(f"{heading:>{CELL}}" for heading in metrics)]
+    for variant, row in found.items():
+        cells = "".join(f"{_with_error(row.get(metric)):>{CELL}}" for metric in metrics.values())
+        lines += [variant] if len(variant) > NAMES else []
+        lines.append(f"{'' if len(variant) > NAMES else variant:<{NAMES}}{cells}")
+    missing = [entry["note"] for entry in claims(f"ablation.{ALL}.complete", folder)]
+    return "\n".join(lines + [textwrap.fill(note, WIDTH) for note in missing])
 
 
 def predictions_text(metrics: Mapping[str, str], folder: Path = RESULTS) -> str:
-    """What was expected of each variant before its run, and how far it lies from the base.
+    """What was expected of each variant before its run, and what came of it.
 
     Args:
-        metrics: word -> metric; a difference is told where the two intervals are apart.
+        metrics: word -> metric; what is told of them beside the recorded outcome is a difference
+            from the variant that it is compared with, where both intervals are apart.
         folder: the repository's `results/`.
     """
     found = ablations(folder)
-    base = found.get(BASE, {})
     parts = []
     for variant, row in found.items():
-        if variant == BASE:
-            continue
-        said = row[PREDICTION]["value"] if PREDICTION in row else "no prediction"
-        parts += [
-            variant,
-            _wrapped("before", said),
-            _wrapped("after", _outcome(row, base, metrics)),
-        ]
+        about = next(iter(row.values()))["note"]
+        facts, _, prediction = about.partition("Prediction: ")
+        against = facts.rpartition("against ")[2].rstrip(". ") or BASE
+        after = _changes(row, found.get(against, {}), metrics)
+        if "outcome" in row:
+            after.insert(0, row["outcome"]["value"])
+        title = variant if variant == BASE else f"{variant}, against {against}"
+        parts += [title, _wrapped("before", prediction)]
+        parts += [] if variant == BASE else [_wrapped("after", "; ".join(after) or "no difference")]
     return "\n".join(parts) or "not measured yet"
 
 
-def _outcome(row: dict[str, Entry], base: dict[str, Entry], metrics: Mapping[str, str]) -> str:
-    """Differences from the base that are larger than the intervals, in words."""
-    told, n_compared = [], 0
-    for word, metric in metrics.items():
-        if metric not in row or metric not in base:
-            continue
-        n_compared += 1
-        if is_apart(row[metric], base[metric]):
-            change = row[metric]["value"] - base[metric]["value"]
-            told.append(f"{word} {change:+.3g} {row[metric]['unit']}".strip())
-    if not n_compared:
-        return "not run"
-    return ", ".join(told) or "no difference beyond the intervals"
+def _changes(
+    row: dict[str, Entry], other: dict[str, Entry], metrics: Mapping[str, str]
+) -> list[str]:
+    """Differences that are larger than the intervals, in words."""
+    return [
+        f"{word} {row[metric]['value'] - other[metric]['value']:+.3g} {row[metric]['unit']}".strip()
+        for word, metric in metrics.items()
+        if metric in row and metric in other and is_apart(row[metric], other[metric])
+    ]
 
 
 def is_apart(one: Entry, other: Entry) -> bool:
-    """Whether two figures' intervals have nothing in common; without intervals they are apart."""
+    """Whether two figures' intervals have nothing in common; one run has none, and is not."""
     if not (one["interval"] and other["interval"]):
-        return one["value"] != other["value"]
+        return False
     return one["interval"][0] > other["interval"][1] or one["interval"][1] < other["interval"][0]
 
 

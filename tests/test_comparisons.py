@@ -26,34 +26,45 @@ def put(folder: Path, name: str, value: Any, *interval: float, **others: Any) ->
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    put(tmp_path, "ablation.axes.bound", 36.0, 35.5, 36.5, unit="nats")
-    put(tmp_path, "ablation.axes.contacts", 66.0, 60.0, 72.0, unit="%")
-    put(tmp_path, "ablation.axes.prediction", "Worse. " + "So it is said at length. " * 6)
-    put(tmp_path, "ablation.base.bound", 34.0, 33.8, 34.2, unit="nats")
-    put(tmp_path, "ablation.base.contacts", 68.0, 64.0, 71.0, unit="%")
-    put(tmp_path, "ablation.alike.bound", 34.1, 34.0, 34.3, unit="nats")
-    put(tmp_path, "ablation.alike.prediction", "No difference.")
-    put(tmp_path, "ablation.absent.prediction", "Better.")
+    """As `scripts/ablations.py record` leaves them."""
+    facts = "527,680 crystals seen by each seed; against {}. Prediction: {}"
+    base = {"note": facts.format("base", "The reference.")}
+    axes = {"note": facts.format("base", "Worse. " + "So it is said at length. " * 6)}
+    masked = {"note": facts.format("axes", "Group kept higher.")}
+    put(tmp_path, "ablation.axes.bound", 36.0, 35.5, 36.5, unit="nats", **axes)
+    put(tmp_path, "ablation.axes.contacts", 66.0, 60.0, 72.0, unit="%", **axes)
+    put(tmp_path, "ablation.axes.outcome", "group_kept -2.1 points", **axes)
+    put(tmp_path, "ablation.base.bound", 34.0, 33.8, 34.2, unit="nats", **base)
+    put(tmp_path, "ablation.base.contacts", 68.0, 64.0, 71.0, unit="%", **base)
+    put(tmp_path, "ablation.masked_axes_with_a_long_name.bound", 35.0, unit="nats", **masked)
+    put(tmp_path, "ablation.all.complete", 2, note="Fewer than 2 seeds: absent, masked_axes.")
     return tmp_path
 
 
 def test_the_base_comes_first_and_what_was_not_run_last(folder: Path) -> None:
-    assert next(iter(ablations(folder))) == "base"
+    assert [*ablations(folder)] == ["base", "axes", "masked_axes_with_a_long_name"]
     lines = ablations_text(METRICS, folder).splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["base", "alike", "axes", "absent"]
-    assert lines[1].split()[1:] == ["34", "±0.2", "68", "±3.5"]
-    assert lines[2].split()[1:] == ["34.1", "±0.15", "-"]
-    assert lines[4].split() == ["absent", "not", "run"]
+    assert lines[1].split() == ["base", "34", "±0.2", "68", "±3.5"]
+    assert lines[3:] == [
+        "masked_axes_with_a_long_name",
+        f"{'':<19}{'35':>14}{'-':>14}",
+        "Fewer than 2 seeds: absent, masked_axes.",
+    ]
+    assert lines[1].index("34") + len("34 ±0.2") == len(lines[4]) - 14
 
 
 def test_only_what_is_beyond_the_intervals_is_called_a_difference(folder: Path) -> None:
     text = predictions_text({"bound": "bound", "contacts": "contacts"}, folder)
-    told = dict(zip(("absent", "alike", "axes"), text.split("  after:  ")[1:], strict=True))
-    assert told["axes"] == "bound +2 nats"  # contacts of 60 to 72 are not apart from 64 to 71
-    assert told["alike"].startswith("no difference")
-    assert told["absent"].startswith("not run")
+    parts = text.split("\naxes, against base\n")[1].split(
+        "\nmasked_axes_with_a_long_name, against "
+    )
+    assert parts[0].startswith("  before: Worse. So it is")
+    # contacts of 60 to 72 are not apart from 64 to 71
+    assert parts[0].endswith("  after:  group_kept -2.1 points; bound +2 nats")
+    # its bound is one run's, and it is held against the axes
+    assert parts[1] == "axes\n  before: Group kept higher.\n  after:  no difference"
     assert max(map(len, text.splitlines())) <= 75
-    assert "  before: Worse." in text and "base" not in text.split()
+    assert text.startswith("base\n  before: The reference.\naxes")
 
 
 def test_ours_stand_in_the_columns_of_the_paper(tmp_path: Path) -> None:
