@@ -22,6 +22,14 @@ LOSSES = dict.fromkeys(
     ("bound", "lattice", "coords", "elements", "pointers", "letters", "axes"), "nats"
 )
 
+# rows of the comparison of representations, under the names that they are cited by
+CITED = {
+    "symmbfn": "published_sites",
+    "full_cell": "published_full_cell",
+    "circular": "published_circular",
+    "circular_primitive": "published_circular_primitive",
+}
+
 
 def folder_of(name: str, seed: int) -> Path:
     """Where a run keeps its checkpoints, log, weights and outcome."""
@@ -90,3 +98,12 @@ def difference_interval(a: int, b: int, n_a: int, n_b: int) -> tuple[float, floa
     below = ((p - low_a) ** 2 + (high_b - q) ** 2) ** 0.5
     above = ((high_a - p) ** 2 + (q - low_b) ** 2) ** 0.5
     return p - q - below, p - q + above
+
+
+def cited(claims: list[Claim]) -> Iterator[Claim]:
+    """P1 share and d_g of the representations, once more under short names."""
+    by_name = {claim.name: claim for claim in claims}
+    for short, variant in CITED.items():
+        for metric, as_cited in (("p1", "p1_share"), ("d_g", "d_g")):
+            if claim := by_name.get(f"ablation.{variant}.{metric}"):
+                yield replace(claim, name=f"{short}.{as_cited}")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ablation_claims import SEEDS, WORK, claims_of, folder_of, outcomes_of
+from ablation_claims import SEEDS, WORK, cited, claims_of, folder_of, outcomes_of
 from ablation_variants import BASE, COPIES, VARIANTS, Variant
 from foundation_data import read
 from foundation_generation import observables
@@ -222,7 +222,7 @@ def record_all() -> None:
     note = f"Fewer than {len(SEEDS)} seeds: {', '.join(missing) or 'none'}."
     command = "python scripts/ablations.py record"
     found.append(Claim("ablation.all.complete", len(VARIANTS) - len(missing), command, note=note))
-    record("comparisons", found)
+    record("comparisons", [*found, *cited(found)])
 
 
 def main() -> None:
