@@ -1,0 +1,92 @@
+"""The default weights that ship beside those that shipped before, on val and on test_open.
+
+    python scripts/compare_defaults.py BEFORE [--n 1000] [--dry-run]
+
+BEFORE is a folder of weights, such as `git worktree add` gives of an earlier commit. Both draw the
+same requests with the sampler of their own preset. Losses are of all crystals of the split. Claims
+`default.before.*` and `default.after.*` into `results/comparisons.json`.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from foundation_claims import Options
+from foundation_data import code_digest, read
+from foundation_generation import distances_of, rates, requests
+
+from symmbfn.checkpoints import WEIGHTS_FILE, file_digest, load_model, weights_folder
+from symmbfn.datasets.registry import cache_folder
+from symmbfn.results import Claim, record
+from symmbfn.sampling import preset_sampler
+from symmbfn.training import validate
+
+SPLITS = ("val", "test_open")
+CODE = str(Path(__file__).with_name("foundation_generation.py"))  # judgements follow from it
+
+
+def claims_of(which: str, weights: str, options: Options) -> Iterator[Claim]:
+    """Rates, distances and losses of one set of weights.
+
+    Args:
+        which: "before" or "after".
+        weights: shipped name or folder.
+        options: seeds, number of requests, command.
+    """
+    folder = weights_folder(weights)
+    model, digest = load_model(folder), file_digest(folder / WEIGHTS_FILE)
+    sampler = preset_sampler(model)
+    # a test wants the weights of this key to be those that ship
+    key = "weights/default" if which == "after" else "weights/before"
+    label, code = f"{sampler.solver}_{sampler.n_steps}", code_digest(CODE)
+    rows = []
+    for seed in options.seeds:
+        name = f"{digest[:12]}-{label}-{code}-seed{seed}.jsonl"
+        rows.append(requests(model, sampler, options.work / name, seed, options.n))
+    shared = {"options": options, "seed": [*options.seeds], "versions": {key: digest}}
+    yield from rates(f"default.{which}", [r for seed in rows for r in seed], shared, False, label)
+    for split in SPLITS:
+        prefix = f"default.{which}.{split}"
+        here = replace(options, reference=split)
+        yield from distances_of(prefix, rows, here, {key: digest}, False)
+        _, encoded = read("mp_20", split)
+        for name, value in validate(model, encoded).items():
+            if not name.startswith("ce_") and name != "coords_late":
+                yield Claim(
+                    f"{prefix}.{name}",
+                    round(value, 4),
+                    options.command,
+                    unit="nats",
+                    n=len(encoded),
+                    seed=0,
+                    note="Mean over all crystals of the split, 8 times, fixed noise.",
+                    versions={key: digest},
+                )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("before", help="folder of the weights that shipped before")
+    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--dry-run", action="store_true", help="print only")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    command = shlex.join(["python", "scripts/compare_defaults.py", *sys.argv[1:]])
+    work = cache_folder() / "compare_defaults"
+    work.mkdir(parents=True, exist_ok=True)
+    options = Options(command, work, n=arguments.n)
+    found: list[Claim] = []
+    for which, weights in (("before", arguments.before), ("after", "default")):
+        found += claims_of(which, weights, options)
+    for claim in found:
+        print(claim.name, claim.value, claim.interval)
+    if not arguments.dry_run:
+        record("comparisons", found)
+
+
+if __name__ == "__main__":
+    main()
