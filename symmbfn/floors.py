@@ -84,6 +84,13 @@ def network_products(model: SymmBFN, b: int, n: int) -> dict[str, int]:
         )
     else:
         macs["elements"] = site * 2 * k * h
+    if c.has_displacements:
+        head = model.displacements
+        d, reads = head.receiver.out_features, head.edge.in_features
+        macs["displacements"] = site * 2 * h * d + pair * d * (reads + c.n_images)
+    if c.properties:
+        layers = [layer for layer in model.properties.modules() if isinstance(layer, nn.Linear)]
+        macs["properties"] = b * sum(layer.weight.numel() for layer in layers)
     f = POSITION_FEATURES
     if c.symmetry == "letters":
         macs["symmetry"] = site * (4 * w * f + 4 * f * h + h * f + w * f)

@@ -115,7 +115,8 @@ def fresh_model(preset: str = "default", seed: int = 0, **changes) -> SymmBFN:
     torch.manual_seed(seed)
     settings = config(preset, **changes)
     crystals = cells() if settings.symmetry == "none" else batch()
-    return SymmBFN(settings, compute_statistics(crystals, settings)).eval()
+    values = torch.rand(len(crystals), len(settings.properties))
+    return SymmBFN(settings, compute_statistics(crystals, settings, values)).eval()
 
 
 def shaken_model(preset: str = "default", seed: int = 0, scale: float = 0.1, **changes) -> SymmBFN:

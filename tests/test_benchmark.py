@@ -135,6 +135,7 @@ def test_runs_follow_the_types_and_the_device() -> None:
     ("preset", "changes"),
     [
         ("default", {}),
+        ("default", {"properties": ("band_gap", "density")}),
         ("default", {"edge_width": 0, "edge_layers": 2, "is_modulated": False}),
         ("paper", {}),
         ("default", {"elements_as": "sites", "weights": None}),
