@@ -358,7 +358,7 @@ plt.show()
 # d_g = \lVert L^{\mathsf T} v_g \rVert ,
 # $$ (eq:images)
 #
-# $n_g$ the whole numbers that make the vector shortest. The two nearest
+# $n_g$ the whole numbers that make the vector shortest. The few nearest
 # vectors enter with their lengths, all lengths enter as a sum of radial
 # functions, in angstrom and in units of the covalent radii. No belief
 # about letters is needed. How much do the sites alone show?
@@ -408,6 +408,20 @@ plt.show()
 # For two sites in five the nearest neighbour is an image. The others see
 # one of their neighbours and cannot tell whether the next one is too
 # close.
+#
+# A pair that is too close wants to be moved apart, along the very vector
+# that is known. So the estimate of a coordinate is moved by
+#
+# $$
+# \Delta x_i = \sum_j \sum_k a_{ijk} \,
+#     \frac{v_{ijk}}{\lVert v_{ijk} \rVert} ,
+# $$ (eq:displacements)
+#
+# with $v_{ijk}$ the vector to the $k$-th nearest image of site $j$ and
+# amounts $a_{ijk}$ that two small layers read from the states of both
+# sites and the features of the pair: the form of a force. Without it the
+# network would have to learn that product from features that stand side
+# by side ({doc}`09_ablations_and_comparisons`).
 #
 # (sec:model-training)=
 # ## A training run
