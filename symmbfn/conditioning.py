@@ -9,7 +9,6 @@ from dataclasses import replace
 import torch
 
 from symmbfn._shapes import Float, Tensor
-from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.model import SymmBFN
 from symmbfn.variables import Given, Known, Variables
 
@@ -42,20 +41,6 @@ def with_conditions(
     if model.config.has_known_parts:
         given = replace(given, known=draw_known(model, data, given, generator))
     return given
-
-
-def columns_of(dataset: EncodedDataset, names: tuple[str, ...]) -> list[int]:
-    """Columns of a dataset that hold these properties.
-
-    Raises:
-        ValueError: the dataset has no such property.
-    """
-    if missing := [name for name in names if name not in dataset.property_names]:
-        raise ValueError(
-            f"the dataset has no property {', '.join(missing)}, it has "
-            f"{', '.join(dataset.property_names) or 'none'}"
-        )
-    return [dataset.property_names.index(name) for name in names]
 
 
 def told_properties(

@@ -12,7 +12,6 @@ import torch
 
 from symmbfn._files import write_whole
 from symmbfn.checkpoints import CONFIG_FILE, load_model, read_config, save_model, weights_folder
-from symmbfn.conditioning import columns_of
 from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
 from symmbfn.datasets.cache import FAILURES, EncodedDataset, encode_dataset
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
@@ -151,6 +150,8 @@ def _fit(
         run = _fitting_warmup(training, train)
         trainer = log_class(model, train, validation, run, folder, ranks)
         notes = {**settings, "left_out": left_out}
+        if lacking := [n for n in model_config.properties if n not in train.property_names]:
+            print(f"never told, the dataset has no {', '.join(lacking)}", flush=True)
         if not trainer.step and ranks.is_first:
             _log_start(folder, notes, validation)
         average = trainer.run()
@@ -284,12 +285,12 @@ def build_model(
     groups and numbers of sites and elements are drawn is the new dataset's.
     """
     units = dataset.batch(torch.arange(len(dataset)))
-    properties = dataset.properties[:, columns_of(dataset, config.properties)]
-    statistics = compute_statistics(units, config, properties)
-    if source is not None:
-        statistics = replace(
-            source.statistics, given=statistics.given, given_count=statistics.given_count
-        )
+    if source is None:
+        statistics = compute_statistics(units, config, dataset.values_of(config.properties))
+    else:
+        # properties stay scaled as the source knows them, whatever the new dataset has of them
+        new = compute_statistics(units, replace(config, properties=()))
+        statistics = replace(source.statistics, given=new.given, given_count=new.given_count)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SymmBFN(config, statistics)

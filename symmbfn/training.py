@@ -20,7 +20,7 @@ from tqdm import tqdm
 from symmbfn._files import whole_file, write_whole
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.compilation import compiled, leaves, mapped, onednn_products
-from symmbfn.conditioning import columns_of, with_conditions
+from symmbfn.conditioning import with_conditions
 from symmbfn.datasets.batches import BucketedBatches
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.flows.schedules import ContinuousSchedule
@@ -173,7 +173,7 @@ class Trainer:
             batch_size=config.batch_size,
             generator=torch.Generator().manual_seed(config.seed),
         )
-        self.columns = columns_of(dataset, model.config.properties)
+        self.properties = dataset.values_of(model.config.properties).to(self.device)
         self.dataset = dataset.to(self.device)
         self.validation = validation.to(self.device) if validation else None
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
@@ -272,7 +272,7 @@ class Trainer:
             FloatingPointError: too many steps in a row had no effect.
         """
         data, given = self._encode(index)
-        properties = self.dataset.properties[index.to(self.device)][:, self.columns]
+        properties = self.properties[index.to(self.device)]
         given = with_conditions(self.model, data, given, properties, self.generator)
         t = stratified_times(len(index), self.model.config.min_t, self.generator, self.device)
         noise = draw_noise(self.model, given, self.generator, self.device)

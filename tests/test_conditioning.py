@@ -9,13 +9,14 @@ from symmbfn.conditioning import (
     COMPLETE,
     FREE,
     LEFT_OUT,
-    columns_of,
     draw_known,
     told_properties,
     with_conditions,
 )
+from symmbfn.fitting import build_model
 from symmbfn.networks.properties import PropertyTokens, standard_values
 from symmbfn.sampling import preset_sampler, sample
+from symmbfn.training import Trainer, TrainingConfig
 from symmbfn.variables import Known, property_moments
 from tests.models import batch, beliefs_at, dataset, shaken_model
 
@@ -162,6 +163,23 @@ def test_moments_are_those_of_the_known_values() -> None:
         property_moments(torch.tensor([[1.0, torch.nan], [2.0, torch.nan]]), (ENERGY, GAP))
 
 
-def test_a_property_that_the_dataset_lacks_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=f"no property {GAP}, it has none"):
-        columns_of(dataset(), (GAP,))
+def test_a_property_that_the_dataset_lacks_is_not_known_of_any_crystal() -> None:
+    energies = torch.arange(16.0)[:, None]
+    crystals = replace(dataset(), properties=energies, property_names=(ENERGY,))
+    found = crystals.values_of((GAP, ENERGY))
+    assert found[:, 0].isnan().all()
+    assert torch.equal(found[:, 1], energies[:, 0])
+    assert crystals.values_of(()).shape == (16, 0)
+
+
+def test_weights_that_know_properties_go_on_with_crystals_of_which_none_is_known(tmp_path) -> None:
+    model = shaken_model(properties=(ENERGY, GAP))
+    crystals = dataset(4)
+    again = build_model(model.config, crystals, model, seed=0)
+    assert torch.equal(again.statistics.property_mean, model.statistics.property_mean)
+    settings = TrainingConfig(epochs=1.0, batch_size=16, warmup_steps=1)
+    average = Trainer(again, crystals, None, settings, tmp_path).run()
+    # the null vectors are what is learnt, and not how values are read
+    assert not torch.equal(again.properties.null, model.properties.null)
+    for old, new in zip(model.properties.read, average.properties.read, strict=True):
+        assert torch.equal(old[0].bias, new[0].bias)

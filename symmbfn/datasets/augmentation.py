@@ -1,9 +1,5 @@
 """The same crystals in random settings: what the canonical form takes away, given back."""
 
-import hashlib
-import json
-from dataclasses import replace
-
 import numpy as np
 import torch
 
@@ -141,9 +137,9 @@ def _joined(
     flat, x = positions.reshape(-1), coords.reshape(-1, 3)
     order = np.lexsort((*x.T[::-1], numbers, -flat, owner))
     start = torch.tensor([0, *n_sites.cumsum().tolist()])
-    text = json.dumps([dataset.digest, "augmented", origin])
-    return replace(
-        dataset,
+    return dataset.derived(
+        "augmented",
+        origin,
         space_group_number=dataset.space_group_number.repeat(n_copies),
         site_start=start.to(dataset.site_start),
         lattice_k=torch.tensor(k.reshape(-1, 6)).to(dataset.lattice_k),
@@ -153,5 +149,4 @@ def _joined(
         properties=dataset.properties.repeat(n_copies, 1),
         identifiers=dataset.identifiers * n_copies,
         settings={**dataset.settings, "form": "augmented", **origin},
-        digest=hashlib.sha256(text.encode()).hexdigest(),
     )

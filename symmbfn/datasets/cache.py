@@ -137,6 +137,23 @@ class EncodedDataset:
             identifier=self.identifiers[index] if self.identifiers else "",
         )
 
+    def values_of(self, names: tuple[str, ...]) -> Float[Tensor, "n q"]:
+        """Values of properties by name, NaN where not known; a dataset may lack them all."""
+        columns = dict(zip(self.property_names, self.properties.unbind(-1), strict=True))
+        unknown = torch.full_like(self.lattice_k[:, 0], torch.nan, dtype=torch.float32)
+        values = [columns.get(name, unknown) for name in names]
+        return torch.stack(values, dim=-1) if values else self.properties[:, :0]
+
+    def derived(self, *what: Any, **changes: Any) -> "EncodedDataset":
+        """Other crystals made of these, with a digest of their own.
+
+        Args:
+            what: how they were made, JSON types; part of the digest.
+            changes: fields that differ.
+        """
+        text = json.dumps([self.digest, *what])
+        return replace(self, **changes, digest=hashlib.sha256(text.encode()).hexdigest())
+
     def subset(self, rows: Int[Tensor, "m"]) -> "EncodedDataset":
         """Some of the crystals, in this order, repeats allowed, with a digest of their own.
 
@@ -149,14 +166,12 @@ class EncodedDataset:
         sites = torch.arange(int(start[-1])) + shift
         per_site = ("atomic_numbers", "wyckoff_positions", "fractional_coords")
         per_crystal = ("space_group_number", "lattice_k", "properties")
-        part = json.dumps([self.digest, rows.tolist()])
-        return replace(
-            self,
+        return self.derived(
+            rows.tolist(),
             **{name: getattr(self, name)[sites] for name in per_site},
             **{name: getattr(self, name)[rows] for name in per_crystal},
             site_start=start.to(self.site_start.dtype),
             identifiers=tuple(self.identifiers[row] for row in rows.tolist()),
-            digest=hashlib.sha256(part.encode()).hexdigest(),
         )
 
     def save(self, path: str | Path) -> Path:

@@ -1,7 +1,5 @@
 """The same crystals without their symmetry: one site for every atom of a cell."""
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -124,9 +122,8 @@ def _of_atoms(
 ) -> EncodedDataset:
     """A dataset of the same crystals, whose sites are atoms, with a digest of its own."""
     n_atoms = torch.bincount(crystal, minlength=len(dataset))
-    text = json.dumps([dataset.digest, what])
-    return replace(
-        dataset,
+    return dataset.derived(
+        what,
         site_start=torch.cat([n_atoms.new_zeros(1), n_atoms.cumsum(0)]).to(dataset.site_start),
         atomic_numbers=number.to(dataset.atomic_numbers),
         wyckoff_positions=torch.zeros_like(number).to(dataset.wyckoff_positions),
@@ -134,7 +131,6 @@ def _of_atoms(
             dataset.fractional_coords
         ),
         settings={**dataset.settings, "sites": "atoms"},
-        digest=hashlib.sha256(text.encode()).hexdigest(),
     )
 
 

@@ -1,9 +1,5 @@
 """The lattice coefficients of SymmCD, which are those of a distorted cell: for comparison only."""
 
-import hashlib
-import json
-from dataclasses import replace
-
 import numpy as np
 import torch
 
@@ -43,17 +39,17 @@ def with_symmcd_lattice(dataset: EncodedDataset) -> EncodedDataset:
     matrix = parameters_to_matrix(k_to_parameters(dataset.lattice_k, number))
     log_matrix = logarithm(matrix)
     k = symmetric_to_k((log_matrix + log_matrix.mT) / 2)
-    text = json.dumps([dataset.digest, "lattice of SymmCD"])
-    return replace(
-        dataset,
+    return dataset.derived(
+        "lattice of SymmCD",
         lattice_k=constrain_k(k, number),
         settings={**dataset.settings, "lattice": "symmcd"},
-        digest=hashlib.sha256(text.encode()).hexdigest(),
     )
 
 
 def logarithm(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """Logarithm of matrices with positive eigenvalues, equal or not.
+    """Logarithm of matrices with positive eigenvalues, equal or not, of a whole batch at once.
+
+    SciPy's takes one at a time, and warns of its last digits.
 
     Args:
         matrix: shape (..., 3, 3), float64.
