@@ -24,10 +24,10 @@ LOSSES = dict.fromkeys(
 
 # rows of the comparison of representations, under the names that they are cited by
 CITED = {
-    "symmbfn": "published_sites",
-    "full_cell": "published_full_cell",
-    "circular": "published_circular",
-    "circular_primitive": "published_circular_primitive",
+    "symmbfn": "as_sites",
+    "full_cell": "as_full_cell",
+    "circular": "as_circle",
+    "circular_primitive": "as_circle_primitive",
 }
 
 
