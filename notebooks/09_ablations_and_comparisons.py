@@ -169,12 +169,12 @@ for length in (0.0, 0.005, 0.02, 0.05, 0.1, 0.2):
 # Beliefs about a coordinate end with a deviation of 0.02 of an edge, which
 # is a tenth of an angstrom: the last estimates of a network must be
 # several times as exact as that, and for all atoms at once. Four small
-# models of equal width and depth saw the same 131,920 crystals, raw
-# coordinates and the 15 x 13 axes as published, with the $v$ target and
-# preconditioned classes, without which so short a training gives nothing
-# to compare. The first three are asked for the same groups; the last
-# knows of none. How many crystals have no symmetry at all, and how far
-# are the groups from those of MP-20 val?
+# models of equal width and depth saw the same crystals as often, with raw
+# coordinates and the 15 x 13 axes as published, and with the $v$ target
+# and preconditioned classes, without which so short a training gives
+# nothing to compare. The first three are asked for the same groups; the
+# last knows of none. How many crystals have no symmetry at all, and how
+# far are the groups from those of MP-20 val?
 
 # %%
 table = {}

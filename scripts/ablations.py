@@ -41,13 +41,8 @@ from symmbfn.evaluation.validity import judge
 from symmbfn.fitting import build_model, elements_of
 from symmbfn.generation import generate_indices
 from symmbfn.manifests import versions
-from symmbfn.model import (
-    SymmBFN,
-    circular_config,
-    default_config,
-    full_cell_config,
-    paper_config,
-)
+from symmbfn.model import SymmBFN
+from symmbfn.presets import PUBLISHED, default_config
 from symmbfn.results import Claim, record
 from symmbfn.sampling import preset_sampler
 from symmbfn.training import Trainer, TrainingConfig, validate
@@ -73,9 +68,8 @@ def data_of(variant: Variant, split: str, seed: int) -> EncodedDataset:
 
 def model_of(variant: Variant, train: EncodedDataset, seed: int) -> SymmBFN:
     """A new model of a variant, initial weights from the seed."""
-    published = {"paper": paper_config, "full_cell": full_cell_config, "circular": circular_config}
-    if variant.preset in published:
-        config = published[variant.preset](**variant.changes)
+    if variant.preset in PUBLISHED:
+        config = PUBLISHED[variant.preset](**variant.changes)
     else:
         config = default_config(elements_of(train), **{**BASE, **variant.changes})
     return build_model(config, train, None, seed)

@@ -20,18 +20,12 @@ from symmbfn.generation import pick_device
 from symmbfn.manifests import check_folder, only_process, open_folder, versions
 from symmbfn.model import SymmBFN
 from symmbfn.model_card import model_card
-from symmbfn.presets import (
-    ModelConfig,
-    circular_config,
-    default_config,
-    full_cell_config,
-    paper_config,
-)
+from symmbfn.presets import PUBLISHED, ModelConfig, default_config
 from symmbfn.ranks import Ranks, joined
 from symmbfn.training import INCIDENTAL, LOG, Trainer, TrainingConfig
 from symmbfn.variables import compute_statistics
 
-PRESETS = ("default", "paper", "full_cell", "circular")
+PRESETS = ("default", *PUBLISHED)
 CELLS = {"conventional": full_cells, "primitive": primitive_cells}
 WEIGHTS, CARD = "weights", "MODEL_CARD.md"
 HELD_OUT = 20  # one crystal in so many validates where a dataset has no split for it
@@ -268,12 +262,7 @@ def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
         pairs = zip(dataset.property_names, known, strict=True)
         names = tuple(name for name, is_known in pairs if is_known)
         return default_config(elements_of(dataset), properties=names, **changes)
-    published = {
-        "paper": paper_config,
-        "full_cell": full_cell_config,
-        "circular": circular_config,
-    }
-    return published[config.preset](**changes)
+    return PUBLISHED[config.preset](**changes)
 
 
 def build_model(

@@ -153,7 +153,7 @@ class SymmBFN(nn.Module):
             site += N_KNOWN_OF_SITE
             graph += N_KNOWN_OF_CRYSTAL
         shape = {"width": width, "depth": c.depth, "edge_width": c.edge_width}
-        self.network: CSPNet | Transformer
+        self.network: CSPNet
         if c.network == "transformer":
             self.network = Transformer(site, graph, edge, **shape)
         else:

@@ -245,3 +245,7 @@ def circular_config(elements: tuple[int, ...] = tuple(range(1, 95)), **changes: 
     Source: Wu et al. 2025 (CrysBFN); method.md 9.2.
     """
     return full_cell_config(**{"elements": elements, "coords_as": "circular", **changes})
+
+
+# presets whose elements and form are the paper's; the recommended one asks for the data's
+PUBLISHED = {"paper": paper_config, "full_cell": full_cell_config, "circular": circular_config}

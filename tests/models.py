@@ -14,12 +14,10 @@ from symmbfn.model import (
     ModelConfig,
     SymmBFN,
     Variables,
-    circular_config,
     compute_statistics,
     default_config,
-    full_cell_config,
-    paper_config,
 )
+from symmbfn.presets import PUBLISHED
 from symmbfn.training import draw_noise
 from tests.crystals.samples import generic_crystal, one_crystal
 
@@ -106,8 +104,7 @@ def config(preset: str, **changes) -> ModelConfig:
     changes = {**SMALL, **changes}
     if preset == "default":
         return default_config(elements(), **changes)
-    published = {"paper": paper_config, "full_cell": full_cell_config, "circular": circular_config}
-    return published[preset](**changes)
+    return PUBLISHED[preset](**changes)
 
 
 def fresh_model(preset: str = "default", seed: int = 0, **changes) -> SymmBFN:

@@ -1,7 +1,5 @@
 """CSPNet on dense, padded batches: message passing on the complete graph of a crystal's sites."""
 
-from typing import cast
-
 import torch
 from torch import nn
 
@@ -97,6 +95,21 @@ class Layer(nn.Module):
         hidden = silu(self.site_in(torch.cat([h_norm, mean_message], dim=-1)))
         return h + gate * silu(self.site_out(hidden))
 
+    def forward(self, h: Tensor, graph: Tensor, edges: Tensor, is_site: Tensor) -> Tensor:
+        """New site states of dense batches; arguments as in `CSPNet`, `graph` (B, 1, H)."""
+        silu = nn.functional.silu
+        weight = is_site.to(h.dtype)
+        weight = weight / weight.sum(-1, keepdim=True)
+        h_norm, gate = self.normalised(h, graph)
+        receiver, sender = self.receiver(h_norm), self.sender(h_norm)
+        if self.edge_layers == 2:
+            m = silu(receiver[:, :, None] + sender[:, None] + self.edge(edges))
+            mean_message = (silu(self.message(m)) * weight[:, None, :, None]).sum(2)
+        else:
+            m = mean_messages(receiver, sender, edges, self.edge.weight, weight)
+            mean_message = silu(self.message(m))
+        return self.update(h, h_norm, mean_message, gate)
+
 
 class CSPNet(nn.Module):
     """Site states after L layers of messages over all ordered pairs, i = j included.
@@ -166,21 +179,10 @@ class CSPNet(nn.Module):
             Site states, shape (B, N, H), and graph vectors, shape (B, H). Padded sites send
             nothing and hold nothing of use.
         """
-        silu = nn.functional.silu
         vector = self.graph_in(graph)
         h = self.site_in(sites) + self.graph_to_site(vector)[:, None]
         if self.compress is not None:
-            edges = silu(self.compress(edges))
-        weight = is_site.to(h.dtype)
-        weight = weight / weight.sum(-1, keepdim=True)
-        for layer in cast(list[Layer], self.layers):
-            h_norm, gate = layer.normalised(h, vector[:, None])
-            receiver, sender = layer.receiver(h_norm), layer.sender(h_norm)
-            if layer.edge_layers == 2:
-                m = silu(receiver[:, :, None] + sender[:, None] + layer.edge(edges))
-                mean_message = (silu(layer.message(m)) * weight[:, None, :, None]).sum(2)
-            else:
-                m = mean_messages(receiver, sender, edges, layer.edge.weight, weight)
-                mean_message = silu(layer.message(m))
-            h = layer.update(h, h_norm, mean_message, gate)
+            edges = nn.functional.silu(self.compress(edges))
+        for layer in self.layers:
+            h = layer(h, vector[:, None], edges, is_site)
         return self.norm(h), vector

@@ -1,13 +1,12 @@
 """Attention in place of mean messages: a transformer over the sites, with features of the pairs."""
 
 import math
-from typing import cast
 
 import torch
 from torch import nn
 
 from symmbfn._shapes import Bool, Float, Tensor
-from symmbfn.networks.cspnet import Modulation
+from symmbfn.networks.cspnet import CSPNet, Modulation
 
 N_HEADS = 8
 
@@ -77,16 +76,13 @@ class AttentionLayer(nn.Module):
         return h + gate * silu(self.site_out(hidden))
 
 
-class Transformer(nn.Module):
+class Transformer(CSPNet):
     """Site states after L layers of attention over the sites of a crystal, i = j included.
 
     Args:
-        site_features: width of the sites' input.
-        graph_features: width of the crystal's input vector.
-        edge_features: width of the pair features.
+        site_features, graph_features, edge_features, edge_width: as in `CSPNet`, compressed.
         width: hidden width H, a multiple of the 8 heads.
         depth: number of layers L.
-        edge_width: pair features are first compressed to this width by one SiLU layer.
 
     Source: method 5.2, "Transformer variant"; see `AttentionLayer`.
     """
@@ -101,27 +97,14 @@ class Transformer(nn.Module):
         depth: int,
         edge_width: int,
     ):
-        super().__init__()
-        self.site_in = nn.Linear(site_features, width)
-        self.graph_in = nn.Sequential(
-            nn.Linear(graph_features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+        super().__init__(
+            site_features,
+            graph_features,
+            edge_features,
+            width=width,
+            depth=0,
+            edge_width=edge_width,
+            edge_layers=1,
+            is_modulated=True,
         )
-        self.graph_to_site = nn.Linear(width, width)
-        self.compress = nn.Linear(edge_features, edge_width)
         self.layers = nn.ModuleList(AttentionLayer(width, edge_width) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
-
-    def forward(
-        self,
-        sites: Float[Tensor, "B N F"],
-        graph: Float[Tensor, "B G"],
-        edges: Float[Tensor, "B N N E"],
-        is_site: Bool[Tensor, "B N"],
-    ) -> tuple[Float[Tensor, "B N H"], Float[Tensor, "B H"]]:
-        """Site states and the graph vector; arguments and results as in `CSPNet`."""
-        vector = self.graph_in(graph)
-        h = self.site_in(sites) + self.graph_to_site(vector)[:, None]
-        edges = nn.functional.silu(self.compress(edges))
-        for layer in cast(list[AttentionLayer], self.layers):
-            h = layer(h, vector[:, None], edges, is_site)
-        return self.norm(h), vector
