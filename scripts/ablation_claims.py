@@ -63,7 +63,8 @@ def claims_of(name: str, runs: list[dict[str, Any]], base: list[dict[str, Any]])
         count = sum(run["generated"][metric] for run in runs)
         n = sum(run["generated"]["n"] for run in runs)
         interval = [100 * end for end in wilson_interval(count, n)]
-        yield claim(metric, 100 * count / n, "%", interval, n)
+        found = claim(metric, 100 * count / n, "%", interval, n)
+        yield replace(found, note=f"Of all requests, those without a structure too. {each}")
     for metric, unit in {**DISTANCE_UNITS, **LOSSES}.items():
         where = "val" if metric in LOSSES else "generated"
         values = [run[where][metric] for run in runs if metric in run[where]]
