@@ -401,6 +401,16 @@ metrics = {
 }
 print(ablations_text(metrics))
 
+# %% [markdown]
+# Equal crystals are not equal time. What a step of training costs, in
+# turns with the base's on one core; and the bound less that of the base
+# *trained for the same time*, which is read between its own bounds after
+# 20 and 30 epochs (`longer`):
+
+# %%
+costs = {"cost / times": "cost", "equal time / nats": "equal_time"}
+print(ablations_text(costs).split("\nFewer")[0])
+
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig:compare-ablations", "caption": "Share of the requests without a short contact and distance of the number of elements, of every variant that was run; lines are 95 % intervals, the vertical one is the base."}, "image": {"alt": "Two panels with a row for each variant, a point with a horizontal line, and a vertical line at the base."}}
 found = ablations()
 shown = [name for name, row in found.items() if "contacts" in row]
@@ -434,6 +444,25 @@ print(len(shown), "variants run")
 # %%
 words = {"bound": "bound", "d_rho": "d_rho", "d_elem": "d_elem"}
 print(predictions_text(words))
+
+# %% [markdown]
+# (sec:compare-samplers)=
+# ## One change to the sampler
+#
+# The same for the sampler, which needs no training: the shipped weights,
+# the same requests for each. `preset` is the one that they ship with.
+
+# %%
+shares = {
+    "contacts / %": "contacts",
+    "SMACT / %": "validity_smact",
+    "d_rho": "d_rho",
+    "d_elem": "d_elem",
+}
+print(ablations_text(shares, kind="sampler"))
+print()
+words = {"d_rho": "d_rho", "d_elem": "d_elem"}
+print(predictions_text(words, kind="sampler"))
 
 # %% [markdown]
 # (sec:compare-settings)=

@@ -1,13 +1,14 @@
 """What the runs of `ablations.py` say, as claims."""
 
 import json
+import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ablation_variants import VARIANTS
+from ablation_variants import EPOCHS, LONGER, SAMPLERS, VARIANTS
 
 from symmbfn.datasets.registry import cache_folder
 from symmbfn.evaluation.distributions import DISTANCES, UNITS
@@ -16,6 +17,8 @@ from symmbfn.results import Claim
 
 SEEDS = (0, 1)
 WORK = cache_folder() / "ablations"
+PRESET = "preset"  # the sampler that the others are compared with
+COST = "python scripts/ablations.py cost"
 RATES = ("validity_structural", "contacts", "validity_smact", "group_kept", "p1")
 DISTANCE_UNITS = {name: UNITS[name] for name in DISTANCES}
 LOSSES = dict.fromkeys(
@@ -43,39 +46,91 @@ def outcomes_of(name: str) -> list[dict[str, Any]]:
 
 
 def claims_of(name: str, runs: list[dict[str, Any]], base: list[dict[str, Any]]) -> Iterator[Claim]:
-    """Claims of one variant: rates over all seeds, losses and distances as means over them.
+    """Claims `ablation.<name>.*` of one variant of the model.
 
     Args:
         name: of the variant.
         runs, base: its runs that are done, and those that it is compared with.
     """
-    variant, seeds = VARIANTS[name], [run["seed"] for run in runs]
+    variant = VARIANTS[name]
+    seen = f"{runs[0]['crystals']:,} crystals seen by each seed"
+    note = f"{seen}; against {variant.against}. Prediction: {variant.prediction}"
     command = f"python scripts/ablations.py queue {name}"
-    each = f"{runs[0]['crystals']:,} crystals seen by each seed; against {variant.against}. "
-    each += f"Prediction: {variant.prediction}"
+    yield from figures(Claim(f"ablation.{name}", 0.0, command, note=note), runs, base)
+    path = WORK / f"{name}-cost.json"
+    if not path.is_file():
+        return
+    found = json.loads(path.read_text())
+    ends = tuple(round(end, 4) for end in found["interval"])
+    cost = round(found["ratio"], 4)
+    yield Claim(f"ablation.{name}.cost", cost, COST, "times", found["rounds"], 0, ends, note=note)
+    if longer := outcomes_of("longer"):
+        means = [bound_of(crowd) for crowd in (runs, outcomes_of("base"), longer)]
+        value = means[0] - bound_at(cost, *means[1:])
+        note = f"Bound less that of the base trained for the same time, {cost:.2f} times as long: "
+        note += f"between its bounds after {EPOCHS:g} and {LONGER * EPOCHS:g} epochs, linear in "
+        note += "the logarithm."
+        yield Claim(
+            f"ablation.{name}.equal_time", round(value, 4), command, "nats", len(runs), note=note
+        )
+
+
+def bound_of(runs: list[dict[str, Any]]) -> float:
+    """Mean bound of a variant over its seeds, nats."""
+    return statistics.fmean(run["val"]["bound"] for run in runs)
+
+
+def bound_at(times: float, base: float, longer: float) -> float:
+    """Bound of the base if trained so many times as long, from that of the longer run."""
+    return base + (longer - base) * math.log(times) / math.log(LONGER)
+
+
+def sampler_claims(
+    name: str, runs: list[dict[str, Any]], base: list[dict[str, Any]], versions: dict[str, str]
+) -> Iterator[Claim]:
+    """Claims `sampler.<name>.*` of one change to the sampler of the shipped weights.
+
+    Args:
+        name: of the sampler.
+        runs, base: what it and the preset's own sampler generated, by seed.
+        versions: digest of the weights.
+    """
+    about = SAMPLERS[name]
+    note = f"Shipped weights; against {PRESET}. Prediction: {about.prediction}"
+    command = f"python scripts/ablations.py sample {name}"
+    claim = Claim(f"sampler.{name}", 0.0, command, note=note, versions=versions)
+    yield from figures(claim, runs, [] if name == PRESET else base)
+
+
+def figures(
+    about: Claim, runs: list[dict[str, Any]], base: list[dict[str, Any]]
+) -> Iterator[Claim]:
+    """Rates over all seeds, losses and distances as means over them, and the outcome in words.
+
+    Args:
+        about: prefix of the names, command, note and versions that all share.
+        runs, base: outcomes of the seeds, and those that they are compared with.
+    """
+    seeds = [run["seed"] for run in runs]
 
     def claim(metric: str, value: float, unit: str, interval, n: int) -> Claim:
         ends = None if interval is None else tuple(round(float(end), 4) for end in interval)
-        full = f"ablation.{name}.{metric}"
-        return Claim(full, round(value, 4), command, unit, n, seeds, ends, note=each)
+        shared = {"unit": unit, "n": n, "seed": seeds, "interval": ends}
+        return replace(about, name=f"{about.name}.{metric}", value=round(value, 4), **shared)
 
     for metric in RATES:
         count = sum(run["generated"][metric] for run in runs)
         n = sum(run["generated"]["n"] for run in runs)
         interval = [100 * end for end in wilson_interval(count, n)]
         found = claim(metric, 100 * count / n, "%", interval, n)
-        yield replace(found, note=f"Of all requests, those without a structure too. {each}")
+        yield replace(found, note=f"Of all requests, those without a structure too. {about.note}")
     for metric, unit in {**DISTANCE_UNITS, **LOSSES}.items():
         where = "val" if metric in LOSSES else "generated"
-        values = [run[where][metric] for run in runs if metric in run[where]]
-        if values:  # axes have no letters
+        values = [run[where][metric] for run in runs if metric in run.get(where, ())]
+        if values:  # axes have no letters, samplers no losses
             ends = (min(values), max(values)) if len(values) > 1 else None
             yield claim(metric, statistics.fmean(values), unit, ends, len(values))
-    path = WORK / f"{name}-cost.json"
-    if path.is_file():
-        found = json.loads(path.read_text())
-        yield claim("cost", found["ratio"], "times", found["interval"], found["rounds"])
-    if name != "base" and base:
+    if base and base is not runs:
         yield replace(claim("outcome", 0.0, "", None, len(runs)), value=verdict(runs, base))
 
 

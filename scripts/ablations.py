@@ -3,6 +3,7 @@
     python scripts/ablations.py train NAME --seed 0    one run: train, validate on val, generate
     python scripts/ablations.py queue [NAME ...]       all that are missing, most telling first
     python scripts/ablations.py cost                   cost of a training step beside the base's
+    python scripts/ablations.py sample [NAME ...]      other samplers of the shipped weights
     python scripts/ablations.py record                 results/comparisons.json from what is done
 
 Everything is chosen on MP-20 val. Predictions stand in this file since before the runs. A run
@@ -23,13 +24,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ablation_claims import SEEDS, WORK, cited, claims_of, folder_of, outcomes_of
-from ablation_variants import BASE, COPIES, VARIANTS, Variant
+from ablation_claims import (
+    PRESET,
+    SEEDS,
+    WORK,
+    cited,
+    claims_of,
+    folder_of,
+    outcomes_of,
+    sampler_claims,
+)
+from ablation_variants import BASE, COPIES, SAMPLERS, VARIANTS, Variant
 from foundation_data import read
 from foundation_generation import observables
 
 from symmbfn._files import locked, write_whole
-from symmbfn.checkpoints import file_digest, save_model
+from symmbfn.checkpoints import WEIGHTS_FILE, file_digest, load_model, save_model, weights_folder
 from symmbfn.datasets.augmentation import augmented
 from symmbfn.datasets.cache import EncodedDataset, encode_dataset
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
@@ -171,6 +181,32 @@ def queue(names: list[str]) -> None:
                     print(name, seed, f"{minutes:.1f} min", outcome["generated"], flush=True)
 
 
+# ---- samplers ---------------------------------------------------------------------------------
+
+
+def shipped_digest() -> str:
+    """SHA-256 of the shipped default weights."""
+    return file_digest(weights_folder("default") / WEIGHTS_FILE)
+
+
+def sampled(name: str, seed: int) -> Path:
+    """Where it is kept what a sampler made of the shipped weights."""
+    return WORK / "samplers" / f"{name}-{seed}-{shipped_digest()[:12]}.json"
+
+
+def sample_with(names: list[str]) -> None:
+    """What the shipped weights generate with other samplers; done ones are not made again."""
+    model = load_model("default")
+    for seed in SEEDS:
+        for name in names or list(SAMPLERS):
+            path = sampled(name, seed)
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                found = generated(model, seed, **SAMPLERS[name].changes)
+                write_whole(path, json.dumps({"seed": seed, "generated": found}, indent=1) + "\n")
+                print(name, seed, found, flush=True)
+
+
 # ---- what a step costs, and what is recorded --------------------------------------------------
 
 
@@ -206,6 +242,11 @@ def _trainer_at_start(name: str) -> Trainer:
     return trainer
 
 
+def _sampled_runs(name: str) -> list[dict[str, Any]]:
+    paths = [sampled(name, seed) for seed in SEEDS]
+    return [json.loads(path.read_text()) for path in paths if path.is_file()]
+
+
 def record_all() -> None:
     """Record what is done; variants that are not run are named as such."""
     found: list[Claim] = []
@@ -214,6 +255,11 @@ def record_all() -> None:
             found += claims_of(name, runs, outcomes_of(variant.against))
     missing = [name for name in VARIANTS if len(outcomes_of(name)) < len(SEEDS)]
     note = f"Fewer than {len(SEEDS)} seeds: {', '.join(missing) or 'none'}."
+    versions = {"weights/default": shipped_digest()}
+    sampled_by = {name: _sampled_runs(name) for name in SAMPLERS}
+    for name, runs in sampled_by.items():
+        if runs:
+            found += sampler_claims(name, runs, sampled_by[PRESET], versions)
     command = "python scripts/ablations.py record"
     found.append(Claim("ablation.all.complete", len(VARIANTS) - len(missing), command, note=note))
     record("comparisons", [*found, *cited(found)])
@@ -221,8 +267,8 @@ def record_all() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("verb", choices=("train", "queue", "cost", "record"))
-    parser.add_argument("names", nargs="*", choices=[[], *VARIANTS])
+    parser.add_argument("verb", choices=("train", "queue", "cost", "sample", "record"))
+    parser.add_argument("names", nargs="*", choices=[[], *VARIANTS, *SAMPLERS])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -230,6 +276,8 @@ def main() -> None:
         queue(arguments.names)
     elif arguments.verb == "cost":
         cost(arguments.names or [name for name in VARIANTS if name != "base"])
+    elif arguments.verb == "sample":
+        sample_with(arguments.names)
     elif arguments.verb == "record":
         record_all()
     for name in arguments.names if arguments.verb == "train" else ():

@@ -14,7 +14,8 @@ from symmbfn._shapes import Float
 from symmbfn.published import published_table
 from symmbfn.results import RESULTS, claims
 
-BASE, ALL = "base", "all"
+BASES = {"ablation": "base", "sampler": "preset"}  # what each kind of variant is held against
+ALL = "all"
 ABSENT = "not yet"
 WIDTH, COLUMN = 75, 10
 NAMES, CELL = 19, 14
@@ -22,30 +23,33 @@ NAMES, CELL = 19, 14
 Entry = dict[str, Any]
 
 
-def ablations(folder: Path = RESULTS) -> dict[str, dict[str, Entry]]:
-    """Claims `ablation.<variant>.<metric>` by variant and metric, the base first.
+def ablations(folder: Path = RESULTS, kind: str = "ablation") -> dict[str, dict[str, Entry]]:
+    """Claims `<kind>.<variant>.<metric>` by variant and metric, the base first.
 
     Args:
         folder: the repository's `results/`.
+        kind: "ablation" for variants of the model, "sampler" for those of the sampler.
     """
     found: dict[str, dict[str, Entry]] = {}
-    for entry in claims("ablation.*.*", folder):
+    for entry in claims(f"{kind}.*.*", folder):
         _, variant, metric = entry["name"].split(".", 2)
         if variant != ALL:
             found.setdefault(variant, {})[metric] = entry
-    return dict(sorted(found.items(), key=lambda item: (item[0] != BASE, item[0])))
+    return dict(sorted(found.items(), key=lambda item: (item[0] != BASES[kind], item[0])))
 
 
-def ablations_text(metrics: Mapping[str, str], folder: Path = RESULTS) -> str:
+def ablations_text(
+    metrics: Mapping[str, str], folder: Path = RESULTS, kind: str = "ablation"
+) -> str:
     """The table of ablations: a line each variant, values with their intervals' half widths.
 
     Below it stands which variants were not run, or with one seed only.
 
     Args:
         metrics: heading -> metric, in the order of the columns, at most four.
-        folder: the repository's `results/`.
+        folder, kind: see `ablations`.
     """
-    found = ablations(folder)
+    found = ablations(folder, kind)
     if not found:
         return "not measured yet"
     lines = [f"{'':<{NAMES}}" + "".join(f"{heading:>{CELL}}" for heading in metrics)]
@@ -53,30 +57,32 @@ def ablations_text(metrics: Mapping[str, str], folder: Path = RESULTS) -> str:
         cells = "".join(f"{_with_error(row.get(metric)):>{CELL}}" for metric in metrics.values())
         lines += [variant] if len(variant) > NAMES else []
         lines.append(f"{'' if len(variant) > NAMES else variant:<{NAMES}}{cells}")
-    missing = [entry["note"] for entry in claims(f"ablation.{ALL}.complete", folder)]
+    missing = [entry["note"] for entry in claims(f"{kind}.{ALL}.complete", folder)]
     return "\n".join(lines + [textwrap.fill(note, WIDTH) for note in missing])
 
 
-def predictions_text(metrics: Mapping[str, str], folder: Path = RESULTS) -> str:
+def predictions_text(
+    metrics: Mapping[str, str], folder: Path = RESULTS, kind: str = "ablation"
+) -> str:
     """What was expected of each variant before its run, and what came of it.
 
     Args:
         metrics: word -> metric; what is told of them beside the recorded outcome is a difference
             from the variant that it is compared with, where both intervals are apart.
-        folder: the repository's `results/`.
+        folder, kind: see `ablations`.
     """
-    found = ablations(folder)
+    found, base = ablations(folder, kind), BASES[kind]
     parts = []
     for variant, row in found.items():
         about = next(iter(row.values()))["note"]
         facts, _, prediction = about.partition("Prediction: ")
-        against = facts.rpartition("against ")[2].rstrip(". ") or BASE
+        against = facts.rpartition("against ")[2].rstrip(". ") or base
         after = _changes(row, found.get(against, {}), metrics)
         if "outcome" in row:
             after.insert(0, row["outcome"]["value"])
-        title = variant if variant == BASE else f"{variant}, against {against}"
+        title = variant if variant == base else f"{variant}, against {against}"
         parts += [title, _wrapped("before", prediction)]
-        parts += [] if variant == BASE else [_wrapped("after", "; ".join(after) or "no difference")]
+        parts += [] if variant == base else [_wrapped("after", "; ".join(after) or "no difference")]
     return "\n".join(parts) or "not measured yet"
 
 

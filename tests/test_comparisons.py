@@ -67,6 +67,22 @@ def test_only_what_is_beyond_the_intervals_is_called_a_difference(folder: Path) 
     assert text.startswith("base\n  before: The reference.\naxes")
 
 
+def test_samplers_are_held_against_the_preset(tmp_path: Path) -> None:
+    facts = "Shipped weights; against preset. Prediction: {}"
+    put(tmp_path, "sampler.colder.contacts", 91.0, 90.0, 92.0, note=facts.format("Equal."))
+    put(tmp_path, "sampler.preset.contacts", 90.0, 89.5, 90.5, note=facts.format("90 %."))
+    put(tmp_path, "ablation.base.contacts", 68.0, 64.0, 71.0)
+    assert [*ablations(tmp_path, "sampler")] == ["preset", "colder"]
+    lines = ablations_text(METRICS, tmp_path, "sampler").splitlines()
+    assert lines[1].split() == ["preset", "-", "90", "±0.5"] and len(lines) == 3
+    text = predictions_text({"contacts": "contacts"}, tmp_path, "sampler")
+    assert text.splitlines()[2:] == [
+        "colder, against preset",
+        "  before: Equal.",
+        "  after:  no difference",
+    ]
+
+
 def test_ours_stand_in_the_columns_of_the_paper(tmp_path: Path) -> None:
     put(tmp_path, "ours.d_g", 0.1634)
     put(tmp_path, "ours.sun", 16.03)
