@@ -56,7 +56,8 @@ def claims_of(name: str, runs: list[dict[str, Any]], base: list[dict[str, Any]])
     seen = f"{runs[0]['crystals']:,} crystals seen by each seed"
     note = f"{seen}; against {variant.against}. Prediction: {variant.prediction}"
     command = f"python scripts/ablations.py queue {name}"
-    yield from figures(Claim(f"ablation.{name}", 0.0, command, note=note), runs, base)
+    other = base if variant.against != name else []
+    yield from figures(Claim(f"ablation.{name}", 0.0, command, note=note), runs, other)
     path = WORK / f"{name}-cost.json"
     if not path.is_file():
         return
@@ -130,7 +131,7 @@ def figures(
         if values:  # axes have no letters, samplers no losses
             ends = (min(values), max(values)) if len(values) > 1 else None
             yield claim(metric, statistics.fmean(values), unit, ends, len(values))
-    if base and base is not runs:
+    if base:
         yield replace(claim("outcome", 0.0, "", None, len(runs)), value=verdict(runs, base))
 
 
