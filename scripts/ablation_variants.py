@@ -240,6 +240,9 @@ SAMPLERS = {
         "beliefs on the way.",
         {"has_projection": False},
     ),
+    "clearance": Sampler(
+        "Contacts 5 points higher, validity 1; SMACT and distances equal.", {"clearance": 0.8}
+    ),
     "twice_the_steps": Sampler("Contacts 2 points higher, d_rho halved.", {"n_steps": 62}),
     "half_the_steps": Sampler("Contacts 3 points lower.", {"n_steps": 15}),
     "without_noise": Sampler("Contacts 2 points lower, SMACT equal.", {"eta": 0.0}),

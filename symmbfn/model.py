@@ -6,7 +6,7 @@ given: the space group, the number of sites, and with slots the number of elemen
 symmetry the sites are all atoms of the conventional cell, and nothing else changes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -238,6 +238,16 @@ class SymmBFN(nn.Module):
         k = self.lattice_mean + self.lattice_std * lattice
         return torch.where(given.lattice_free, k, given.lattice_fixed)
 
+    def elements_of_sites(self, theta: Mapping[str, Tensor]) -> Float[Tensor, "B N K"]:
+        """Probabilities of the elements of each site, through its pointer where there are slots."""
+        if self.config.elements_as == "slots":
+            return (theta["pointers"][..., None] * theta["elements"][:, None]).sum(2)
+        return theta["elements"]
+
+    def radius_of(self, elements: Float[Tensor, "B N K"]) -> Float[Tensor, "B N"]:
+        """Expected covalent radius, angstrom."""
+        return (elements * self.radius).sum(-1).clamp_min(0.3)
+
     # ---- beliefs --------------------------------------------------------------------------
 
     def each(self, make: Callable[[Kind], Tensor]) -> Variables:
@@ -335,9 +345,7 @@ class SymmBFN(nn.Module):
         slots = positions = None
         if c.elements_as == "slots":
             slots = self.slots.slots(*channels["elements"], given.is_slot)
-            elements = (theta["pointers"][..., None] * theta["elements"][:, None]).sum(2)
-        else:
-            elements = theta["elements"]
+        elements = self.elements_of_sites(theta)
         if c.symmetry == "letters":
             positions = given.positions
             if positions is None:
@@ -360,7 +368,7 @@ class SymmBFN(nn.Module):
             k=self.lattice_k(best["lattice"].clamp(-5, 5), given).float(),
             phases=phases(x, c.n_frequencies),
             elements=elements,
-            radius=(elements * self.radius).sum(-1).clamp_min(0.3),
+            radius=self.radius_of(elements),
             atoms=atoms,
             share=share,
             species=species,

@@ -10,8 +10,7 @@ import torch
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.beliefs.choice import Kind
 from symmbfn.compilation import compiled, onednn_products
-from symmbfn.crystals.asymmetric_unit import CHART_END
-from symmbfn.crystals.loci import nearest_point
+from symmbfn.constraints import confine, move_apart, project_settled
 from symmbfn.flows.schedules import ContinuousSchedule, log_snr_grid, uniform_grid
 from symmbfn.model import Given, SymmBFN, Variables
 from symmbfn.noise import Draws
@@ -22,7 +21,6 @@ Predictor = Callable[[Variables, Given, Float[Tensor, "B"], Variables | None], V
 DTYPES = ("float32", "bf16")
 PRIOR_STEP = 0
 NARROWEST = 96  # width from which oneDNN takes every product, however few its rows
-SETTLED = 0.9  # belief in a letter above which coordinates are projected onto its locus
 
 
 def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
@@ -103,7 +101,11 @@ def sample(
 
     def estimate(beliefs: Variables, t: Tensor, previous: Variables | None) -> Variables:
         estimates = confine(model, predict(beliefs, given, ones * t, previous), given)
-        return project_settled(model, estimates, given) if sampler.has_projection else estimates
+        if sampler.has_projection:
+            estimates = project_settled(model, estimates, given)
+        if sampler.clearance:
+            estimates = move_apart(model, estimates, given, sampler.clearance)
+        return estimates
 
     is_wide = model.config.width >= NARROWEST
     with onednn_products(device) if is_wide else nullcontext():
@@ -176,28 +178,3 @@ def time_grid(model: SymmBFN, sampler: SamplerConfig) -> Float[Tensor, "S"]:
         root = uniform_grid(sampler.n_steps, sampler.start ** (1 / sampler.grid_power))
         return root**sampler.grid_power
     return uniform_grid(sampler.n_steps).clamp_min(sampler.start)
-
-
-def confine(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
-    """Keep estimated coordinates where data can be: clipped about the chart, or wrapped.
-
-    Source: the wrap is the paper's, after every call; the clip ours (method.md 4.6).
-    """
-    x = model.fractional(estimates.continuous["coords"])
-    x = x.clamp(CHART_END - 1.15, CHART_END + 0.15) if model.config.is_standardised else x % 1.0
-    coords = (x - model.coords_mean) / model.coords_std * given.is_site[..., None]
-    return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)
-
-
-def project_settled(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
-    """Move the estimated coordinates of sites whose letter is settled onto its locus."""
-    if "letters" not in estimates.categorical:
-        return estimates
-    belief, letter = estimates.categorical["letters"].max(-1)
-    row = given.rows.gather(1, letter)
-    x = model.fractional(estimates.continuous["coords"])
-    on_locus = nearest_point(x.double().flatten(0, 1), row.flatten()).view_as(x).float()
-    on_locus = (on_locus - model.coords_mean) / model.coords_std
-    is_settled = (belief.exp() > SETTLED) & given.is_site
-    coords = torch.where(is_settled[..., None], on_locus, estimates.continuous["coords"])
-    return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)

@@ -32,6 +32,8 @@ class SamplerConfig:
             at the end; below 1 likely ones are more likely still.
         grid_power: of the times of "bfn", of which the powers 1 / grid_power are equally spaced;
             above 1 steps are shorter at the start.
+        clearance: of settled sites, in sums of covalent radii: such as come closer are moved
+            apart; 0 leaves them.
     """
 
     solver: str = "bfn"
@@ -43,6 +45,7 @@ class SamplerConfig:
     is_drawn: bool = False
     temperature: float = 1.0
     grid_power: float = 1.0
+    clearance: float = 0.0
 
     def __post_init__(self):
         if self.solver not in SOLVERS:
@@ -56,6 +59,8 @@ class SamplerConfig:
         for name in ("temperature", "grid_power"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.clearance < 1:
+            raise ValueError(f"clearance must lie in [0, 1), got {self.clearance}")
         if self.grid_power != 1 and self.solver != "bfn":
             raise ValueError(f"grid_power is for the solver 'bfn', got {self.solver!r}")
 

@@ -12,6 +12,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from scipy import stats
 
 from symmbfn.checkpoints import load_model
+from symmbfn.constraints import confine, project_settled
 from symmbfn.crystals.asymmetric_unit import CHART_END
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.lattice import lattice_constraints
@@ -21,7 +22,7 @@ from symmbfn.crystals.symmetry import positions_of
 from symmbfn.flows.schedules import log_snr_grid
 from symmbfn.generation import draw_given, generate, generate_indices, pick_device, size_batches
 from symmbfn.model import Given, SymmBFN, Variables
-from symmbfn.sampling import confine, preset_sampler, project_settled, sample
+from symmbfn.sampling import preset_sampler, sample
 from symmbfn.settling import ascending_classes, decode, every_slot_used
 from symmbfn.steps import SamplerConfig
 from tests.models import batch, beliefs_at, fresh_model, perfect_predictor, shaken_model, units

@@ -5,13 +5,12 @@ import math
 import torch
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
+from symmbfn.crystals.images import RESOLUTION, images_of
 
 IMAGE_CENTRES = torch.linspace(0.3, 6.0, 14)  # angstrom
 CONTACT_RANGE = 0.3, 2.0, 12  # first and last, in sums of covalent radii, and their number
 CONTACT_CENTRES = torch.linspace(*CONTACT_RANGE)
 N_POOLED = len(CONTACT_CENTRES)  # the last of the image features, summed over all images
-RESOLUTION = 1e-3  # angstrom; images closer in distance than this are taken in order
-HALF_CELL = 0.5 + 1e-4  # fractional; on the half cell itself rounding would choose the side
 HIDDEN = 100.0  # angstrom
 
 
@@ -147,36 +146,17 @@ def _image_features(
     share: Tensor | None,
 ) -> Tensor:
     n, n_operations = x.shape[1], rotations.shape[1]
-    # (B, N_i, N_j, O) for each axis: operations last, so that whole rows of them are one sweep
-    by_axis = rotations.permute(3, 0, 2, 1)[:, :, :, None]  # (y, B, x, 1, O)
-    images = translations.mT[:, :, None]  # (B, x, N, O)
-    for y in range(3):
-        images = images + by_axis[y] * x[:, None, :, y, None]
-    difference = images[:, :, None] - x.mT[..., None, None]
-    v = (difference - (difference + HALF_CELL).floor()).unbind(1)
-    m = metric[..., None, None, None].unbind(1)
-    gv = [m[a][:, 0] * v[0] + m[a][:, 1] * v[1] + m[a][:, 2] * v[2] for a in range(3)]
-    squared = v[0] * gv[0] + v[1] * gv[1] + v[2] * gv[2]
-    # The wrapped vector need not be the shortest in a skewed cell: try one flip along each axis.
-    gains = [2 * gv[a].abs() - m[a][:, a] for a in range(3)]
-    gain, axis = gains[0], torch.zeros_like(gains[0], dtype=torch.long)
-    for a in (1, 2):  # the first axis counts among equals
-        is_more = (gains[a] / RESOLUTION).round() > (gain / RESOLUTION).round()
-        gain, axis = torch.where(is_more, gains[a], gain), axis.masked_fill(is_more, a)
-    flips = gain > RESOLUTION
+    images = images_of(x, metric, rotations, translations)
     own = torch.eye(n, dtype=torch.bool, device=x.device)[None, :, :, None]
     identity = torch.arange(n_operations, device=x.device) == 0
     hidden = (own & identity) | ~is_operation[:, None, None]
-    distance = (squared - gain * flips).clamp_min(0).sqrt().masked_fill(hidden, HIDDEN)
+    distance = images.distance().masked_fill(hidden, HIDDEN)
     radii = (radius[:, :, None] + radius[:, None])[..., None]
     pooled = summed_basis(distance / radii, *CONTACT_RANGE)
     pooled = torch.log1p(pooled if share is None else pooled * share[:, None, :, None])
     index = _smallest(distance, n_images)
     nearest = distance.gather(-1, index)
-    vector = torch.stack([part.gather(-1, index) for part in v], dim=-1)
-    axes = torch.arange(3, device=x.device) == axis.gather(-1, index)[..., None]
-    flip = axes * flips.gather(-1, index)[..., None]
-    vector = vector - flip * torch.where(vector < 0, -1.0, 1.0)
+    vector = images.vectors(index)
     vector = vector * (nearest < HIDDEN)[..., None]
     features = [
         vector.flatten(-2),

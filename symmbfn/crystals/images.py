@@ -1,0 +1,73 @@
+"""Symmetry images of sites: the vectors from every site to all atoms that another stands for."""
+
+from typing import NamedTuple
+
+import torch
+
+from symmbfn._shapes import Float, Int, Tensor
+
+RESOLUTION = 1e-3  # angstrom; images closer in distance than this are taken in order
+HALF_CELL = 0.5 + 1e-4  # fractional; on the half cell itself rounding would choose the side
+
+
+class Images(NamedTuple):
+    """Vectors from every site to the images of every other under all operations.
+
+    Attributes:
+        wrapped: three components v of the wrapped vectors, fractional, each (B, N, N, O).
+        squared: their squared lengths, angstrom^2.
+        gain: by how much a flip along `axis` by a lattice vector shortens that.
+        axis: the best axis to flip.
+        is_flipped: whether the flip is made.
+    """
+
+    wrapped: tuple[Tensor, ...]
+    squared: Tensor
+    gain: Tensor
+    axis: Tensor
+    is_flipped: Tensor
+
+    def distance(self) -> Float[Tensor, "B N N O"]:
+        """Lengths of the shortest vectors, angstrom."""
+        return (self.squared - self.gain * self.is_flipped).clamp_min(0).sqrt()
+
+    def vectors(self, index: Int[Tensor, "B N N I"]) -> Float[Tensor, "B N N I 3"]:
+        """The shortest vectors of some operations, fractional."""
+        vector = torch.stack([part.gather(-1, index) for part in self.wrapped], dim=-1)
+        axes = torch.arange(3, device=index.device) == self.axis.gather(-1, index)[..., None]
+        flip = axes * self.is_flipped.gather(-1, index)[..., None]
+        return vector - flip * torch.where(vector < 0, -1.0, 1.0)
+
+
+def images_of(
+    x: Float[Tensor, "B N 3"],
+    metric: Float[Tensor, "B 3 3"],
+    rotations: Float[Tensor, "B O 3 3"],
+    translations: Float[Tensor, "B O 3"],
+) -> Images:
+    """Vectors g x_j - x_i of all ordered pairs and operations, to the nearest lattice image.
+
+    Args:
+        x: fractional coordinates, shape (B, N, 3).
+        metric: metric tensors, shape (B, 3, 3), angstrom^2.
+        rotations, translations: of the operations, padding included.
+
+    Source: ours.
+    """
+    # (B, N_i, N_j, O) for each axis: operations last, so that whole rows of them are one sweep
+    by_axis = rotations.permute(3, 0, 2, 1)[:, :, :, None]  # (y, B, x, 1, O)
+    images = translations.mT[:, :, None]  # (B, x, N, O)
+    for y in range(3):
+        images = images + by_axis[y] * x[:, None, :, y, None]
+    difference = images[:, :, None] - x.mT[..., None, None]
+    v = (difference - (difference + HALF_CELL).floor()).unbind(1)
+    m = metric[..., None, None, None].unbind(1)
+    gv = [m[a][:, 0] * v[0] + m[a][:, 1] * v[1] + m[a][:, 2] * v[2] for a in range(3)]
+    squared = v[0] * gv[0] + v[1] * gv[1] + v[2] * gv[2]
+    # The wrapped vector need not be the shortest in a skewed cell: try one flip along each axis.
+    gains = [2 * gv[a].abs() - m[a][:, a] for a in range(3)]
+    gain, axis = gains[0], torch.zeros_like(gains[0], dtype=torch.long)
+    for a in (1, 2):  # the first axis counts among equals
+        is_more = (gains[a] / RESOLUTION).round() > (gain / RESOLUTION).round()
+        gain, axis = torch.where(is_more, gains[a], gain), axis.masked_fill(is_more, a)
+    return Images(v, squared, gain, axis, gain > RESOLUTION)
