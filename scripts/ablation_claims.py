@@ -64,15 +64,17 @@ def claims_of(name: str, runs: list[dict[str, Any]], base: list[dict[str, Any]])
     found = json.loads(path.read_text())
     ends = tuple(round(end, 4) for end in found["interval"])
     cost = round(found["ratio"], 4)
-    yield Claim(f"ablation.{name}.cost", cost, COST, "times", found["rounds"], 0, ends, note=note)
+    timed = f"{COST} {name}"
+    yield Claim(f"ablation.{name}.cost", cost, timed, "times", found["rounds"], 0, ends, note=note)
     if longer := outcomes_of("longer"):
         means = [bound_of(crowd) for crowd in (runs, outcomes_of("base"), longer)]
-        value = means[0] - bound_at(cost, *means[1:])
+        value, *spread = (round(means[0] - bound_at(c, *means[1:]), 4) for c in (cost, *ends))
         note = f"Bound less that of the base trained for the same time, {cost:.2f} times as long: "
         note += f"between its bounds after {EPOCHS:g} and {LONGER * EPOCHS:g} epochs, linear in "
-        note += "the logarithm."
+        note += "the logarithm. The interval is that of the cost alone, not of the seeds."
+        seeds, ends = [run["seed"] for run in runs], (min(spread), max(spread))
         yield Claim(
-            f"ablation.{name}.equal_time", round(value, 4), command, "nats", len(runs), note=note
+            f"ablation.{name}.equal_time", value, command, "nats", len(runs), seeds, ends, note=note
         )
 
 
