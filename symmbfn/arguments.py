@@ -81,6 +81,12 @@ def generate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--steps", type=int, metavar="N", help="default: the model's own")
     parser.add_argument("--solver", help="bfn, ode2 or sde2; default: the model's own")
+    parser.add_argument(
+        "--clearance",
+        type=float,
+        metavar="R",
+        help="keep atoms R sums of covalent radii apart, 0 lets them be; default: the model's own",
+    )
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     parser.add_argument("--threads", type=int, metavar="N", help="default: OMP_NUM_THREADS, or 1")

@@ -139,6 +139,7 @@ def generate(options: argparse.Namespace) -> int:
         space_group_number=options.space_group,
         solver=options.solver,
         n_steps=options.steps,
+        clearance=options.clearance,
         seed=options.seed,
         device=options.device,
         is_compiled=options.compile,

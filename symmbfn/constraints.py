@@ -46,6 +46,11 @@ def settled_letters(
     return letter, (belief.exp() > SETTLED) & given.is_site
 
 
+def can_keep_apart(model: SymmBFN) -> bool:
+    """Whether a model has the letters and the images that `move_apart` needs."""
+    return model.config.symmetry == "letters" and model.config.has_images
+
+
 def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: float) -> Variables:
     """Move sites that are too close to another half the way that is missing.
 
@@ -60,8 +65,6 @@ def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: fl
 
     Source: ours.
     """
-    if "letters" not in estimates.categorical:
-        return estimates
     _, is_settled = settled_letters(estimates, given)
     x = model.fractional(estimates.continuous["coords"])
     lattice = estimates.continuous["lattice"].clamp(-5, 5)

@@ -162,6 +162,7 @@ def generate(
     space_group_number: int | str | tuple[int, ...] | None = None,
     solver: str | None = None,
     n_steps: int | None = None,
+    clearance: float | None = None,
     seed: int = 0,
     device: str = "auto",
     batch_size: int = 256,
@@ -179,6 +180,8 @@ def generate(
         space_group_number: number, symbol, crystal system, a list of these or None for all.
         solver: "bfn", "ode2" or "sde2"; None takes the preset's own.
         n_steps: sampling steps; None takes the preset's own.
+        clearance: least distance of atoms while sampling, in sums of covalent radii; 0 leaves
+            them as the network puts them, None takes the preset's own.
         seed: of the request.
         device: "auto", "cpu" or "cuda"; a model stays where it is.
         batch_size: most crystals in one network call.
@@ -196,7 +199,7 @@ def generate(
     model = (
         weights if isinstance(weights, SymmBFN) else load_model(weights, device=pick_device(device))
     )
-    changes = {"solver": solver, "n_steps": n_steps}
+    changes = {"solver": solver, "n_steps": n_steps, "clearance": clearance}
     sampler = preset_sampler(model, **{k: v for k, v in changes.items() if v is not None})
     groups = None if space_group_number is None else space_group_numbers(space_group_number)
     if unknown := groups_not_in_training(model, groups):

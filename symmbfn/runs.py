@@ -81,7 +81,7 @@ class RunSettings:
         seed: of the request.
         weights: SHA-256 of the weights.
         space_group_number: groups to draw from, or None for all.
-        solver, n_steps: of the sampler.
+        solver, n_steps, clearance: of the sampler.
         is_compiled, dtype: of the network, see `sampling.predictor`.
         primitive: write primitive in place of conventional cells.
         format: of the folder, and of the way from settings to crystals.
@@ -93,6 +93,7 @@ class RunSettings:
     space_group_number: tuple[int, ...] | None
     solver: str
     n_steps: int
+    clearance: float
     is_compiled: bool
     dtype: str
     primitive: bool
@@ -112,6 +113,7 @@ def generate_run(
     space_group_number: int | str | tuple[int, ...] | None = None,
     solver: str | None = None,
     n_steps: int | None = None,
+    clearance: float | None = None,
     seed: int = 0,
     device: str = "auto",
     is_compiled: bool = False,
@@ -123,8 +125,8 @@ def generate_run(
 
     Args:
         folder: new, empty, or of the same run.
-        n, weights, space_group_number, solver, n_steps, seed, device, is_compiled, dtype: as in
-            `generation.generate`.
+        n, weights, space_group_number, solver, n_steps, clearance, seed, device, is_compiled,
+            dtype: as in `generation.generate`.
         primitive: write primitive cells.
         workers: processes that check and write crystals while others are sampled; 0 for none,
             None for what suits the request and the machine.
@@ -140,7 +142,7 @@ def generate_run(
     place = pick_device(device)
     groups = None if space_group_number is None else space_group_numbers(space_group_number)
     model = load_model(weights, device=place)
-    changes = {"solver": solver, "n_steps": n_steps}
+    changes = {"solver": solver, "n_steps": n_steps, "clearance": clearance}
     sampler = preset_sampler(model, **{k: v for k, v in changes.items() if v is not None})
     draw_given(model, torch.arange(1), seed=seed, space_group_number=groups)  # fails if it must
     digest = json.loads((weights_folder(weights) / CONFIG_FILE).read_text())["sha256"]
@@ -152,6 +154,7 @@ def generate_run(
         space_group_number=groups,
         solver=sampler.solver,
         n_steps=sampler.n_steps,
+        clearance=sampler.clearance,
         is_compiled=is_compiled,
         dtype=dtype,
         primitive=primitive,

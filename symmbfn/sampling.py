@@ -10,7 +10,7 @@ import torch
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.beliefs.choice import Kind
 from symmbfn.compilation import compiled, onednn_products
-from symmbfn.constraints import confine, move_apart, project_settled
+from symmbfn.constraints import can_keep_apart, confine, move_apart, project_settled
 from symmbfn.flows.schedules import ContinuousSchedule, log_snr_grid, uniform_grid
 from symmbfn.model import Given, SymmBFN, Variables
 from symmbfn.noise import Draws
@@ -33,26 +33,32 @@ def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
     falls out of the interval that 100 have. At equal cost noise-free steps leave more short
     contacts, and more noise than the ancestral share draws closer to the training set.
     """
-    if model.config.is_standardised:
-        return replace(SamplerConfig(), **changes)
-    paper = SamplerConfig(
-        "bfn", 100, start=1e-4, has_projection=False, is_drawn=True, clearance=0.0
-    )
-    if model.config.coords_as == "circular":
-        steps = model.config.n_messages
-        paper = replace(paper, n_steps=steps, eta=1.0, has_expected_classes=True)
-    sampler = replace(paper, **changes)
+    c = model.config
+    sampler = SamplerConfig()
+    if not c.is_standardised:
+        sampler = SamplerConfig(n_steps=100, start=1e-4, has_projection=False, is_drawn=True)
+    if not (c.is_standardised and can_keep_apart(model)):
+        sampler = replace(sampler, clearance=0.0)
+    if c.coords_as == "circular":
+        sampler = replace(sampler, n_steps=c.n_messages, eta=1.0, has_expected_classes=True)
+    sampler = replace(sampler, **changes)
     check_sampler(model, sampler)
     return sampler
 
 
 def check_sampler(model: SymmBFN, sampler: SamplerConfig) -> None:
-    """Refuse what beliefs on the circle cannot do.
+    """Refuse what a model cannot do.
 
     Raises:
-        ValueError: another solver than "bfn", a share of noise other than the ancestral or 1, or
-            a start after the first message.
+        ValueError: clearance without letters or images; of beliefs on the circle another solver
+            than "bfn", a share of noise other than the ancestral or 1, or a start after the first
+            message.
     """
+    if sampler.clearance and not can_keep_apart(model):
+        raise ValueError(
+            "clearance must be 0 for a model without Wyckoff letters or images, "
+            f"got {sampler.clearance}"
+        )
     if model.config.coords_as != "circular":
         return
     if sampler.solver != "bfn":

@@ -79,7 +79,7 @@ def test_only_crystals_with_short_contacts_are_changed() -> None:
     assert 0 < sum(is_short) < len(is_short) / 2
 
 
-def test_the_sampler_applies_it_and_the_preset_does_not() -> None:
+def test_the_sampler_applies_it() -> None:
     model = fresh_model()
     estimates, given = pair(model, 1.2)
     distance = {}
@@ -91,7 +91,14 @@ def test_the_sampler_applies_it_and_the_preset_does_not() -> None:
         distance[clearance] = EDGE * float(x[0, 1, 0] - x[0, 0, 0])
     assert distance[0.0] == pytest.approx(1.2, abs=1e-3)
     assert distance[0.8] > 2.1
+
+
+@pytest.mark.parametrize(("preset", "changes"), [("paper", {}), ("default", {"has_images": False})])
+def test_sites_without_letters_or_images_have_none(preset: str, changes: dict) -> None:
+    model = fresh_model(preset, **changes)
     assert preset_sampler(model).clearance == 0
+    with pytest.raises(ValueError, match="clearance must be 0 .*letters or images, got 0.5"):
+        preset_sampler(model, clearance=0.5)
 
 
 @pytest.mark.parametrize("clearance", [-0.1, 1.0, float("nan")])

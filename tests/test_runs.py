@@ -225,6 +225,7 @@ def test_other_settings_are_refused_and_nothing_changes(whole: Path, tiny_weight
         ({"seed": 8}, "seed is 7 there and 8 here"),
         ({"n_steps": 3}, "n_steps is 2 there and 3 here"),
         ({"solver": "ode2"}, "solver is 'bfn' there and 'ode2' here"),
+        ({"clearance": 0.0}, "clearance is 0.75 there and 0.0 here"),
         ({"space_group_number": 225}, r"space_group_number is None there and \[225\] here"),
         ({"primitive": True}, "primitive is False there and True here"),
     ]:

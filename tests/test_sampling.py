@@ -303,6 +303,7 @@ def test_like_sizes_share_a_batch_and_every_row_is_in_one() -> None:
         ({"n": 3, "seed": 2**63}, f"seed.*{2**63}"),
         ({"n": 3, "n_steps": 0}, "steps.*0"),
         ({"n": 3, "solver": "euler"}, "solver.*'euler'"),
+        ({"n": 3, "clearance": 1.2}, "clearance.*1.2"),
         ({"n": 3, "space_group_number": 231}, "231"),
         ({"n": 3, "space_group_number": "Fm-3n"}, "Fm-3n"),
         ({"n": 3, "space_group_number": 230}, "230"),
@@ -344,6 +345,7 @@ def test_presets_bring_their_samplers() -> None:
     paper = preset_sampler(fresh_model("paper"))
     assert (paper.solver, paper.n_steps, paper.is_drawn) == ("bfn", 100, True)
     assert not paper.has_projection
+    assert (default.clearance, paper.clearance) == (0.75, 0)
     assert preset_sampler(fresh_model(), n_steps=7).n_steps == 7
     with pytest.raises(ValueError, match="start.*0.0"):
         SamplerConfig(start=0.0)
