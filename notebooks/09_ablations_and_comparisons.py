@@ -448,15 +448,15 @@ print(predictions_text(words))
 # %% [markdown]
 # With one seed each, and so with care:
 #
-# - **Preconditioning is its output half.** The output alone does as well as
-#   both; the input alone is hardly better than none.
+# - **Preconditioning is its output half.** The output alone does as well
+#   as both; the input alone is hardly better than none.
 # - **Images count, their details do not.** Without them short contacts are
 #   far more frequent; told the species of the neighbours, or how often an
 #   atom was counted, the network does no better.
 # - **A bound is not a crystal.** Linear accuracy has the better bound and
 #   more short contacts. Elements by site have fewer short contacts, and
-#   numbers of elements as no crystal has them, even when the sites are told
-#   how many there are to be.
+#   numbers of elements as no crystal has them, even when the sites are
+#   told how many there are to be.
 # - **Self-conditioning does not pay for its time** in nats, which are
 #   measured without it; in rates the difference is within the interval.
 # - **More of the same is worth more than most changes**: half as many
