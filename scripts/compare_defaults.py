@@ -52,8 +52,8 @@ def claims_of(
     """
     model, digest = load_model(folder), file_digest(folder / WEIGHTS_FILE)
     sampler = preset_sampler(model, **sampling)
-    # a test wants the weights of this key to be those that ship
-    key = "weights/default" if which == "after" else "weights/before"
+    # what a key with a slash names ships
+    key = "weights/default" if which == "after" else "weights_before"
     label, code = f"{sampler.solver}_{sampler.n_steps}", code_digest(CODE)
     rows = []
     for seed in options.seeds:
