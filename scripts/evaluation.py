@@ -1,6 +1,7 @@
 """Judge what the shipped weights make, and the controls, and record what comes of it.
 
     python scripts/evaluation.py default paper sg10      10,000 crystals each, 1,000 relaxed
+    python scripts/evaluation.py no_clearance --n 1000 --relax-first 300    beside the default's
     python scripts/evaluation.py real shuffled random    controls of evaluation_controls.py
     python scripts/evaluation.py default --split test_open    distances once more, for a table
 
@@ -25,11 +26,13 @@ from symmbfn.results import RESULTS, Claim, record
 from symmbfn.runs import generate_run
 from symmbfn.screening import TABLE, screen
 
+N, N_RELAXED = 10_000, 1000
 TEN_GROUPS = (2, 12, 14, 62, 63, 139, 166, 194, 221, 225)  # the paper's "10 SGs"
 MODELS: dict[str, dict[str, Any]] = {
     "default": {"weights": "default"},
     "paper": {"weights": "paper"},
     "sg10": {"weights": "default", "space_group_number": TEN_GROUPS},
+    "no_clearance": {"weights": "default", "clearance": 0.0},
 }
 CONTROLS = ("real", "shuffled", "random")
 RATES = {
@@ -83,6 +86,8 @@ def main() -> None:
         )
         report = write_report(folder, split=options.split)
         command = f"python scripts/evaluation.py {name}"
+        if (options.n, options.relax_first) != (N, N_RELAXED):
+            command += f" --n {options.n} --relax-first {options.relax_first}"
         table = pd.read_parquet(folder / TABLE)
         if options.split == "val":
             claims = [*_claims(name, report, table, command)]
@@ -106,8 +111,8 @@ def _keep_rows(name: str, table: pd.DataFrame) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="+", choices=[*MODELS, *CONTROLS])
-    parser.add_argument("--n", type=int, default=10_000)
-    parser.add_argument("--relax-first", type=int, default=1000)
+    parser.add_argument("--n", type=int, default=N)
+    parser.add_argument("--relax-first", type=int, default=N_RELAXED)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--split", default="val", choices=["val", "test_open"])
     parser.add_argument("--workers", type=int, default=2)
