@@ -2,7 +2,7 @@
 
 import torch
 
-from symmbfn._shapes import Bool, Int, Tensor
+from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import CHART_END
 from symmbfn.crystals.images import images_of
 from symmbfn.crystals.lattice import k_to_metric
@@ -26,7 +26,7 @@ def confine(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
 
 
 def project_settled(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
-    """Move the estimated coordinates of sites whose letter is settled onto its locus."""
+    """Move estimated coordinates onto their locus, where the letter is settled, unless given."""
     if "letters" not in estimates.categorical:
         return estimates
     letter, is_settled = settled_letters(estimates, given)
@@ -34,8 +34,7 @@ def project_settled(model: SymmBFN, estimates: Variables, given: Given) -> Varia
     x = model.fractional(estimates.continuous["coords"])
     on_locus = nearest_point(x.double().flatten(0, 1), row.flatten()).view_as(x).float()
     on_locus = (on_locus - model.coords_mean) / model.coords_std
-    coords = torch.where(is_settled[..., None], on_locus, estimates.continuous["coords"])
-    return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)
+    return _with_coords(estimates, given, on_locus, is_settled)
 
 
 def settled_letters(
@@ -55,7 +54,8 @@ def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: fl
     """Move sites that are too close to another half the way that is missing.
 
     Of each site whose letter is settled the neighbour counts that lacks most, among all images of
-    all settled sites; the other half is that one's to go. Coordinates belong on their loci before.
+    all settled sites; the other half is that one's to go. Coordinates belong on their loci before;
+    those that are given stay.
 
     Args:
         model: for the units of the estimates.
@@ -87,5 +87,14 @@ def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: fl
     share = lacking.gather(-1, nearest) / distance.gather(-1, nearest).clamp_min(LEAST)
     vector = vectors.gather(2, nearest[..., None].expand(-1, -1, -1, 3))[:, :, 0]
     coords = (x - share / 2 * vector - model.coords_mean) / model.coords_std
-    moved = torch.where(is_settled[..., None], coords, estimates.continuous["coords"])
-    return Variables({**estimates.continuous, "coords": moved}, estimates.categorical)
+    return _with_coords(estimates, given, coords, is_settled)
+
+
+def _with_coords(
+    estimates: Variables, given: Given, coords: Float[Tensor, "B N 3"], where: Bool[Tensor, "B N"]
+) -> Variables:
+    """Estimates with other coordinates in the places named, less those that are given."""
+    if given.known is not None and "coords" in given.known.where:
+        where = where & ~given.known.where["coords"]
+    coords = torch.where(where[..., None], coords, estimates.continuous["coords"])
+    return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)

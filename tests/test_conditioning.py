@@ -85,7 +85,7 @@ def test_a_crystal_that_is_given_wholly_comes_out_of_the_sampler() -> None:
     data, given = model.encode(batch())
     given = replace(given, known=everywhere(model, data, given))
     index = torch.arange(len(given.is_site))
-    sampler = preset_sampler(model, n_steps=3, has_projection=False)
+    sampler = preset_sampler(model, n_steps=3)
     found = sample(model, given, sampler, seed=0, index=index)
     assert torch.equal(found["lattice"], data["lattice"])
     torch.testing.assert_close(found["coords"], data["coords"], atol=1e-5, rtol=0)

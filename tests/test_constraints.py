@@ -1,5 +1,7 @@
 """Estimates that are moved apart: by what is missing, and nothing that keeps its distance."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.model import Given, SymmBFN, Variables
 from symmbfn.sampling import preset_sampler, sample
 from symmbfn.steps import SamplerConfig
+from symmbfn.variables import Known
 from tests.models import batch, fresh_model, perfect_predictor
 
 EDGE, NA, CL = 6.0, 11, 17
@@ -60,6 +63,16 @@ def test_a_site_whose_letter_is_open_stays_and_moves_nothing() -> None:
     estimates.categorical["letters"][0, 1, 0] = torch.tensor(0.85).log()
     found = move_apart(model, estimates, given, 0.8).continuous["coords"]
     assert torch.equal(found, estimates.continuous["coords"])
+
+
+def test_a_site_that_is_given_stays_and_moves_others() -> None:
+    model = fresh_model()
+    estimates, given = pair(model, 1.2)
+    where = {"coords": torch.tensor([[True, False]])}
+    given = replace(given, known=Known(estimates, where))
+    change = moved(model, estimates, given, 0.8) - model.fractional(estimates.continuous["coords"])
+    lacking = 0.8 * (COVALENT_RADIUS[NA] + COVALENT_RADIUS[CL]) - 1.2
+    assert EDGE * change[0, :, 0] == pytest.approx([0, lacking / 2], abs=1e-3)
 
 
 def test_what_keeps_its_distance_stays_where_it_is() -> None:
