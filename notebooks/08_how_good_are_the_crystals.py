@@ -280,10 +280,10 @@ print(claims_table(table))
 # %% [markdown]
 # Here $n$ of a floor counts draws, of 10,000 crystals each. The last two
 # distances are ours: Wyckoff letters and elements, which can be wrong
-# while density, number of elements and groups are all right. In the
-# number of elements `default` cannot be told from real crystals, in
-# density and groups hardly, in letters and elements it can. `paper` is not
-# told how many elements to use, and misses their number by far.
+# while density, number of elements and groups are all right. In density
+# and number of elements `default` cannot be told from real crystals; in
+# groups, letters and elements it lies a little above the floor. `paper` is
+# not told how many elements to use, and misses their number by far.
 #
 # (sec:judge-new)=
 # ## Unique and novel

@@ -243,6 +243,12 @@ SAMPLERS = {
     "no_clearance": Sampler(
         "Contacts 6 points lower, validity 1; SMACT and distances equal.", {"clearance": 0.0}
     ),
+    "less_clearance": Sampler(
+        "Contacts 3 points lower than with 0.75, as in a first look.", {"clearance": 0.7}
+    ),
+    "more_clearance": Sampler(
+        "Contacts equal, d_rho a little higher: crystals are blown up.", {"clearance": 0.8}
+    ),
     "twice_the_steps": Sampler("Contacts 2 points higher, d_rho halved.", {"n_steps": 62}),
     "half_the_steps": Sampler("Contacts 3 points lower.", {"n_steps": 15}),
     "without_noise": Sampler("Contacts 2 points lower, SMACT equal.", {"eta": 0.0}),

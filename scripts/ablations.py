@@ -125,7 +125,9 @@ def train(name: str, seed: int) -> dict[str, Any]:
 
 
 def sampler_of(model: SymmBFN) -> dict[str, Any]:
-    """The sampler of all variants but those that bring the paper's or the circle's."""
+    """The sampler of all variants but those that bring the paper's or the circle's: the default
+    of the first ones, whatever it has become.
+    """
     return {"n_steps": 31, "clearance": 0.0} if model.config.is_standardised else {}
 
 

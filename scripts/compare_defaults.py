@@ -3,8 +3,8 @@
     python scripts/compare_defaults.py 037e545 [--n 1000] [--dry-run]
 
 The earlier weights are those of the named commit and draw as they did there, without clearance; the
-others with the sampler of their preset. Requests are the same. Losses are of all crystals of the
-split. Claims `default.before.*` and `default.after.*` into `results/comparisons.json`.
+others with the sampler of their preset. Requests are the same. Losses are of train, too. Claims
+`default.before.*` and `default.after.*` into `results/comparisons.json`.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from foundation_claims import Options
 from foundation_data import code_digest, read
-from foundation_generation import distances_of, rates, requests
+from foundation_generation import distances_of, rates, requests, sampler_digest
 
 from symmbfn.checkpoints import CONFIG_FILE, WEIGHTS_FILE, file_digest, load_model, weights_folder
 from symmbfn.datasets.registry import cache_folder
@@ -25,7 +25,8 @@ from symmbfn.results import REPOSITORY, Claim, record
 from symmbfn.sampling import preset_sampler
 from symmbfn.training import validate
 
-SPLITS = ("val", "test_open")
+REFERENCES = ("val", "test_open")
+N, N_LOSSES = 1000, 10_000
 CODE = str(Path(__file__).with_name("foundation_generation.py"))  # judgements follow from it
 
 
@@ -35,7 +36,10 @@ def weights_of(commit: str, work: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         call = ["git", "-C", str(REPOSITORY), "show", f"{commit}:{shipped}/{name}"]
-        (folder / name).write_bytes(subprocess.run(call, check=True, capture_output=True).stdout)
+        found = subprocess.run(call, capture_output=True)
+        if found.returncode:
+            raise SystemExit(f"no {shipped}/{name} in {commit!r}: {found.stderr.decode().strip()}")
+        (folder / name).write_bytes(found.stdout)
     return folder
 
 
@@ -55,27 +59,30 @@ def claims_of(
     # what a key with a slash names ships
     key = "weights/default" if which == "after" else "weights_before"
     label, code = f"{sampler.solver}_{sampler.n_steps}", code_digest(CODE)
+    drawn = f"{digest[:12]}-{sampler_digest(sampler)}-{code}"
     rows = []
     for seed in options.seeds:
-        name = f"{digest[:12]}-{label}-{code}-seed{seed}.jsonl"
-        rows.append(requests(model, sampler, options.work / name, seed, options.n))
+        path = options.work / f"{drawn}-seed{seed}.jsonl"
+        rows.append(requests(model, sampler, path, seed, options.n))
     shared = {"options": options, "seed": [*options.seeds], "versions": {key: digest}}
     yield from rates(f"default.{which}", [r for seed in rows for r in seed], shared, False, label)
-    for split in SPLITS:
-        prefix = f"default.{which}.{split}"
+    for split in REFERENCES:
         here = replace(options, reference=split)
-        yield from distances_of(prefix, rows, here, {key: digest}, False)
-        # losses have no value where the model has no class: argon in one row of test_open
+        yield from distances_of(f"default.{which}.{split}", rows, here, {key: digest}, False)
+    for split in (*REFERENCES, "train"):
+        prefix = f"default.{which}.{split}"
+        # losses have no value where the model has no class: argon in two rows of test_open
         encoded, left_out = only_known(read("mp_20", split)[1], model.config)
-        note = "Mean over all crystals of the split, 8 times, fixed noise. "
-        for name, value in validate(model, encoded).items():
+        n = min(len(encoded), N_LOSSES)
+        note = f"Mean over the first {n} crystals of {split}, 8 times, fixed noise. "
+        for name, value in validate(model, encoded, n_crystals=n).items():
             if not name.startswith("ce_") and name != "coords_late":
                 yield Claim(
                     f"{prefix}.{name}",
                     round(value, 4),
                     options.command,
                     unit="nats",
-                    n=len(encoded),
+                    n=n,
                     seed=0,
                     note=(note + left_out).rstrip(),
                     versions={key: digest},
@@ -85,11 +92,12 @@ def claims_of(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("before", help="commit of the weights that shipped before")
-    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--n", type=int, default=N)
     parser.add_argument("--dry-run", action="store_true", help="print only")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     command = f"python scripts/compare_defaults.py {arguments.before}"
+    command += "" if arguments.n == N else f" --n {arguments.n}"
     work = cache_folder() / "compare_defaults"
     work.mkdir(parents=True, exist_ok=True)
     options = Options(command, work, n=arguments.n)

@@ -88,12 +88,12 @@ def main() -> None:
         command = f"python scripts/evaluation.py {name}"
         if (options.n, options.relax_first) != (N, N_RELAXED):
             command += f" --n {options.n} --relax-first {options.relax_first}"
+        command += "" if options.split == "val" else f" --split {options.split}"
         table = pd.read_parquet(folder / TABLE)
         if options.split == "val":
             claims = [*_claims(name, report, table, command)]
         else:
             claims = [*_distances(f"{name}.{options.split}", report, command, _weights(name))]
-            command += f" --split {options.split}"
         record("evaluation", claims)
         if options.split == "val":
             _keep_rows(name, table)

@@ -42,9 +42,11 @@ from symmbfn.evaluation.oxidation import OXIDATION_SET, is_smact_valid
 from symmbfn.evaluation.validity import Judgement, judge
 from symmbfn.records import read_crystals
 from symmbfn.results import REPOSITORY, Claim, record
+from symmbfn.steps import SamplerConfig
 
 SIZES, N_DRAWS = (1000, 10_000), 200
 N_COVERAGE = 1000
+CLEARANCE = SamplerConfig().clearance
 JUDGE_SECONDS = 300.0
 RUNS = ("default", "paper", "sg10")
 # floors that were stated before these were measured: draws of MP-20 train against test_open
@@ -110,6 +112,10 @@ def validity(options: Options) -> Iterator[Claim]:
         "smact": (lambda row: row.is_smact_valid, f" Oxidation states {OXIDATION_SET}."),
         "both": (lambda row: row.is_valid, " By structure and by composition."),
         "contacts": (lambda row: row.has_good_contacts, ""),
+        "clearance": (
+            lambda row: row.is_structurally_valid and row.contact_ratio >= CLEARANCE,
+            f" No pair closer than {CLEARANCE} sums of radii, as the sampler has it.",
+        ),
     }
     for name, (counts, more) in kinds.items():
         yield rate(

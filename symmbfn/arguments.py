@@ -85,7 +85,7 @@ def generate(parser: argparse.ArgumentParser) -> None:
         "--clearance",
         type=float,
         metavar="R",
-        help="keep atoms R sums of covalent radii apart, 0 lets them be; default: the model's own",
+        help="move apart atoms nearer than R sums of covalent radii; 0: none; default: the model's",
     )
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")

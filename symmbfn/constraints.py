@@ -54,14 +54,18 @@ def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: fl
     """Move sites that are too close to another half the way that is missing.
 
     Of each site whose letter is settled the neighbour counts that lacks most, among all images of
-    all settled sites; the other half is that one's to go. Coordinates belong on their loci before;
-    those that are given stay.
+    all settled sites; the other half is that one's to go. Coordinates belong on their loci before,
+    and may leave them. Given ones stay. What is within 0.03 angstrom has no direction to go, and
+    an own image within 0.5 angstrom is the atom itself.
 
     Args:
-        model: for the units of the estimates.
-        estimates: of all variables.
+        model: with letters and images, for the units of the estimates.
+        estimates: of all variables, coordinates of shape (B, N, 3).
         given: for the operations of the groups.
         clearance: least distance, in sums of the two expected covalent radii.
+
+    Returns:
+        The estimates, with other coordinates.
 
     Source: ours.
     """

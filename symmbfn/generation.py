@@ -180,8 +180,8 @@ def generate(
         space_group_number: number, symbol, crystal system, a list of these or None for all.
         solver: "bfn", "ode2" or "sde2"; None takes the preset's own.
         n_steps: sampling steps; None takes the preset's own.
-        clearance: least distance of atoms while sampling, in sums of covalent radii; 0 leaves
-            them as the network puts them, None takes the preset's own.
+        clearance: in sums of covalent radii: atoms that are nearer are moved apart while
+            sampling; 0 leaves them where the network puts them, None takes the preset's own.
         seed: of the request.
         device: "auto", "cpu" or "cuda"; a model stays where it is.
         batch_size: most crystals in one network call.

@@ -26,12 +26,16 @@ NARROWEST = 96  # width from which oneDNN takes every product, however few its r
 def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
     """The sampler that belongs to a model's preset: 31 ancestral steps, or the paper's 100.
 
-    With circular coordinates the one they were published with: beliefs are redrawn at every step
+    Sites of a model with letters and images are kept apart, but for the paper's. With circular
+    coordinates the sampler is the one they were published with: beliefs are redrawn at every step
     from probabilities in place of classes. `eta=None` takes the ancestral one instead.
 
-    Chosen on MP-20 val (`scripts/few_steps.py`): with fewer than 32 network calls some figure
-    falls out of the interval that 100 have. At equal cost noise-free steps leave more short
-    contacts, and more noise than the ancestral share draws closer to the training set.
+    Chosen on MP-20 val: with fewer than 32 network calls some figure falls out of the interval
+    that 100 have, and at equal cost noise-free steps leave more short contacts
+    (`scripts/few_steps.py`); clearance by `scripts/ablations.py sample`.
+
+    Raises:
+        ValueError: for a change that the model or no sampler can have, naming it.
     """
     c = model.config
     sampler = SamplerConfig()

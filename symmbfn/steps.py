@@ -33,7 +33,7 @@ class SamplerConfig:
         grid_power: of the times of "bfn", of which the powers 1 / grid_power are equally spaced;
             above 1 steps are shorter at the start.
         clearance: of settled sites, in sums of covalent radii: such as come closer are moved
-            apart; 0 leaves them.
+            apart at every step, which does not part all of them; 0 leaves them.
     """
 
     solver: str = "bfn"
