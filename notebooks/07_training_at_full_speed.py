@@ -720,7 +720,8 @@ plt.show()
 # go by before it is below where the first had ended. What an epoch brings
 # shrinks and shrinks, until the learning rate falls: while it does, two
 # nats more go. The crystals that the network has seen cost less than those
-# of val, in every part: they are learnt by heart to some degree.
+# of val, most of all in their elements: to some degree they are learnt by
+# heart.
 #
 # A run that is stopped midway never sees its fall of the learning rate.
 # Who has ten minutes should not run the first ten minutes of a long
