@@ -572,7 +572,7 @@ def closest(crowd) -> np.ndarray:
 fig, ax = plt.subplots(figsize=(6.2, 3.2))
 for ratios, name, look in (
     (closest(crystals), "made", {"color": blue}),
-    (closest(crowded), "without clearance", {"color": orange}),
+    (closest(crowded), "without clearance", {"color": green, "ls": ":"}),
     (prototypes, "prototypes", {"color": red, "ls": "--"}),
 ):
     x = np.concatenate([[0], ratios, [2]])

@@ -663,7 +663,7 @@ plt.show()
 # in a line of its own. The validation bound and its parts against the
 # crystals seen:
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:speed-learning", "caption": "Validation bound of the averaged weights against the crystals seen, for both presets (left; their variables differ, so the levels do not compare), and the parts of the default preset's relative to the first validation (right). Vertical lines: the second run of `paper` starts from the saved weights, with a fresh optimiser; the learning rate of `default` begins to fall."}, "image": {"alt": "Left: two falling curves that flatten; the upper one rises a little behind a dotted line and falls again, the lower one falls faster behind another one. Right: five falling curves, the coordinates lowest, the elements highest; all but the elements fall faster behind the line."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:speed-learning", "caption": "Validation bound of the averaged weights against the crystals seen, for both presets (left; their variables differ, so the levels do not compare), and the parts of the default preset's relative to the first validation (right). Vertical lines: the second run of `paper` starts from the saved weights, with a fresh optimiser; the learning rate of `default` begins to fall."}, "image": {"alt": "Left: two falling curves that flatten; the upper one rises a little behind a dotted line and falls again, the lower one falls faster behind another one. Right: five falling curves, the pointers highest, the coordinates lowest; behind the line the lattice falls most, the elements least."}}
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.5, 3.3))
 print(
     "epoch" + "".join(f"{preset:>12}" for preset in ("default", "paper"))
