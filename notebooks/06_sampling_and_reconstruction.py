@@ -546,12 +546,10 @@ plt.show()
 # requests with $c = 0$ are drawn beside them. The 288 prototypes of
 # {ref}`chapter 1 <sec:real>` stand in for real crystals in this picture.
 
-# %%
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:sample-crowd", "caption": "Share of crystals with a pair closer than a given number of sums of radii: the crystals just made, whatever their status, with the 95 % interval (Wilson) that so few of them leave to each share; the same requests without clearance; and the prototypes. Dotted: 0.7, below which a contact counts as too close."}, "image": {"alt": "Three curves that rise from 0 to 100 percent, one with a broad band around it; a dotted vertical line at 0.7."}}
 way = preset_sampler(model, clearance=0.0)
 batches = generate_indices(model, torch.arange(n), way, seed=seed)
 crowded = [crystal for batch in batches for crystal in batch]
-
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:sample-crowd", "caption": "Share of crystals with a pair closer than a given number of sums of radii: the crystals just made, whatever their status, with the 95 % interval (Wilson) that so few of them leave to each share; the same requests without clearance; and the prototypes. Dotted: 0.7, below which a contact counts as too close."}, "image": {"alt": "Three curves that rise from 0 to 100 percent, one with a broad band around it; a dotted vertical line at 0.7."}}
 everyone = symmbfn.reconstruct(dataset.batch(torch.arange(len(dataset))))
 prototypes = np.sort([crystal.contact_ratio for crystal in everyone])
 for limit in (0.7, 0.75):
