@@ -35,7 +35,9 @@ def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
     """
     if model.config.is_standardised:
         return replace(SamplerConfig(), **changes)
-    paper = SamplerConfig("bfn", 100, start=1e-4, has_projection=False, is_drawn=True)
+    paper = SamplerConfig(
+        "bfn", 100, start=1e-4, has_projection=False, is_drawn=True, clearance=0.0
+    )
     if model.config.coords_as == "circular":
         steps = model.config.n_messages
         paper = replace(paper, n_steps=steps, eta=1.0, has_expected_classes=True)

@@ -45,7 +45,7 @@ class SamplerConfig:
     is_drawn: bool = False
     temperature: float = 1.0
     grid_power: float = 1.0
-    clearance: float = 0.0
+    clearance: float = 0.75
 
     def __post_init__(self):
         if self.solver not in SOLVERS:
