@@ -132,7 +132,10 @@ def figures(
         values = [run[where][metric] for run in runs if metric in run.get(where, ())]
         if values:  # axes have no letters, samplers no losses
             ends = (min(values), max(values)) if len(values) > 1 else None
-            yield claim(metric, statistics.fmean(values), unit, ends, len(values))
+            n = len(values) if metric in LOSSES else sum(run["generated"]["n"] for run in runs)
+            found = claim(metric, statistics.fmean(values), unit, ends, n)
+            what = "All of val; n counts the runs." if metric in LOSSES else "Mean over the seeds."
+            yield replace(found, note=f"{what} {about.note}")
     if base:
         yield replace(claim("outcome", 0.0, "", None, len(runs)), value=verdict(runs, base))
 

@@ -43,7 +43,8 @@ def ablations_text(
 ) -> str:
     """The table of ablations: a line each variant, values with their intervals' half widths.
 
-    Below it stands which variants were not run, or with one seed only.
+    Variants of which none of the metrics was measured are left out. Below stands which were not
+    run, or with one seed only.
 
     Args:
         metrics: heading -> metric, in the order of the columns, at most four.
@@ -54,6 +55,8 @@ def ablations_text(
         return "not measured yet"
     lines = [f"{'':<{NAMES}}" + "".join(f"{heading:>{CELL}}" for heading in metrics)]
     for variant, row in found.items():
+        if row.keys().isdisjoint(metrics.values()):
+            continue
         cells = "".join(f"{_with_error(row.get(metric)):>{CELL}}" for metric in metrics.values())
         lines += [variant] if len(variant) > NAMES else []
         lines.append(f"{'' if len(variant) > NAMES else variant:<{NAMES}}{cells}")

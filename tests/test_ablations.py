@@ -32,6 +32,7 @@ def test_seeds_share_a_rate_and_bound_a_mean(ablations: ModuleType) -> None:
     assert contacts.interval is not None and contacts.interval[0] < 65 < contacts.interval[1]
     assert bound.value == 34.5 and bound.interval == (34.0, 35.0) and bound.unit == "nats"
     assert "a.b.outcome" not in found and found["a.b.d_g"].value == pytest.approx(0.3)
+    assert (bound.n, found["a.b.d_g"].n) == (2, 200), "runs, crystals"
 
 
 def test_a_verdict_names_what_chance_does_not_make(ablations: ModuleType) -> None:

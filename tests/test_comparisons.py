@@ -51,6 +51,9 @@ def test_the_base_comes_first_and_what_was_not_run_last(folder: Path) -> None:
         "Fewer than 2 seeds: absent, masked_axes.",
     ]
     assert lines[1].index("34") + len("34 ±0.2") == len(lines[4]) - 14
+    contacts = ablations_text({"contacts / %": "contacts"}, folder).splitlines()
+    assert [line.split()[0] for line in contacts[1:3]] == ["base", "axes"], "none without a value"
+    assert contacts[3].startswith("Fewer")
 
 
 def test_only_what_is_beyond_the_intervals_is_called_a_difference(folder: Path) -> None:
