@@ -262,6 +262,10 @@ SAMPLERS = {
         "No difference: nothing is left open at t = 1.", {"is_drawn": True}
     ),
     "colder": Sampler("SMACT 1 point higher, contacts equal.", {"temperature": 0.8}),
+    "redrawn_and_colder": Sampler(
+        "SMACT 2 points higher, and fewer elements that are rare.",
+        {"eta": 1.0, "temperature": 0.7},
+    ),
     "warmer": Sampler("SMACT 2 points lower.", {"temperature": 1.25}),
     "early_steps": Sampler("No difference beyond the interval.", {"grid_power": 1.5}),
     "second_order": Sampler(
