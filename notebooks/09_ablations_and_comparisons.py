@@ -347,7 +347,8 @@ print(claims_table(table))
 # unit: a factor of tens against the conventional cell, and of four to
 # twelve against the primitive cell with the circle, as CrysBFN has it, the
 # more the larger the crystals. The last lines are what our own changes
-# save: narrower layers and a third of the steps.
+# save at the same width and depth: fewer harmonics, narrower edges, and a
+# third of the steps.
 #
 # (sec:compare-steps)=
 # ## Steps against quality
@@ -388,11 +389,11 @@ for n in (10, 20, 50, 100, 200, 500, 1000):
 print(claims_table(rows))
 
 # %% [markdown]
-# From a hundred steps on every figure stays inside the interval that the
-# hundred have, and a thousand take eight times as long. Below, short
-# contacts and densities get worse; the number of elements, which these
-# weights are not told, is nearest with the fewest steps, where the rest is
-# worst.
+# From a hundred steps on every figure of the first two panels stays inside
+# the interval that the hundred have, and a thousand take ten times as long.
+# Below, short contacts and densities get worse; the number of elements,
+# which these weights are not told, is nearest with the fewest steps, where
+# the rest is worst.
 #
 # (sec:compare-ablations)=
 # ## One change at a time

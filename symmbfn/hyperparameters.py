@@ -119,6 +119,7 @@ ROWS: dict[str, Callable[[Settings], Any]] = {
     "first time": lambda s: s.sampler.start,
     "final classes": lambda s: "drawn" if s.sampler.is_drawn else "likeliest",
     "projection on the way": lambda s: "yes" if s.sampler.has_projection else "no",
+    "clearance / radii": lambda s: s.sampler.clearance,
 }
 
 
