@@ -390,7 +390,7 @@ print(claims_table(rows))
 
 # %% [markdown]
 # From a hundred steps on every figure of the first two panels stays inside
-# the interval that the hundred have, and a thousand take ten times as long.
+# the interval that the hundred have; a thousand take ten times as long.
 # Below, short contacts and densities get worse; the number of elements,
 # which these weights are not told, is nearest with the fewest steps, where
 # the rest is worst.
