@@ -422,7 +422,7 @@ print(ablations_text(metrics))
 
 # %%
 costs = {"cost / times": "cost", "change / nats": "equal_time"}
-print(ablations_text(costs).split("\nFewer")[0])
+print(ablations_text(costs).split("\nNot run")[0])
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig:compare-ablations", "caption": "Share of the requests without a short contact and distance of the number of elements, of every variant that was run; lines are 95 % intervals, the vertical one is the base."}, "image": {"alt": "Two panels with a row for each variant, a point with a horizontal line, and a vertical line at the base."}}
 found = ablations()

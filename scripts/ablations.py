@@ -260,15 +260,18 @@ def record_all() -> None:
     for name, variant in VARIANTS.items():
         if runs := outcomes_of(name):
             found += claims_of(name, runs, outcomes_of(variant.against))
-    missing = [name for name in VARIANTS if len(outcomes_of(name)) < len(SEEDS)]
-    note = f"Fewer than {len(SEEDS)} seeds: {', '.join(missing) or 'none'}."
+    absent = [name for name in VARIANTS if not outcomes_of(name)]
+    partial = [name for name in VARIANTS if 0 < len(outcomes_of(name)) < len(SEEDS)]
+    n_complete = len(VARIANTS) - len(absent) - len(partial)
+    some = (", ".join(partial) or "none") if n_complete else "all others"
+    note = f"Not run: {', '.join(absent) or 'none'}. With fewer than {len(SEEDS)} seeds: {some}."
     versions = {"weights/default": shipped_digest()}
     sampled_by = {name: _sampled_runs(name) for name in SAMPLERS}
     for name, runs in sampled_by.items():
         if runs:
             found += sampler_claims(name, runs, sampled_by[PRESET], versions)
     command = "python scripts/ablations.py record"
-    found.append(Claim("ablation.all.complete", len(VARIANTS) - len(missing), command, note=note))
+    found.append(Claim("ablation.all.complete", n_complete, command, note=note))
     record("comparisons", [*found, *cited(found)])
 
 
