@@ -264,7 +264,7 @@ def record_all() -> None:
     partial = [name for name in VARIANTS if 0 < len(outcomes_of(name)) < len(SEEDS)]
     n_complete = len(VARIANTS) - len(absent) - len(partial)
     some = (", ".join(partial) or "none") if n_complete else "all others"
-    note = f"Not run: {', '.join(absent) or 'none'}. With fewer than {len(SEEDS)} seeds: {some}."
+    note = f"Not run: {', '.join(absent) or 'none'}. Fewer than {len(SEEDS)} seeds: {some}."
     versions = {"weights/default": shipped_digest()}
     sampled_by = {name: _sampled_runs(name) for name in SAMPLERS}
     for name, runs in sampled_by.items():

@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
     put(tmp_path, "ablation.base.contacts", 68.0, 64.0, 71.0, unit="%", **base)
     put(tmp_path, "ablation.masked_axes_with_a_long_name.bound", 35.0, unit="nats", **masked)
     put(
-        tmp_path, "ablation.all.complete", 2, note="Not run: absent. With fewer than 2 seeds: none."
+        tmp_path, "ablation.all.complete", 2, note="Not run: absent. Fewer than 2 seeds: none."
     )
     return tmp_path
 
@@ -50,7 +50,7 @@ def test_the_base_comes_first_and_what_was_not_run_last(folder: Path) -> None:
     assert lines[3:] == [
         "masked_axes_with_a_long_name",
         f"{'':<19}{'35':>14}{'-':>14}",
-        "Not run: absent. With fewer than 2 seeds: none.",
+        "Not run: absent. Fewer than 2 seeds: none.",
     ]
     assert lines[1].index("34") + len("34 ±0.2") == len(lines[4]) - 14
     contacts = ablations_text({"contacts / %": "contacts"}, folder).splitlines()
