@@ -555,10 +555,12 @@ prototypes = np.sort([crystal.contact_ratio for crystal in everyone])
 for limit in (0.7, 0.75):
     below = (prototypes < limit).mean()
     print(f"prototypes with a pair below {limit}: {below:.1%}")
-of_mp_20 = {"0.7": "validity.real.contacts"}
-of_mp_20["0.75"] = "validity.real.clearance"
+real_shares = {
+    "0.7": "validity.real.contacts",
+    "0.75": "validity.real.clearance",
+}
 print("crystals of MP-20 val without a pair below")
-print(claims_table(of_mp_20))
+print(claims_table(real_shares))
 
 
 def closest(crowd) -> np.ndarray:

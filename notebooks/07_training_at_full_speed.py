@@ -676,18 +676,18 @@ for preset, marker, colour in (
     text = (RESULTS / f"training_{preset}.jsonl").read_text()
     log = [json.loads(line) for line in text.splitlines()]
     again = [i for i, row in enumerate(log) if row.get("continued_from")]
-    restarts = [log[i - 1]["crystals"] / 1e6 for i in again]
+    marks = [log[i - 1]["crystals"] / 1e6 for i in again]
     checks = [row for row in log if row["kind"] == "validation"]
     seen = [row["crystals"] / 1e6 for row in checks]
     bound = [row["bound"] for row in checks]
     table[preset] = {round(r["epoch"]): r["bound"] for r in checks}
     steps = [row for row in log if row["kind"] == "train"]
-    if not restarts:  # one run, whose learning rate falls at its end
+    if not again:  # one run, whose learning rate falls at its end
         share = 1 - log[0]["decay_fraction"]
-        restarts = [share * steps[-1]["crystals"] / 1e6]
+        marks = [share * steps[-1]["crystals"] / 1e6]
     left.plot(seen, bound, marker=marker, ms=3, color=colour, label=preset)
     for ax in (left, right) if preset == "default" else (left,):
-        for place in restarts:
+        for place in marks:
             ax.axvline(place, color=colour, ls=":")
     if preset == "default":
         for name in (*model.continuous, *model.categorical):

@@ -54,6 +54,7 @@ from symmbfn.comparisons import (
     ablations_text,
     before_and_after,
     beside_published,
+    not_run_text,
     predictions_text,
     steps_series,
 )
@@ -413,6 +414,7 @@ metrics = {
     "d_elem": "d_elem",
 }
 print(ablations_text(metrics))
+print(not_run_text())
 
 # %% [markdown]
 # Equal crystals are not equal time. What a step of training costs, in
@@ -422,7 +424,7 @@ print(ablations_text(metrics))
 
 # %%
 costs = {"cost / times": "cost", "change / nats": "equal_time"}
-print(ablations_text(costs).split("\nNot run")[0])
+print(ablations_text(costs))
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig:compare-ablations", "caption": "Share of the requests without a short contact and distance of the number of elements, of every variant that was run; lines are 95 % intervals, the vertical one is the base."}, "image": {"alt": "Two panels with a row for each variant, a point with a horizontal line, and a vertical line at the base."}}
 found = ablations()
@@ -459,7 +461,7 @@ words = {"bound": "bound", "d_rho": "d_rho", "d_elem": "d_elem"}
 print(predictions_text(words))
 
 # %% [markdown]
-# With one seed each, and so with care:
+# With one seed each, two of the base, and so with care:
 #
 # - **Preconditioning is its output half.** The output alone does as well
 #   as both; the input alone is hardly better than none.

@@ -25,7 +25,7 @@ from symmbfn.evaluation.oxidation import OXIDATION_SET
 from symmbfn.evaluation.validity import judge
 from symmbfn.generation import generate_indices
 from symmbfn.results import Claim, claim
-from symmbfn.sampling import preset_sampler
+from symmbfn.sampling import asked_sampler, preset_sampler
 from symmbfn.steps import SamplerConfig
 
 FLOOR_DRAWS, FLOOR_SIZE, N_REAL = 200, 1000, 3000
@@ -98,8 +98,7 @@ def generate(options: Options) -> Iterator[Claim]:
     folder = weights_folder(options.weights)
     preset, digest = folder.name, file_digest(folder / WEIGHTS_FILE)
     model = load_model(folder)
-    changes = {"solver": options.solver, "n_steps": options.steps}
-    sampler = preset_sampler(model, **{k: v for k, v in changes.items() if v is not None})
+    sampler = asked_sampler(model, solver=options.solver, n_steps=options.steps)
     label = f"{sampler.solver}_{sampler.n_steps}"
     code = code_digest(__file__)
     rows = []

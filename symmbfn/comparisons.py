@@ -43,8 +43,7 @@ def ablations_text(
 ) -> str:
     """The table of ablations: a line each variant, values with their intervals' half widths.
 
-    Variants of which none of the metrics was measured are left out. Below stands which were not
-    run, or with one seed only.
+    Variants of which none of the metrics was measured are left out.
 
     Args:
         metrics: heading -> metric, in the order of the columns, at most four.
@@ -60,8 +59,13 @@ def ablations_text(
         cells = "".join(f"{_with_error(row.get(metric)):>{CELL}}" for metric in metrics.values())
         lines += [variant] if len(variant) > NAMES else []
         lines.append(f"{'' if len(variant) > NAMES else variant:<{NAMES}}{cells}")
-    missing = [entry["note"] for entry in claims(f"{kind}.{ALL}.complete", folder)]
-    return "\n".join(lines + [textwrap.fill(note, WIDTH) for note in missing])
+    return "\n".join(lines)
+
+
+def not_run_text(folder: Path = RESULTS) -> str:
+    """Which variants of the model were not run, or with one seed only."""
+    notes = [entry["note"] for entry in claims(f"ablation.{ALL}.complete", folder)]
+    return "\n".join(textwrap.fill(note, WIDTH) for note in notes)
 
 
 def predictions_text(

@@ -18,7 +18,7 @@ from symmbfn.datasets.batches import (
 )
 from symmbfn.model import Given, SymmBFN
 from symmbfn.noise import uniform
-from symmbfn.sampling import Predictor, predictor, preset_sampler, sample
+from symmbfn.sampling import Predictor, asked_sampler, predictor, sample
 from symmbfn.settling import Settled, rebuild, settle
 from symmbfn.steps import SamplerConfig
 
@@ -199,8 +199,7 @@ def generate(
     model = (
         weights if isinstance(weights, SymmBFN) else load_model(weights, device=pick_device(device))
     )
-    changes = {"solver": solver, "n_steps": n_steps, "clearance": clearance}
-    sampler = preset_sampler(model, **{k: v for k, v in changes.items() if v is not None})
+    sampler = asked_sampler(model, solver=solver, n_steps=n_steps, clearance=clearance)
     groups = None if space_group_number is None else space_group_numbers(space_group_number)
     if unknown := groups_not_in_training(model, groups):
         warnings.warn(

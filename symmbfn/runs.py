@@ -58,7 +58,7 @@ from symmbfn.parts import (
     write_part,
 )
 from symmbfn.records import read_crystals, read_records
-from symmbfn.sampling import Predictor, predictor, preset_sampler
+from symmbfn.sampling import Predictor, asked_sampler, predictor
 from symmbfn.steps import SamplerConfig
 
 # part of the manifest: raise it when the same settings give other crystals or records
@@ -142,8 +142,7 @@ def generate_run(
     place = pick_device(device)
     groups = None if space_group_number is None else space_group_numbers(space_group_number)
     model = load_model(weights, device=place)
-    changes = {"solver": solver, "n_steps": n_steps, "clearance": clearance}
-    sampler = preset_sampler(model, **{k: v for k, v in changes.items() if v is not None})
+    sampler = asked_sampler(model, solver=solver, n_steps=n_steps, clearance=clearance)
     draw_given(model, torch.arange(1), seed=seed, space_group_number=groups)  # fails if it must
     digest = json.loads((weights_folder(weights) / CONFIG_FILE).read_text())["sha256"]
     predict = predictor(model, is_compiled=is_compiled, dtype=dtype)

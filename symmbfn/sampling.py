@@ -35,7 +35,7 @@ def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
     (`scripts/few_steps.py`); clearance by `scripts/ablations.py sample`.
 
     Raises:
-        ValueError: for a change that the model or no sampler can have, naming it.
+        ValueError: for a setting that no sampler can have, or not with this model, naming it.
     """
     c = model.config
     sampler = SamplerConfig()
@@ -48,6 +48,11 @@ def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
     sampler = replace(sampler, **changes)
     check_sampler(model, sampler)
     return sampler
+
+
+def asked_sampler(model: SymmBFN, **asked: Any) -> SamplerConfig:
+    """The preset's sampler with the settings that somebody asked for, those that are not None."""
+    return preset_sampler(model, **{k: v for k, v in asked.items() if v is not None})
 
 
 def check_sampler(model: SymmBFN, sampler: SamplerConfig) -> None:

@@ -12,6 +12,7 @@ from symmbfn.comparisons import (
     ablations_text,
     before_and_after,
     beside_published,
+    not_run_text,
     predictions_text,
     steps_series,
 )
@@ -37,9 +38,7 @@ def folder(tmp_path: Path) -> Path:
     put(tmp_path, "ablation.base.bound", 34.0, 33.8, 34.2, unit="nats", **base)
     put(tmp_path, "ablation.base.contacts", 68.0, 64.0, 71.0, unit="%", **base)
     put(tmp_path, "ablation.masked_axes_with_a_long_name.bound", 35.0, unit="nats", **masked)
-    put(
-        tmp_path, "ablation.all.complete", 2, note="Not run: absent. Fewer than 2 seeds: none."
-    )
+    put(tmp_path, "ablation.all.complete", 2, note="Not run: absent. Fewer than 2 seeds: none.")
     return tmp_path
 
 
@@ -50,12 +49,11 @@ def test_the_base_comes_first_and_what_was_not_run_last(folder: Path) -> None:
     assert lines[3:] == [
         "masked_axes_with_a_long_name",
         f"{'':<19}{'35':>14}{'-':>14}",
-        "Not run: absent. Fewer than 2 seeds: none.",
     ]
+    assert not_run_text(folder) == "Not run: absent. Fewer than 2 seeds: none."
     assert lines[1].index("34") + len("34 ±0.2") == len(lines[4]) - 14
     contacts = ablations_text({"contacts / %": "contacts"}, folder).splitlines()
-    assert [line.split()[0] for line in contacts[1:3]] == ["base", "axes"], "none without a value"
-    assert contacts[3].startswith("Not run")
+    assert [line.split()[0] for line in contacts[1:]] == ["base", "axes"], "none without a value"
 
 
 def test_only_what_is_beyond_the_intervals_is_called_a_difference(folder: Path) -> None:
