@@ -25,9 +25,9 @@ from typing import Any
 
 import torch
 from ablation_claims import (
-    PRESET,
     SEEDS,
     WORK,
+    Runs,
     cited,
     claims_of,
     folder_of,
@@ -153,6 +153,7 @@ def generated(model: SymmBFN, seed: int, n: int = N_GENERATED, **changes: Any) -
         "validity_smact": sum(row["is_smact_valid"] for row in rows),
         "group_kept": sum(row["symmetry"] == "kept" for row in rows),
         "p1": sum(row["found_group"] == 1 for row in rows),
+        "p1_or_none": n - sum((row["found_group"] or 1) != 1 for row in rows),
         **{name: float(value) for name, value in zip(DISTANCES, found, strict=True)},
     }
 
@@ -249,27 +250,25 @@ def _trainer_at_start(name: str) -> Trainer:
     return trainer
 
 
-def _sampled_runs(name: str) -> list[dict[str, Any]]:
-    paths = [sampled(name, seed) for seed in SEEDS]
-    return [json.loads(path.read_text()) for path in paths if path.is_file()]
+def _sampled_runs(name: str) -> dict[int, dict[str, Any]]:
+    paths = {seed: sampled(name, seed) for seed in SEEDS}
+    return {seed: json.loads(path.read_text()) for seed, path in paths.items() if path.is_file()}
 
 
 def record_all() -> None:
     """Record what is done; variants that are not run are named as such."""
-    found: list[Claim] = []
+    crowds: dict[bool, dict[str, Runs]] = {True: {}, False: {}}
     for name, variant in VARIANTS.items():
         if runs := outcomes_of(name):
-            found += claims_of(name, runs, outcomes_of(variant.against))
+            crowds[variant.against == "as_sites"][name] = runs
+    found = [claim for crowd in crowds.values() for claim in claims_of(crowd)]
     absent = [name for name in VARIANTS if not outcomes_of(name)]
     partial = [name for name in VARIANTS if 0 < len(outcomes_of(name)) < len(SEEDS)]
     n_complete = len(VARIANTS) - len(absent) - len(partial)
     some = (", ".join(partial) or "none") if n_complete else "all others"
     note = f"Not run: {', '.join(absent) or 'none'}. Fewer than {len(SEEDS)} seeds: {some}."
-    versions = {"weights/default": shipped_digest()}
-    sampled_by = {name: _sampled_runs(name) for name in SAMPLERS}
-    for name, runs in sampled_by.items():
-        if runs:
-            found += sampler_claims(name, runs, sampled_by[PRESET], versions)
+    sampled_by = {name: runs for name in SAMPLERS if (runs := _sampled_runs(name))}
+    found += sampler_claims(sampled_by, {"weights/default": shipped_digest()})
     command = "python scripts/ablations.py record"
     found.append(Claim("ablation.all.complete", n_complete, command, note=note))
     record("comparisons", [*found, *cited(found)])

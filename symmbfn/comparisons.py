@@ -4,7 +4,7 @@ What was not measured keeps its place and says so.
 """
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ BASES = {"ablation": "base", "sampler": "preset"}  # what each kind of variant i
 ALL = "all"
 ABSENT = "not yet"
 WIDTH, COLUMN = 75, 10
-NAMES, CELL = 19, 14
+NAMES, CELL = 18, 13
 
 Entry = dict[str, Any]
 
@@ -38,28 +38,64 @@ def ablations(folder: Path = RESULTS, kind: str = "ablation") -> dict[str, dict[
     return dict(sorted(found.items(), key=lambda item: (item[0] != BASES[kind], item[0])))
 
 
-def ablations_text(
-    metrics: Mapping[str, str], folder: Path = RESULTS, kind: str = "ablation"
+def changes_text(
+    metrics: Mapping[str, str],
+    groups: Mapping[str, Sequence[str]],
+    folder: Path = RESULTS,
+    kind: str = "ablation",
 ) -> str:
-    """The table of ablations: a line each variant, values with their intervals' half widths.
+    """The table of ablations: a line each variant, by how much it differs from its other.
 
-    Variants of which none of the metrics was measured are left out.
+    The first line has the values of what they are compared with. Behind a change stands half of
+    its 95 % interval, and a star where it differs with 95 % confidence of all variants together.
 
     Args:
         metrics: heading -> metric, in the order of the columns, at most four.
+        groups: heading -> variants; those in no group follow under "others".
         folder, kind: see `ablations`.
     """
-    found = ablations(folder, kind)
+    found, base = ablations(folder, kind), BASES[kind]
     if not found:
         return "not measured yet"
-    lines = [f"{'':<{NAMES}}" + "".join(f"{heading:>{CELL}}" for heading in metrics)]
-    for variant, row in found.items():
-        if row.keys().isdisjoint(metrics.values()):
-            continue
-        cells = "".join(f"{_with_error(row.get(metric)):>{CELL}}" for metric in metrics.values())
-        lines += [variant] if len(variant) > NAMES else []
-        lines.append(f"{'' if len(variant) > NAMES else variant:<{NAMES}}{cells}")
+    heads = "".join(f"{heading:>{CELL}}" for heading in metrics)
+    lines = [f"{'':<{NAMES}}{'seeds':>5}{heads}"]
+    named = {name for names in groups.values() for name in names} | {base}
+    others = {"others": [name for name in found if name not in named]}
+    for group, names in {"": [base], **groups, **others}.items():
+        rows = {name: found[name] for name in names if name in found}
+        lines += [group] if group and rows else []
+        for name, row in rows.items():
+            cells = [
+                _number(row.get(metric)) if name == base else _change(row, metric)
+                for metric in metrics.values()
+            ]
+            head = f"{' ' if group else ''}{name}"
+            lines += [head] if len(head) > NAMES else []
+            head = "" if len(head) > NAMES else head
+            texts = "".join(f"{cell:>{CELL}}" for cell in cells)
+            lines.append(f"{head:<{NAMES}}{_n_seeds(row):>5}{texts}".rstrip())
     return "\n".join(lines)
+
+
+def values_text(
+    metrics: Mapping[str, str], names: Sequence[str] = (), folder: Path = RESULTS
+) -> str:
+    """Values of variants of the model with both ends of their intervals, a line each variant.
+
+    Args:
+        metrics: heading -> metric, in the order of the columns, at most three.
+        names: of the variants; all that have one of the metrics unless given.
+        folder: the repository's `results/`.
+    """
+    found = ablations(folder)
+    rows = names or [n for n, row in found.items() if not row.keys().isdisjoint(metrics.values())]
+    wide = (WIDTH - NAMES) // len(metrics)
+    lines = [f"{'':<{NAMES}}" + "".join(f"{heading:>{wide}}" for heading in metrics)]
+    for name in rows:
+        row = found.get(name, {})
+        cells = [_with_ends(row.get(metric)) for metric in metrics.values()]
+        lines.append(f"{name:<{NAMES}}" + "".join(f"{cell:>{wide}}" for cell in cells))
+    return "\n".join(lines) if found else "not measured yet"
 
 
 def not_run_text(folder: Path = RESULTS) -> str:
@@ -68,47 +104,45 @@ def not_run_text(folder: Path = RESULTS) -> str:
     return "\n".join(textwrap.fill(note, WIDTH) for note in notes)
 
 
-def predictions_text(
-    metrics: Mapping[str, str], folder: Path = RESULTS, kind: str = "ablation"
-) -> str:
-    """What was expected of each variant before its run, and what came of it.
+def predictions_text(folder: Path = RESULTS, kind: str = "ablation") -> str:
+    """What was expected of each variant before its run, and what was found of just that.
 
     Args:
-        metrics: word -> metric; what is told of them beside the recorded outcome is a difference
-            from the variant that it is compared with, where both intervals are apart.
         folder, kind: see `ablations`.
     """
-    found, base = ablations(folder, kind), BASES[kind]
     parts = []
-    for variant, row in found.items():
-        about = next(iter(row.values()))["note"]
-        facts, _, prediction = about.partition("Prediction: ")
-        against = facts.rpartition("against ")[2].rstrip(". ") or base
-        after = _changes(row, found.get(against, {}), metrics)
-        if "outcome" in row:
-            after.insert(0, row["outcome"]["value"])
-        title = variant if variant == base else f"{variant}, against {against}"
-        parts += [title, _wrapped("before", prediction)]
-        parts += [] if variant == base else [_wrapped("after", "; ".join(after) or "no difference")]
+    for variant, row in ablations(folder, kind).items():
+        about, _, facts = row["expected"]["note"].partition(". ")
+        against = facts.rpartition("against ")[2].rstrip(". ")
+        after = []
+        for metric in about.removeprefix("About ").split(", "):
+            entry = row.get(f"change.{metric}", row.get(metric))
+            if entry is not None:
+                figure = _number(entry) if entry is row.get(metric) else _change(row, metric)
+                after.append(f"{metric} {figure} {entry['unit']}".strip())
+        title = variant if variant == against else f"{variant}, against {against}"
+        parts += [title, _wrapped("expected", row["expected"]["value"])]
+        parts.append(_wrapped("found", "; ".join(after) or "nothing that compares"))
     return "\n".join(parts) or "not measured yet"
 
 
-def _changes(
-    row: dict[str, Entry], other: dict[str, Entry], metrics: Mapping[str, str]
-) -> list[str]:
-    """Differences that are larger than the intervals, in words."""
-    return [
-        f"{word} {row[metric]['value'] - other[metric]['value']:+.3g} {row[metric]['unit']}".strip()
-        for word, metric in metrics.items()
-        if metric in row and metric in other and is_apart(row[metric], other[metric])
-    ]
+def _n_seeds(row: Mapping[str, Entry]) -> int:
+    """How many seeds a variant was run with."""
+    seeds = row["contacts"]["seed"]
+    return len(seeds) if isinstance(seeds, list) else 1
 
 
-def is_apart(one: Entry, other: Entry) -> bool:
-    """Whether two figures' intervals have nothing in common; one run has none, and is not."""
-    if not (one["interval"] and other["interval"]):
-        return False
-    return one["interval"][0] > other["interval"][1] or one["interval"][1] < other["interval"][0]
+def _number(entry: Entry | None) -> str:
+    return "-" if entry is None else f"{entry['value']:.4g}"
+
+
+def _change(row: Mapping[str, Entry], metric: str) -> str:
+    """A difference with half of its interval; starred where it is one beyond doubt."""
+    if (entry := row.get(f"change.{metric}")) is None:
+        return "-"
+    low, high = entry["interval"]
+    is_sure = metric in row["differs"]["value"].split(", ")
+    return f"{entry['value']:+.2g} ±{(high - low) / 2:.2g}{'*' if is_sure else ''}"
 
 
 def beside_published(
@@ -173,43 +207,31 @@ def steps_series(metric: str, folder: Path = RESULTS) -> Float[np.ndarray, "S 4"
     return np.array(sorted(rows)).reshape(-1, 4)
 
 
-def before_and_after(folder: Path = RESULTS) -> str:
-    """Claims `default.before.<figure>` beside `default.after.<figure>`, with their intervals."""
-    found = {
-        when: {
-            entry["name"].removeprefix(f"default.{when}."): entry
-            for entry in claims(f"default.{when}.*", folder)
-        }
-        for when in ("before", "after")
-    }
-    figures = [*dict.fromkeys([*found["before"], *found["after"]])]
-    if not figures:
-        return "not measured yet"
-    lines = [f"{'':<31}{'before':<22}{'after':<22}"]
+def before_and_after(figures: Sequence[str], folder: Path = RESULTS) -> str:
+    """Claims `default.<when>.<figure>` of the weights before, and of those that ship.
+
+    The sampler of those before had no clearance; the others are shown without and with it.
+
+    Args:
+        figures: such as "validity_structural" or "val.d_rho".
+        folder: the repository's `results/`.
+    """
+    columns = {"before": "before", "no_clearance": "no clearance", "after": "after"}
+    recorded = {entry["name"]: entry for entry in claims("default.*", folder)}
+    heads = "".join(f"{heading:<18}" for heading in columns.values())
+    lines = [f"{'':<21}{heads}"]
     for figure in figures:
-        cells = [_with_ends(found[when].get(figure)) for when in ("before", "after")]
-        lines.append(f"{figure:<31}{cells[0]:<22}{cells[1]:<22}")
+        cells = [_with_ends(recorded.get(f"default.{when}.{figure}")) for when in columns]
+        lines.append(f"{figure:<21}" + "".join(f"{cell:<18}" for cell in cells))
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _with_ends(entry: Entry | None) -> str:
-    if entry is None:
-        return ABSENT
-    ends = entry["interval"]
-    interval = f" ({ends[0]:.3g} to {ends[1]:.3g})" if ends else ""
-    return f"{entry['value']:.4g}{interval}"
-
-
-def _with_error(entry: Entry | None) -> str:
-    if entry is None:
-        return "-"
-    if not entry["interval"]:
-        return f"{entry['value']:.4g}"
-    low, high = entry["interval"]
-    return f"{entry['value']:.4g} ±{(high - low) / 2:.2g}"
+    ends = entry["interval"] if entry else None
+    return _number(entry) + (f" ({ends[0]:.3g}, {ends[1]:.3g})" if ends else "")
 
 
 def _wrapped(head: str, text: str) -> str:
     return textwrap.fill(
-        text, WIDTH, initial_indent=f"  {head + ':':<8}", subsequent_indent=" " * 10
+        text, WIDTH, initial_indent=f"  {head + ':':<10}", subsequent_indent=" " * 12
     )

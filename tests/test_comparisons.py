@@ -9,16 +9,18 @@ import pytest
 from symmbfn.comparisons import (
     ABSENT,
     ablations,
-    ablations_text,
     before_and_after,
     beside_published,
+    changes_text,
     not_run_text,
     predictions_text,
     steps_series,
+    values_text,
 )
 from symmbfn.results import Claim, record
 
 METRICS = {"bound": "bound", "contacts / %": "contacts"}
+GROUPS = {"symmetry": ["axes"]}
 
 
 def put(folder: Path, name: str, value: Any, *interval: float, **others: Any) -> None:
@@ -28,61 +30,85 @@ def put(folder: Path, name: str, value: Any, *interval: float, **others: Any) ->
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """As `scripts/ablations.py record` leaves them."""
-    facts = "527,680 crystals seen by each seed; against {}. Prediction: {}"
-    base = {"note": facts.format("base", "The reference.")}
-    axes = {"note": facts.format("base", "Worse. " + "So it is said at length. " * 6)}
-    masked = {"note": facts.format("axes", "Group kept higher.")}
-    put(tmp_path, "ablation.axes.bound", 36.0, 35.5, 36.5, unit="nats", **axes)
-    put(tmp_path, "ablation.axes.contacts", 66.0, 60.0, 72.0, unit="%", **axes)
-    put(tmp_path, "ablation.axes.outcome", "group_kept -2.1 points", **axes)
-    put(tmp_path, "ablation.base.bound", 34.0, 33.8, 34.2, unit="nats", **base)
-    put(tmp_path, "ablation.base.contacts", 68.0, 64.0, 71.0, unit="%", **base)
-    put(tmp_path, "ablation.masked_axes_with_a_long_name.bound", 35.0, unit="nats", **masked)
+    facts = "About {}. 527,680 crystals seen by each seed; against {}."
+    both, one = {"seed": [0, 1]}, {"seed": [0]}
+    base, axes, masked = (
+        {"note": facts.format(about, against)}
+        for about, against in (
+            ("bound, contacts", "base"),
+            ("contacts, letters", "base"),
+            ("bound", "axes"),
+        )
+    )
+    put(tmp_path, "ablation.axes.contacts", 66.0, 60.0, 72.0, unit="%", **one)
+    put(tmp_path, "ablation.axes.change.contacts", -2.0, -5.0, 1.0, unit="points", **one)
+    put(tmp_path, "ablation.axes.change.bound", 2.0, 1.9, 2.1, unit="nats", **one)
+    put(tmp_path, "ablation.axes.differs", "bound, d_g")
+    put(tmp_path, "ablation.axes.expected", "Worse. " + "So it is said at length. " * 6, **axes)
+    put(tmp_path, "ablation.base.bound", 34.0, unit="nats", **both)
+    put(tmp_path, "ablation.base.contacts", 68.0, 64.0, 71.0, unit="%", **both)
+    put(tmp_path, "ablation.base.expected", "The reference.", **base)
+    put(tmp_path, "ablation.base.cost", 1.0, 0.9, 1.2, unit="times")
+    put(tmp_path, "ablation.masked_axes_with_a_name.contacts", 70.0, unit="%", **one)
+    put(tmp_path, "ablation.masked_axes_with_a_name.expected", "Group kept higher.", **masked)
     put(tmp_path, "ablation.all.complete", 2, note="Not run: absent. Fewer than 2 seeds: none.")
     return tmp_path
 
 
-def test_the_base_comes_first_and_what_was_not_run_last(folder: Path) -> None:
-    assert [*ablations(folder)] == ["base", "axes", "masked_axes_with_a_long_name"]
-    lines = ablations_text(METRICS, folder).splitlines()
-    assert lines[1].split() == ["base", "34", "±0.2", "68", "±3.5"]
-    assert lines[3:] == [
-        "masked_axes_with_a_long_name",
-        f"{'':<19}{'35':>14}{'-':>14}",
+def test_the_base_comes_first_and_no_variant_is_dropped(folder: Path) -> None:
+    assert [*ablations(folder)] == ["base", "axes", "masked_axes_with_a_name"]
+    lines = changes_text(METRICS, GROUPS, folder).splitlines()
+    assert lines[0].split() == ["seeds", "bound", "contacts", "/", "%"]
+    assert lines[1].split() == ["base", "2", "34", "68"]
+    assert lines[2] == "symmetry"
+    assert lines[3].split() == ["axes", "1", "+2", "±0.1*", "-2", "±3"], "one beyond doubt"
+    assert lines[4:] == [
+        "others",
+        " masked_axes_with_a_name",
+        f"{'':<18}{1:>5}{'-':>13}{'-':>13}",
     ]
+    assert lines[1].index("34") + 2 == lines[3].index("±0.1*") + 5, "columns end together"
     assert not_run_text(folder) == "Not run: absent. Fewer than 2 seeds: none."
-    assert lines[1].index("34") + len("34 ±0.2") == len(lines[4]) - 14
-    contacts = ablations_text({"contacts / %": "contacts"}, folder).splitlines()
-    assert [line.split()[0] for line in contacts[1:]] == ["base", "axes"], "none without a value"
 
 
-def test_only_what_is_beyond_the_intervals_is_called_a_difference(folder: Path) -> None:
-    text = predictions_text({"bound": "bound", "contacts": "contacts"}, folder)
-    parts = text.split("\naxes, against base\n")[1].split(
-        "\nmasked_axes_with_a_long_name, against "
-    )
-    assert parts[0].startswith("  before: Worse. So it is")
-    # contacts of 60 to 72 are not apart from 64 to 71
-    assert parts[0].endswith("  after:  group_kept -2.1 points; bound +2 nats")
-    # its bound is one run's, and it is held against the axes
-    assert parts[1] == "axes\n  before: Group kept higher.\n  after:  no difference"
+def test_values_have_both_ends(folder: Path) -> None:
+    lines = values_text({"cost / times": "cost"}, folder=folder).splitlines()
+    assert [line.split() for line in lines[1:]] == [["base", "1", "(0.9,", "1.2)"]]
+    lines = values_text(METRICS, ["axes", "absent"], folder).splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["axes", "-", "66", "(60,", "72)"],
+        ["absent", "-", "-"],
+    ]
+
+
+def test_of_a_prediction_that_is_found_of_which_it_speaks(folder: Path) -> None:
+    text = predictions_text(folder)
+    parts = text.split("\naxes, against base\n")
+    assert parts[0] == "base\n  expected: The reference.\n  found:    bound 34 nats; contacts 68 %"
+    axes, masked = parts[1].split("\nmasked_axes_with_a_name, against axes\n")
+    assert axes.startswith("  expected: Worse. So it is")
+    assert axes.endswith("  found:    contacts -2 ±3 points"), "letters it has not, bound not asked"
+    assert masked.endswith("  found:    nothing that compares")
     assert max(map(len, text.splitlines())) <= 75
-    assert text.startswith("base\n  before: The reference.\naxes")
 
 
 def test_samplers_are_held_against_the_preset(tmp_path: Path) -> None:
-    facts = "Shipped weights; against preset. Prediction: {}"
-    put(tmp_path, "sampler.colder.contacts", 91.0, 90.0, 92.0, note=facts.format("Equal."))
-    put(tmp_path, "sampler.preset.contacts", 90.0, 89.5, 90.5, note=facts.format("90 %."))
+    note = "About contacts. Shipped weights; against preset."
+    put(tmp_path, "sampler.colder.contacts", 91.0, 90.0, 92.0, seed=[0, 1])
+    put(tmp_path, "sampler.colder.change.contacts", 1.0, 0.5, 1.5, unit="points", seed=[0, 1])
+    put(tmp_path, "sampler.colder.differs", "contacts")
+    put(tmp_path, "sampler.colder.expected", "Equal.", note=note)
+    put(tmp_path, "sampler.preset.contacts", 90.0, 89.5, 90.5, unit="%", seed=[0, 1])
+    put(tmp_path, "sampler.preset.expected", "90 %.", note=note)
     put(tmp_path, "ablation.base.contacts", 68.0, 64.0, 71.0)
     assert [*ablations(tmp_path, "sampler")] == ["preset", "colder"]
-    lines = ablations_text(METRICS, tmp_path, "sampler").splitlines()
-    assert lines[1].split() == ["preset", "-", "90", "±0.5"] and len(lines) == 3
-    text = predictions_text({"contacts": "contacts"}, tmp_path, "sampler")
-    assert text.splitlines()[2:] == [
+    lines = changes_text(METRICS, {}, tmp_path, "sampler").splitlines()
+    assert lines[1].split() == ["preset", "2", "-", "90"]
+    assert lines[2:] == ["others", f" colder{'':<11}{2:>5}{'-':>13}{'+1 ±0.5*':>13}"]
+    assert predictions_text(tmp_path, "sampler").splitlines()[3:] == [
         "colder, against preset",
-        "  before: Equal.",
-        "  after:  no difference",
+        "  expected: Equal.",
+        "  found:    contacts +1 ±0.5* points",
     ]
 
 
@@ -123,17 +149,19 @@ def test_steps_are_ordered_as_numbers(tmp_path: Path) -> None:
     assert steps_series("sun", tmp_path).shape == (0, 4)
 
 
-def test_before_and_after_are_paired_by_figure(tmp_path: Path) -> None:
-    put(tmp_path, "default.before.val.contacts", 84.9, 83.6, 86.1)
-    put(tmp_path, "default.after.val.contacts", 95.2, 94.4, 95.9)
+def test_before_and_after_stand_side_by_side(tmp_path: Path) -> None:
+    put(tmp_path, "default.before.contacts", 84.9, 83.6, 86.1)
+    put(tmp_path, "default.no_clearance.contacts", 89.0, 88.0, 90.0)
+    put(tmp_path, "default.after.contacts", 95.2, 94.4, 95.9)
     put(tmp_path, "default.after.val.bound", 25.5)
-    lines = before_and_after(tmp_path).splitlines()
-    cells = ["val.contacts", "84.9 (83.6 to 86.1)", "95.2 (94.4 to 95.9)"]
-    assert [lines[1][:31].strip(), lines[1][31:53].strip(), lines[1][53:].strip()] == cells
-    assert lines[2].split() == ["val.bound", "not", "yet", "25.5"]
+    lines = before_and_after(["contacts", "val.bound"], tmp_path).splitlines()
+    cells = ["contacts", "84.9 (83.6, 86.1)", "89 (88, 90)", "95.2 (94.4, 95.9)"]
+    ends = (0, 21, 39, 57, 75)
+    assert [lines[1][a:b].strip() for a, b in zip(ends, ends[1:], strict=False)] == cells
+    assert lines[2].split() == ["val.bound", "-", "-", "25.5"]
 
 
 def test_without_measurements_there_is_a_sentence(tmp_path: Path) -> None:
-    for text in (ablations_text(METRICS, tmp_path), predictions_text({}, tmp_path)):
+    texts = changes_text(METRICS, GROUPS, tmp_path), values_text(METRICS, [], tmp_path)
+    for text in (*texts, predictions_text(tmp_path)):
         assert text == "not measured yet"
-    assert before_and_after(tmp_path) == "not measured yet"
