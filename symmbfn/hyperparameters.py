@@ -78,6 +78,10 @@ def _symmetry(model: ModelConfig) -> str:
     return model.categorical[-1]
 
 
+def _yes(has_it: bool) -> str:
+    return "yes" if has_it else "no"
+
+
 def _epochs(run: Mapping[str, Any]) -> float:
     """Of all runs that the weights went through."""
     return run.get("epochs_before", 0) + run.get("epochs_seen", run["epochs"])
@@ -86,6 +90,9 @@ def _epochs(run: Mapping[str, Any]) -> float:
 ROWS: dict[str, Callable[[Settings], Any]] = {
     "symmetry tolerance / A": lambda s: s.symprec,
     "form of the crystals": lambda s: "canonical" if s.model.is_standardised else "raw",
+    "coordinates": lambda s: "standardised" if s.model.is_standardised else "in [0, 1)",
+    "wrapped": lambda s: "at the end" if s.model.is_standardised else "every call",
+    "lattice": lambda s: "log metric",
     "classes of elements": lambda s: len(s.model.elements) if s.is_known else OF_TRAIN,
     "elements are of": lambda s: "the crystal" if s.model.elements_as == "slots" else "each site",
     "symmetry is told by": lambda s: _symmetry(s.model),
@@ -100,11 +107,18 @@ ROWS: dict[str, Callable[[Settings], Any]] = {
     "weight, coordinates": lambda s: s.model.weights["coords"],
     "weight, lattice": lambda s: s.model.weights["lattice"],
     "weight, elements": lambda s: s.model.weights["elements"],
+    "weight, pointers": lambda s: s.model.weights.get("pointers", "none"),
     "weight, symmetry": lambda s: s.model.weights[_symmetry(s.model)],
     "weight, cross-entropy": lambda s: s.model.cross_entropy,
     "width": lambda s: s.model.width,
     "layers": lambda s: s.model.depth,
     "harmonics": lambda s: s.model.n_frequencies,
+    "features of a pair": lambda s: s.model.edge_width or "all",
+    "images of a pair": lambda s: s.model.n_images if s.model.has_images else 0,
+    "moves along images": lambda s: _yes(s.model.has_displacements),
+    "modulated by time": lambda s: _yes(s.model.is_modulated),
+    "reads its estimate": lambda s: _yes(s.model.has_self_conditioning),
+    "can be given parts": lambda s: _yes(s.model.has_known_parts),
     "learning rate": lambda s: s.training["learning_rate"],
     "its schedule": lambda s: f"last {s.training['decay_fraction']:.0%} linear",
     "warm-up / steps": lambda s: s.training["warmup_steps"],
@@ -118,7 +132,7 @@ ROWS: dict[str, Callable[[Settings], Any]] = {
     "sampling steps": lambda s: s.sampler.n_steps,
     "first time": lambda s: s.sampler.start,
     "final classes": lambda s: "drawn" if s.sampler.is_drawn else "likeliest",
-    "projection on the way": lambda s: "yes" if s.sampler.has_projection else "no",
+    "projection on the way": lambda s: _yes(s.sampler.has_projection),
     "clearance / radii": lambda s: s.sampler.clearance,
 }
 
@@ -145,10 +159,15 @@ def hyperparameters(dataset: str = "mp_20") -> tuple[Hyperparameter, ...]:
 
 
 def hyperparameters_text(dataset: str = "mp_20") -> str:
-    """The table as text for a chapter, 75 characters wide."""
-    lines = [("", "the paper", "paper preset", "default preset")]
-    lines += [(h.name, h.paper, h.ours_paper, h.ours_default) for h in hyperparameters(dataset)]
-    return "\n".join(f"{a:<24}{b:<19}{c:<16}{d}".rstrip() for a, b, c, d in lines)
+    """The table as text for a chapter, 75 characters wide.
+
+    Behind what is stated stands where: T in the text or a table of the paper, R in the README.
+    """
+    lines = [("", "the paper", "", "paper preset", "default preset")]
+    for h in hyperparameters(dataset):
+        where = "R" if h.source.endswith("README") else "T" if h.source else ""
+        lines.append((h.name, h.paper, where, h.ours_paper, h.ours_default))
+    return "\n".join(f"{a:<23}{b:<19}{w:<2}{c:<16}{d}".rstrip() for a, b, w, c, d in lines)
 
 
 def _text(value: int | float | str) -> str:

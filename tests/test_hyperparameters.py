@@ -70,8 +70,9 @@ def test_the_text_fits_a_page_and_keeps_its_columns_apart(dataset: str) -> None:
     assert len(lines) == len(ROWS) + 1
     assert max(map(len, lines)) <= 75
     for line, row in zip(lines[1:], hyperparameters(dataset), strict=True):
-        cells = (line[:24], line[24:43], line[43:59], line[59:])
-        wanted = (row.name, row.paper, row.ours_paper, row.ours_default)
+        where = {"authors' README": "R", "": ""}.get(row.source, "T")
+        cells = (line[:23], line[23:42], line[42:44], line[44:60], line[60:])
+        wanted = (row.name, row.paper, where, row.ours_paper, row.ours_default)
         assert tuple(cell.strip() for cell in cells) == wanted
 
 
