@@ -68,8 +68,13 @@ def outcomes_of(name: str) -> dict[int, dict[str, Any]]:
     return {seed: json.loads(path.read_text()) for seed, path in paths.items() if path.is_file()}
 
 
-def claims_of(crowd: Mapping[str, Runs]) -> Iterator[Claim]:
-    """Claims `ablation.<name>.*` of variants of the model that are compared with each other."""
+def claims_of(crowd: Mapping[str, Runs], kind: str = "ablation") -> Iterator[Claim]:
+    """Claims `<kind>.<name>.*` of variants of the model that are compared with each other.
+
+    Args:
+        crowd: runs by variant.
+        kind: "ablation", or "representation" for the small ones that bring a preset each.
+    """
     against = {name: VARIANTS[name].against for name in crowd}
     found = changes_of(crowd, against)
     sure = differing(found)
@@ -77,7 +82,7 @@ def claims_of(crowd: Mapping[str, Runs]) -> Iterator[Claim]:
         crystals = next(iter(runs.values()))["crystals"]
         note = f"{crystals:,} crystals seen by each seed; against {against[name]}."
         command = f"python scripts/ablations.py queue {name}"
-        about = Claim(f"ablation.{name}", 0.0, command, note=note)
+        about = Claim(f"{kind}.{name}", 0.0, command, note=note)
         yield from figures(about, runs)
         yield from change_claims(about, found[name], sure[name])
         yield expected(about, VARIANTS[name])
@@ -288,5 +293,5 @@ def cited(claims: list[Claim]) -> Iterator[Claim]:
     by_name = {claim.name: claim for claim in claims}
     for short, variant in CITED.items():
         for metric, as_cited in (("p1_or_none", "p1_share"), ("d_g", "d_g")):
-            if claim := by_name.get(f"ablation.{variant}.{metric}"):
+            if claim := by_name.get(f"representation.{variant}.{metric}"):
                 yield replace(claim, name=f"{short}.{as_cited}")

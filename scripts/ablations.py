@@ -257,11 +257,12 @@ def _sampled_runs(name: str) -> dict[int, dict[str, Any]]:
 
 def record_all() -> None:
     """Record what is done; variants that are not run are named as such."""
-    crowds: dict[bool, dict[str, Runs]] = {True: {}, False: {}}
+    crowds: dict[str, dict[str, Runs]] = {"ablation": {}, "representation": {}}
     for name, variant in VARIANTS.items():
         if runs := outcomes_of(name):
-            crowds[variant.against == "as_sites"][name] = runs
-    found = [claim for crowd in crowds.values() for claim in claims_of(crowd)]
+            kind = "representation" if variant.against == "as_sites" else "ablation"
+            crowds[kind][name] = runs
+    found = [claim for kind, crowd in crowds.items() for claim in claims_of(crowd, kind)]
     absent = [name for name in VARIANTS if not outcomes_of(name)]
     partial = [name for name in VARIANTS if 0 < len(outcomes_of(name)) < len(SEEDS)]
     n_complete = len(VARIANTS) - len(absent) - len(partial)

@@ -14,11 +14,12 @@ from symmbfn._shapes import Float
 from symmbfn.published import published_table
 from symmbfn.results import RESULTS, claims
 
-BASES = {"ablation": "base", "sampler": "preset"}  # what each kind of variant is held against
+# what each kind of variant is held against
+BASES = {"ablation": "base", "representation": "as_sites", "sampler": "preset"}
 ALL = "all"
 ABSENT = "not yet"
 WIDTH, COLUMN = 75, 10
-NAMES, CELL = 18, 13
+NAMES, LONG_NAMES, CELL = 18, 21, 13
 
 Entry = dict[str, Any]
 
@@ -28,7 +29,8 @@ def ablations(folder: Path = RESULTS, kind: str = "ablation") -> dict[str, dict[
 
     Args:
         folder: the repository's `results/`.
-        kind: "ablation" for variants of the model, "sampler" for those of the sampler.
+        kind: "ablation" for variants of the model, "representation" for small models of other
+            forms of a crystal, "sampler" for changes to the sampler.
     """
     found: dict[str, dict[str, Entry]] = {}
     for entry in claims(f"{kind}.*.*", folder):
@@ -77,24 +79,21 @@ def changes_text(
     return "\n".join(lines)
 
 
-def values_text(
-    metrics: Mapping[str, str], names: Sequence[str] = (), folder: Path = RESULTS
-) -> str:
-    """Values of variants of the model with both ends of their intervals, a line each variant.
+def values_text(metrics: Mapping[str, str], folder: Path = RESULTS, kind: str = "ablation") -> str:
+    """Values of variants with both ends of their intervals, a line each variant that has some.
 
     Args:
         metrics: heading -> metric, in the order of the columns, at most three.
-        names: of the variants; all that have one of the metrics unless given.
-        folder: the repository's `results/`.
+        folder, kind: see `ablations`.
     """
-    found = ablations(folder)
-    rows = names or [n for n, row in found.items() if not row.keys().isdisjoint(metrics.values())]
-    wide = (WIDTH - NAMES) // len(metrics)
-    lines = [f"{'':<{NAMES}}" + "".join(f"{heading:>{wide}}" for heading in metrics)]
+    found = ablations(folder, kind)
+    rows = [n for n, row in found.items() if not row.keys().isdisjoint(metrics.values())]
+    wide = (WIDTH - LONG_NAMES) // len(metrics)
+    lines = [f"{'':<{LONG_NAMES}}" + "".join(f"{heading:>{wide}}" for heading in metrics)]
     for name in rows:
-        row = found.get(name, {})
+        row = found[name]
         cells = [_with_ends(row.get(metric)) for metric in metrics.values()]
-        lines.append(f"{name:<{NAMES}}" + "".join(f"{cell:>{wide}}" for cell in cells))
+        lines.append(f"{name:<{LONG_NAMES}}" + "".join(f"{cell:>{wide}}" for cell in cells))
     return "\n".join(lines) if found else "not measured yet"
 
 

@@ -49,14 +49,14 @@ def folder(tmp_path: Path) -> Path:
     put(tmp_path, "ablation.base.contacts", 68.0, 64.0, 71.0, unit="%", **both)
     put(tmp_path, "ablation.base.expected", "The reference.", **base)
     put(tmp_path, "ablation.base.cost", 1.0, 0.9, 1.2, unit="times")
-    put(tmp_path, "ablation.masked_axes_with_a_name.contacts", 70.0, unit="%", **one)
-    put(tmp_path, "ablation.masked_axes_with_a_name.expected", "Group kept higher.", **masked)
+    put(tmp_path, "ablation.masked_axes_and_more.contacts", 70.0, unit="%", **one)
+    put(tmp_path, "ablation.masked_axes_and_more.expected", "Group kept higher.", **masked)
     put(tmp_path, "ablation.all.complete", 2, note="Not run: absent. Fewer than 2 seeds: none.")
     return tmp_path
 
 
 def test_the_base_comes_first_and_no_variant_is_dropped(folder: Path) -> None:
-    assert [*ablations(folder)] == ["base", "axes", "masked_axes_with_a_name"]
+    assert [*ablations(folder)] == ["base", "axes", "masked_axes_and_more"]
     lines = changes_text(METRICS, GROUPS, folder).splitlines()
     assert lines[0].split() == ["seeds", "bound", "contacts", "/", "%"]
     assert lines[1].split() == ["base", "2", "34", "68"]
@@ -64,7 +64,7 @@ def test_the_base_comes_first_and_no_variant_is_dropped(folder: Path) -> None:
     assert lines[3].split() == ["axes", "1", "+2", "±0.1*", "-2", "±3"], "one beyond doubt"
     assert lines[4:] == [
         "others",
-        " masked_axes_with_a_name",
+        " masked_axes_and_more",
         f"{'':<18}{1:>5}{'-':>13}{'-':>13}",
     ]
     assert lines[1].index("34") + 2 == lines[3].index("±0.1*") + 5, "columns end together"
@@ -72,20 +72,19 @@ def test_the_base_comes_first_and_no_variant_is_dropped(folder: Path) -> None:
 
 
 def test_values_have_both_ends(folder: Path) -> None:
-    lines = values_text({"cost / times": "cost"}, folder=folder).splitlines()
+    lines = values_text({"cost / times": "cost"}, folder).splitlines()
     assert [line.split() for line in lines[1:]] == [["base", "1", "(0.9,", "1.2)"]]
-    lines = values_text(METRICS, ["axes", "absent"], folder).splitlines()
-    assert [line.split() for line in lines[1:]] == [
-        ["axes", "-", "66", "(60,", "72)"],
-        ["absent", "-", "-"],
-    ]
+    assert len({len(line) for line in values_text(METRICS, folder).splitlines()}) == 1
+    put(folder, "representation.as_cell.contacts", 3.0, 2.0, 4.0, unit="%")
+    lines = values_text(METRICS, folder, "representation").splitlines()
+    assert [line.split() for line in lines[1:]] == [["as_cell", "-", "3", "(2,", "4)"]]
 
 
 def test_of_a_prediction_that_is_found_of_which_it_speaks(folder: Path) -> None:
     text = predictions_text(folder)
     parts = text.split("\naxes, against base\n")
     assert parts[0] == "base\n  expected: The reference.\n  found:    bound 34 nats; contacts 68 %"
-    axes, masked = parts[1].split("\nmasked_axes_with_a_name, against axes\n")
+    axes, masked = parts[1].split("\nmasked_axes_and_more, against axes\n")
     assert axes.startswith("  expected: Worse. So it is")
     assert axes.endswith("  found:    contacts -2 ±3 points"), "letters it has not, bound not asked"
     assert masked.endswith("  found:    nothing that compares")
@@ -162,6 +161,6 @@ def test_before_and_after_stand_side_by_side(tmp_path: Path) -> None:
 
 
 def test_without_measurements_there_is_a_sentence(tmp_path: Path) -> None:
-    texts = changes_text(METRICS, GROUPS, tmp_path), values_text(METRICS, [], tmp_path)
+    texts = changes_text(METRICS, GROUPS, tmp_path), values_text(METRICS, tmp_path)
     for text in (*texts, predictions_text(tmp_path)):
         assert text == "not measured yet"
