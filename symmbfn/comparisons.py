@@ -3,6 +3,7 @@
 What was not measured keeps its place and says so.
 """
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ BASES = {"ablation": "base", "representation": "as_sites", "sampler": "preset"}
 ALL = "all"
 ABSENT = "not yet"
 WIDTH, COLUMN = 75, 10
-NAMES, LONG_NAMES, CELL = 18, 21, 13
+NAMES, LONG_NAMES, CELL = 18, 21, 17
 
 Entry = dict[str, Any]
 
@@ -52,7 +53,7 @@ def changes_text(
     its 95 % interval, and a star where it differs with 95 % confidence of all variants together.
 
     Args:
-        metrics: heading -> metric, in the order of the columns, at most four.
+        metrics: heading -> metric, in the order of the columns, at most three.
         groups: heading -> variants; those in no group follow under "others".
         folder, kind: see `ablations`.
     """
@@ -140,8 +141,10 @@ def _change(row: Mapping[str, Entry], metric: str) -> str:
     if (entry := row.get(f"change.{metric}")) is None:
         return "-"
     low, high = entry["interval"]
+    half = (high - low) / 2
+    digits = max(0, 1 - math.floor(math.log10(half)))  # two that count, of half the interval
     is_sure = metric in row["differs"]["value"].split(", ")
-    return f"{entry['value']:+.2g} ±{(high - low) / 2:.2g}{'*' if is_sure else ''}"
+    return f"{entry['value']:+.{digits}f} ±{half:.{digits}f}{'*' if is_sure else ''}"
 
 
 def beside_published(

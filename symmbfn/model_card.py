@@ -14,7 +14,8 @@ def model_card(model: SymmBFN, notes: dict[str, Any]) -> str:
     origin = notes["continued_from"]
     start = f"continued from the weights {origin[:12]}" if origin else "trained from scratch"
     bound = (
-        f"{found['bound']:.3f} nats per crystal (variational bound without its last term)"
+        f"{found['bound']:.3f} nats per crystal (variational bound without its last term, of "
+        "the first held-out crystals, as the run validates)"
         if found
         else "not measured: no crystals were held out"
     )

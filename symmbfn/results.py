@@ -34,7 +34,7 @@ class Claim:
         unit: empty for plain numbers.
         n: how many crystals, requests or repeats it rests on.
         seed: of the random numbers, or all the seeds it averages over.
-        interval: lowest and highest value at 95 % confidence.
+        interval: lowest and highest value at 95 % confidence; of timings, of their rounds.
         aim: what was to be reached, in words.
         met: whether it was; None without an aim.
         note: what a reader must know beside the number.
@@ -104,7 +104,9 @@ def claims(pattern: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
     return [entry for entry in entries if fnmatchcase(entry["name"], pattern)]
 
 
-def claims_table(rows: Mapping[str, str], folder: Path = RESULTS) -> str:
+def claims_table(
+    rows: Mapping[str, str], folder: Path = RESULTS, *, interval: str = "95 % interval"
+) -> str:
     """Text of claims for a chapter, one line each and 75 characters wide.
 
     What nobody measured keeps its line and says so: a gap that closes up would put the next
@@ -113,21 +115,22 @@ def claims_table(rows: Mapping[str, str], folder: Path = RESULTS) -> str:
     Args:
         rows: label, of at most 24 characters -> name of a claim.
         folder: the repository's `results/`.
+        interval: heading of the intervals, where these are something else.
     """
     found = {entry["name"]: entry for entry in claims("*", folder)}
-    lines = [f"{'':<25}{'value':<16}{'95 % interval':<17}{'n':<6}{'seed':<8}met"]
+    lines = [f"{'':<25}{'value':<16}{interval:<17}{'n':<6}{'seed':<8}met"]
     for label, name in rows.items():
         if name not in found:
             lines.append(f"{label:<24} not measured yet")
             continue
         entry = found[name]
         value = f"{_digits(entry['value'])} {entry['unit']}"
-        interval = " to ".join(_digits(end) for end in entry["interval"] or ()) or "-"
+        ends = " to ".join(_digits(end) for end in entry["interval"] or ()) or "-"
         seeds = entry["seed"] if isinstance(entry["seed"], list) else [entry["seed"]]
         seed = ", ".join("-" if value is None else str(value) for value in seeds)
         n = "-" if entry["n"] is None else str(entry["n"])
         met = {True: "yes", False: "no", None: "-"}[entry["met"]]
-        lines.append(f"{label:<24} {value:<15} {interval:<17}{n:<6}{seed:<8}{met}")
+        lines.append(f"{label:<24} {value:<15} {ends:<17}{n:<6}{seed:<8}{met}")
     return "\n".join(lines)
 
 

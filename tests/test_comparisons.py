@@ -61,13 +61,13 @@ def test_the_base_comes_first_and_no_variant_is_dropped(folder: Path) -> None:
     assert lines[0].split() == ["seeds", "bound", "contacts", "/", "%"]
     assert lines[1].split() == ["base", "2", "34", "68"]
     assert lines[2] == "symmetry"
-    assert lines[3].split() == ["axes", "1", "+2", "±0.1*", "-2", "±3"], "one beyond doubt"
+    assert lines[3].split() == ["axes", "1", "+2.00", "±0.10*", "-2.0", "±3.0"], "one beyond doubt"
     assert lines[4:] == [
         "others",
         " masked_axes_and_more",
-        f"{'':<18}{1:>5}{'-':>13}{'-':>13}",
+        f"{'':<18}{1:>5}{'-':>17}{'-':>17}",
     ]
-    assert lines[1].index("34") + 2 == lines[3].index("±0.1*") + 5, "columns end together"
+    assert lines[1].index("34") + 2 == lines[3].index("±0.10*") + 6, "columns end together"
     assert not_run_text(folder) == "Not run: absent. Fewer than 2 seeds: none."
 
 
@@ -86,7 +86,9 @@ def test_of_a_prediction_that_is_found_of_which_it_speaks(folder: Path) -> None:
     assert parts[0] == "base\n  expected: The reference.\n  found:    bound 34 nats; contacts 68 %"
     axes, masked = parts[1].split("\nmasked_axes_and_more, against axes\n")
     assert axes.startswith("  expected: Worse. So it is")
-    assert axes.endswith("  found:    contacts -2 ±3 points"), "letters it has not, bound not asked"
+    assert axes.endswith("  found:    contacts -2.0 ±3.0 points"), (
+        "letters it has not, bound not asked"
+    )
     assert masked.endswith("  found:    nothing that compares")
     assert max(map(len, text.splitlines())) <= 75
 
@@ -103,11 +105,11 @@ def test_samplers_are_held_against_the_preset(tmp_path: Path) -> None:
     assert [*ablations(tmp_path, "sampler")] == ["preset", "colder"]
     lines = changes_text(METRICS, {}, tmp_path, "sampler").splitlines()
     assert lines[1].split() == ["preset", "2", "-", "90"]
-    assert lines[2:] == ["others", f" colder{'':<11}{2:>5}{'-':>13}{'+1 ±0.5*':>13}"]
+    assert lines[2:] == ["others", f" colder{'':<11}{2:>5}{'-':>17}{'+1.00 ±0.50*':>17}"]
     assert predictions_text(tmp_path, "sampler").splitlines()[3:] == [
         "colder, against preset",
         "  expected: Equal.",
-        "  found:    contacts +1 ±0.5* points",
+        "  found:    contacts +1.00 ±0.50* points",
     ]
 
 
