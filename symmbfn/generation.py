@@ -70,12 +70,14 @@ def generate_indices(
     seed: int = 0,
     space_group_number: tuple[int, ...] | None = None,
     batch_size: int = 256,
+    has_full_rows: bool = True,
     predict: Predictor | None = None,
 ) -> Iterator[list[Crystal]]:
     """Crystals with the given numbers, in batches of like size; each is independent of the rest.
 
     Every batch is padded to the edges of its bucket, in sites, operations and rows, so that a
-    crystal meets products of the same shape whatever else is asked for.
+    crystal meets products of the same shape whatever else is asked for. Without full rows, which
+    is for want of memory, it computes the crystals asked for and no more.
 
     Yields:
         Finished crystals, about a thousand at once, in order of size and not of index.
@@ -85,7 +87,7 @@ def generate_indices(
     settled: list[Settled] = []
     for chunk in size_batches(given, batch_size):
         most = int(edge_of(given[chunk, 1].max(), SITE_EDGES))
-        rows = full_rows(chunk, most, batch_size, device)
+        rows = full_rows(chunk, most, batch_size, device) if has_full_rows else chunk
         batch = model_given(model, given[rows])
         place = index[rows].to(device)
         estimates = sample(model, batch, sampler, seed=seed, index=place, predict=predict)

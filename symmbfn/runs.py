@@ -58,8 +58,7 @@ from symmbfn.parts import (
     write_part,
 )
 from symmbfn.records import read_crystals, read_records
-from symmbfn.sampling import Predictor, asked_sampler, predictor
-from symmbfn.steps import SamplerConfig
+from symmbfn.sampling import asked_sampler, predictor
 
 # part of the manifest: raise it when the same settings give other crystals or records
 FORMAT = 3
@@ -173,10 +172,10 @@ def generate_run(
             # a run that was begun elsewhere keeps its batches: what is done stays valid
             if manifest["buckets"] != facts["buckets"]:
                 raise ValueError(f"{str(folder)!r} was begun with other size buckets")
-            source = partial(
-                _batch_or_halves, model, sampler=sampler, settings=settings, predict=predict
-            )
-            _sample(folder, model, settings, source, manifest["batch_size"], workers)
+            batch_size = manifest["batch_size"]
+            options = {"sampler": sampler, "batch_size": batch_size, "predict": predict}
+            source = partial(_batch_or_halves, model, settings=settings, options=options)
+            _sample(folder, model, settings, source, batch_size, workers)
             join_parts(folder, n, folder / RECORDS, folder / STRUCTURES)
         return _finish(folder, settings)
 
@@ -188,7 +187,7 @@ def _sample(
     folder: Path,
     model: SymmBFN,
     settings: RunSettings,
-    source: Callable[..., list[Crystal]],
+    source: Callable[[Tensor], list[Crystal]],
     batch_size: int,
     workers: int | None,
 ) -> None:
@@ -210,7 +209,7 @@ def _sample(
             with finishing(finish_all, sizes, writer, workers) as give:
                 for _, index in todo:
                     start = time.monotonic()
-                    crystals = source(index, rows=batch_size)
+                    crystals = source(index)
                     writer.sampling.append(time.monotonic() - start)
                     give(crystals)
         except KeyboardInterrupt:
@@ -251,29 +250,29 @@ def _batch_or_halves(
     model: SymmBFN,
     index: Int[Tensor, "B"],
     *,
-    sampler: SamplerConfig,
     settings: RunSettings,
-    predict: Predictor,
-    rows: int,
+    options: dict[str, Any],
 ) -> list[Crystal]:
-    """Sample a batch of so many rows; where memory does not suffice, pieces of half of them."""
-    options: dict[str, Any] = {"predict": predict, **settings.request}
+    """Sample a planned batch; where memory does not suffice, halves of it without full rows.
+
+    Args:
+        options: of `generate_indices`, besides the request.
+    """
     try:
-        batches = generate_indices(model, index, sampler, batch_size=rows, **options)
+        batches = generate_indices(model, index, **settings.request, **options)
         return [crystal for batch in batches for crystal in batch]
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        if rows == 1:
+        if len(index) == 1 and not options.get("has_full_rows", True):
             group = int(draw_given(model, index, **settings.request)[0, 0])
             sentences = str(error).split(". ")
             reason = next((text for text in sentences if "memory" in text), "no memory left")
             return [Crystal.failed(int(index), settings.seed, "out_of_memory", reason, group)]
     # only here is the error gone, and with it what its frames hold
-    half = partial(
-        _batch_or_halves, model, sampler=sampler, settings=settings, predict=predict, rows=rows // 2
-    )
-    return [crystal for piece in index.split(rows // 2) for crystal in half(piece)]
+    options = {**options, "has_full_rows": False}
+    half = partial(_batch_or_halves, model, settings=settings, options=options)
+    return [crystal for piece in index.chunk(2) for crystal in half(piece)]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
