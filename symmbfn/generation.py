@@ -1,10 +1,11 @@
 """New crystals on request: what is given is drawn, batches are planned, sampled and rebuilt."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 
+from symmbfn._numbers import whole_number
 from symmbfn._shapes import Int, Tensor
 from symmbfn.checkpoints import load_model
 from symmbfn.crystals.crystal import Crystal
@@ -161,7 +162,7 @@ def generate(
     n: int,
     *,
     weights: str | SymmBFN = "default",
-    space_group_number: int | str | tuple[int, ...] | None = None,
+    space_group_number: int | str | Iterable[int | str] | None = None,
     solver: str | None = None,
     n_steps: int | None = None,
     clearance: float | None = None,
@@ -179,7 +180,7 @@ def generate(
     Args:
         n: number of crystals, at least 1.
         weights: name of shipped weights, a model folder, or a model.
-        space_group_number: number, symbol, crystal system, a list of these or None for all.
+        space_group_number: number, symbol, crystal system, several of these or None for all.
         solver: "bfn", "ode2" or "sde2"; None takes the preset's own.
         n_steps: sampling steps; None takes the preset's own.
         clearance: in sums of covalent radii: atoms that are nearer are moved apart while
@@ -197,7 +198,8 @@ def generate(
         ValueError: for a value that cannot be met, naming it.
         UserWarning: if some of the space groups never occur in the training data.
     """
-    check_request(n, seed)
+    n, seed = check_request(n, seed)
+    batch_size = whole_number("batch_size", batch_size)
     model = (
         weights if isinstance(weights, SymmBFN) else load_model(weights, device=pick_device(device))
     )
@@ -221,16 +223,16 @@ def generate(
     return sorted(crystals, key=lambda crystal: crystal.index)
 
 
-def check_request(n: int, seed: int) -> None:
-    """Refuse a number of crystals or a seed that cannot be met.
+def check_request(n: int, seed: int) -> tuple[int, int]:
+    """The number of crystals and the seed as int, where they can be met.
 
     Raises:
         ValueError: n below 1, or a seed that is no whole number from 0 to 2^63 - 1.
     """
-    if not (isinstance(n, int) and n >= 1):
-        raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
-    if not (isinstance(seed, int) and 0 <= seed < 2**63):
-        raise ValueError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
+    n, seed = whole_number("n", n), whole_number("seed", seed, least=0)
+    if seed >= 2**63:
+        raise ValueError(f"seed must be at most 2^63 - 1, got {seed}")
+    return n, seed
 
 
 def pick_device(device: str) -> torch.device:

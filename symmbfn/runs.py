@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from symmbfn._files import whole_file, write_whole
+from symmbfn._numbers import whole_number
 from symmbfn._shapes import Int, Tensor
 from symmbfn.checkpoints import CONFIG_FILE, load_model, weights_folder
 from symmbfn.crystals.crystal import Crystal
@@ -109,7 +110,7 @@ def generate_run(
     *,
     n: int,
     weights: str = "default",
-    space_group_number: int | str | tuple[int, ...] | None = None,
+    space_group_number: int | str | Iterable[int | str] | None = None,
     solver: str | None = None,
     n_steps: int | None = None,
     clearance: float | None = None,
@@ -137,7 +138,9 @@ def generate_run(
         ValueError: for a value that cannot be met, or a folder that holds something else.
         KeyboardInterrupt: with the number of crystals that are safe.
     """
-    check_request(n, seed)
+    n, seed = check_request(n, seed)
+    if workers is not None:
+        workers = whole_number("workers", workers, least=0)
     place = pick_device(device)
     groups = None if space_group_number is None else space_group_numbers(space_group_number)
     model = load_model(weights, device=place)
