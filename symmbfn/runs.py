@@ -22,7 +22,7 @@ from tqdm import tqdm
 from symmbfn._files import whole_file, write_whole
 from symmbfn._numbers import whole_number
 from symmbfn._shapes import Int, Tensor
-from symmbfn.checkpoints import CONFIG_FILE, load_model, weights_folder
+from symmbfn.checkpoints import load_model, read_config, weights_folder
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.found_symmetry import SYMPREC
 from symmbfn.crystals.symmetry import space_group_numbers
@@ -146,7 +146,7 @@ def generate_run(
     model = load_model(weights, device=place)
     sampler = asked_sampler(model, solver=solver, n_steps=n_steps, clearance=clearance)
     draw_given(model, torch.arange(1), seed=seed, space_group_number=groups)  # fails if it must
-    digest = json.loads((weights_folder(weights) / CONFIG_FILE).read_text())["sha256"]
+    digest = read_config(weights_folder(weights))["sha256"]
     predict = predictor(model, is_compiled=is_compiled, dtype=dtype)
     settings = RunSettings(
         n=n,
