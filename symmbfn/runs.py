@@ -2,12 +2,15 @@
 
 `manifest.json` says what was asked for. Every batch is written as it comes, its CIFs and a part
 with its records. At the end the parts become `records.jsonl`, from which all else can be made.
-The crystals depend on the manifest alone: batches are planned from it, not from what is there,
-and how many processes finish them changes nothing. No more than a few batches are held at once.
+The crystals depend on its settings alone: batches are planned from them, not from what is there,
+and how many processes finish them changes nothing. Their last bits may be others, and so here and
+there a crystal, on another device or with other versions, which a resumed run says and notes, or
+where a batch is halved for want of memory. No more than a few batches are held at once.
 """
 
 import json
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -45,7 +48,7 @@ from symmbfn.generation import (
     pick_device,
     size_batches,
 )
-from symmbfn.manifests import MANIFEST, only_process, open_folder, versions
+from symmbfn.manifests import MANIFEST, differences, only_process, open_folder, versions
 from symmbfn.model import SymmBFN
 from symmbfn.parts import (
     CIFS,
@@ -175,12 +178,25 @@ def generate_run(
             # a run that was begun elsewhere keeps its batches: what is done stays valid
             if manifest["buckets"] != facts["buckets"]:
                 raise ValueError(f"{str(folder)!r} was begun with other size buckets")
+            _note_other_machine(folder, manifest, facts)
             batch_size = manifest["batch_size"]
             options = {"sampler": sampler, "batch_size": batch_size, "predict": predict}
             source = partial(_batch_or_halves, model, settings=settings, options=options)
             _sample(folder, model, settings, source, batch_size, workers)
             join_parts(folder, n, folder / RECORDS, folder / STRUCTURES)
         return _finish(folder, settings)
+
+
+def _note_other_machine(folder: Path, manifest: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Say and note in the manifest that a run goes on by another device or other versions."""
+    there, here = ({"device": f["device"], **f["versions"]} for f in (manifest, facts))
+    if not (different := differences(there, here)):
+        return
+    print(f"{folder} was begun by another machine: {', '.join(different)}", file=sys.stderr)
+    resumed = manifest.setdefault("resumed_with", [])
+    if here not in resumed:
+        resumed.append(here)
+        write_whole(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
 
 # ---- sampling ---------------------------------------------------------------------------------
@@ -348,6 +364,7 @@ def _summary(folder: Path) -> dict[str, Any]:
         "structures_in": f"{STRUCTURES} and {CIFS}/ hold those with status ok, {RECORDS} all",
         "time": _time(folder, n),
         "versions": manifest["versions"],
+        "resumed_with": manifest.get("resumed_with", []),
     }
 
 

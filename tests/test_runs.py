@@ -219,6 +219,26 @@ def test_the_manifest_says_what_the_batches_came_from(
         generate_run(tmp_path, weights=str(tiny_weights), **REQUEST)
 
 
+def test_a_run_that_goes_on_elsewhere_says_so_and_notes_it(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = {**REQUEST, "weights": str(tiny_weights), "n": 2}
+    generate_run(tmp_path, **request)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert "resumed_with" not in manifest and not capsys.readouterr().err
+    here = {"device": "cpu", **manifest["versions"]}
+    manifest |= {"device": "cuda", "versions": {**manifest["versions"], "torch": "1.0"}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    for _ in range(2):
+        for name in ("records.jsonl", "summary.json"):
+            (tmp_path / name).unlink()
+        summary = generate_run(tmp_path, **request)
+        said = capsys.readouterr().err
+        assert "device is 'cuda' there and 'cpu' here, torch is '1.0' there" in said
+        assert said.count("\n") == 1
+        assert summary["resumed_with"] == [here] and summary["versions"]["torch"] == "1.0"
+
+
 def test_other_settings_are_refused_and_nothing_changes(whole: Path, tiny_weights: Path) -> None:
     before = content(whole)
     for change, text in [
