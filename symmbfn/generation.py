@@ -77,8 +77,9 @@ def generate_indices(
     """Crystals with the given numbers, in batches of like size; each is independent of the rest.
 
     Every batch is padded to the edges of its bucket, in sites, operations and rows, so that a
-    crystal meets products of the same shape whatever else is asked for. Without full rows, which
-    is for want of memory, it computes the crystals asked for and no more.
+    crystal meets products of the same shape whatever else is asked for, on a GPU in batches of
+    the same size. Without full rows, which is for want of memory, it computes the crystals asked
+    for and no more.
 
     Yields:
         Finished crystals, about a thousand at once, in order of size and not of index.
@@ -174,8 +175,9 @@ def generate(
 ) -> list[Crystal]:
     """Generate n crystals; crystal i depends on (seed, i) and the settings alone.
 
-    It is the same bit for bit in every request, whatever else is asked for, on one machine with
-    one number of threads.
+    On the CPU it is the same bit for bit in every request, whatever else is asked for, on one
+    machine with one number of threads; on a GPU another batch size is another kernel, and may
+    change its last bits.
 
     Args:
         n: number of crystals, at least 1.
