@@ -63,7 +63,7 @@ def correctness(bench: Bench) -> Iterator[Claim]:
 
 
 @torch.no_grad()
-def estimates(model: SymmBFN, predict: Predictor, rows: torch.Tensor) -> list[torch.Tensor]:
+def estimates(model: SymmBFN, predict: Predictor, rows: torch.Tensor) -> Variables:
     """Estimates of one call from beliefs and an estimate drawn on the CPU, moved there again."""
     given, on_cpu = model_given(model, rows), torch.device("cpu")
     generator = torch.Generator().manual_seed(0)
@@ -73,7 +73,7 @@ def estimates(model: SymmBFN, predict: Predictor, rows: torch.Tensor) -> list[to
     t = torch.full((len(rows),), 0.3, device=given.is_site.device)
     beliefs = model.prior(given, 0.3, noise)
     found = predict(beliefs, given, t, Variables(earlier.continuous, log_p))
-    return [value.float().cpu() for value in found.continuous.values()]
+    return mapped(lambda value: value.float().cpu(), found)
 
 
 def arrays(model: SymmBFN, predict: Predictor, batch_size: int) -> dict[int, np.ndarray]:

@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from symmbfn._files import whole_file, write_whole
-from symmbfn.crystals.elements import SYMBOLS
+from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
+from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.model import ModelConfig, Statistics, SymmBFN
 
 FORMAT_VERSION = 1
@@ -102,7 +103,9 @@ def load_model(
         device: where to put it.
 
     Raises:
-        ValueError: if the model is missing, of another format, truncated or altered.
+        ValueError: if the model is missing or of another format, if its weights are truncated or
+            altered, or if the tables of the configuration, which are under no digest, do not fit
+            together.
     """
     folder = weights_folder(name_or_path)
     config = read_config(folder)
@@ -116,9 +119,8 @@ def load_model(
         )
     try:
         weights = load_file(path)
-        model = SymmBFN(
-            config_from_dict(config["model"]), statistics_from_dict(config["statistics"])
-        )
+        settings = config_from_dict(config["model"])
+        model = SymmBFN(settings, statistics_from_dict(config["statistics"], settings))
         model.load_state_dict({name: value.float() for name, value in weights.items()})
     except (SafetensorError, RuntimeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"weights {str(path)!r} do not fit this version: {error}") from error
@@ -148,24 +150,54 @@ def config_from_dict(values: dict[str, Any]) -> ModelConfig:
     """Inverse of `dataclasses.asdict` after JSON.
 
     Raises:
-        ValueError: if an element has no atomic number that exists.
+        ValueError: if an element has no atomic number that exists, or if those of slots are not
+            in their order.
     """
     elements = tuple(values["elements"])
     if unknown := [z for z in elements if not 0 < z < len(SYMBOLS)]:
         raise ValueError(f"elements must be atomic numbers up to {len(SYMBOLS) - 1}, got {unknown}")
     properties = tuple(values.get("properties", ()))
-    return ModelConfig(**{**values, "elements": elements, "properties": properties})
+    config = ModelConfig(**{**values, "elements": elements, "properties": properties})
+    scale = tuple(sorted(set(elements), key=lambda z: (MENDELEEV_NUMBER[z], z)))
+    if config.elements_as == "slots" and elements != scale:
+        raise ValueError("elements are not in the order of the Mendeleev scale, each of them once")
+    return config
 
 
-def statistics_from_dict(values: dict[str, Any]) -> Statistics:
-    """Statistics from lists; integers stay integers, what older weights lack is left out."""
+def statistics_from_dict(values: dict[str, Any], config: ModelConfig) -> Statistics:
+    """Statistics from lists; integers stay integers, what older weights lack is left out.
+
+    Args:
+        values: by name of the field.
+        config: of the model they belong to.
+
+    Raises:
+        ValueError: if a table has not the shape that the model needs, or a count is not positive.
+    """
     integers = {"given", "given_count"}
-    return Statistics(
-        **{
-            f.name: torch.tensor(
-                values[f.name], dtype=torch.long if f.name in integers else torch.float32
-            )
-            for f in fields(Statistics)
-            if f.name in values
-        }
-    )
+    tables = {
+        f.name: torch.tensor(
+            values[f.name], dtype=torch.long if f.name in integers else torch.float32
+        )
+        for f in fields(Statistics)
+        if f.name in values
+    }
+    n_rows, n_properties = len(tables["given"]), len(config.properties)
+    shapes = {
+        "coords_mean": (3,),
+        "coords_std": (3,),
+        "lattice_mean": (6,),
+        "lattice_std": (6,),
+        "element_log_prior": (len(config.elements),),
+        "position_log_prior": symmetry_tables().letter.shape,
+        "given": (n_rows, 3),
+        "given_count": (n_rows,),
+        "property_mean": (n_properties,),
+        "property_std": (n_properties,),
+    }
+    for name, table in tables.items():
+        if table.shape != shapes[name]:
+            raise ValueError(f"{name} must have shape {shapes[name]}, got {tuple(table.shape)}")
+    if tables["given_count"].min() < 1:
+        raise ValueError(f"given_count must be positive, got {tables['given_count'].min()}")
+    return Statistics(**tables)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from symmbfn import arguments
+from symmbfn._numbers import whole_number
 from symmbfn.arguments import FINE_TUNING_RATE
 
 BAD_ARGUMENT = 2
@@ -300,11 +301,7 @@ def _n_workers(n: int | None) -> int:
     """The workers asked for, one per core if nobody says."""
     from symmbfn.datasets.workers import n_cores
 
-    if n is None:
-        return n_cores()
-    if n < 1:
-        raise ValueError(f"workers must be at least 1, got {n}")
-    return n
+    return n_cores() if n is None else whole_number("workers", n)
 
 
 def _set_threads(n: int | None = None) -> None:

@@ -1,10 +1,11 @@
 """New crystals on request: what is given is drawn, batches are planned, sampled and rebuilt."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 
+from symmbfn._numbers import whole_number
 from symmbfn._shapes import Int, Tensor
 from symmbfn.checkpoints import load_model
 from symmbfn.crystals.crystal import Crystal
@@ -70,12 +71,15 @@ def generate_indices(
     seed: int = 0,
     space_group_number: tuple[int, ...] | None = None,
     batch_size: int = 256,
+    has_full_rows: bool = True,
     predict: Predictor | None = None,
 ) -> Iterator[list[Crystal]]:
     """Crystals with the given numbers, in batches of like size; each is independent of the rest.
 
     Every batch is padded to the edges of its bucket, in sites, operations and rows, so that a
-    crystal meets products of the same shape whatever else is asked for.
+    crystal meets products of the same shape whatever else is asked for, on a GPU in batches of
+    the same size. Without full rows, which is for want of memory, it computes the crystals asked
+    for and no more.
 
     Yields:
         Finished crystals, about a thousand at once, in order of size and not of index.
@@ -85,7 +89,7 @@ def generate_indices(
     settled: list[Settled] = []
     for chunk in size_batches(given, batch_size):
         most = int(edge_of(given[chunk, 1].max(), SITE_EDGES))
-        rows = full_rows(chunk, most, batch_size, device)
+        rows = full_rows(chunk, most, batch_size, device) if has_full_rows else chunk
         batch = model_given(model, given[rows])
         place = index[rows].to(device)
         estimates = sample(model, batch, sampler, seed=seed, index=place, predict=predict)
@@ -159,7 +163,7 @@ def generate(
     n: int,
     *,
     weights: str | SymmBFN = "default",
-    space_group_number: int | str | tuple[int, ...] | None = None,
+    space_group_number: int | str | Iterable[int | str] | None = None,
     solver: str | None = None,
     n_steps: int | None = None,
     clearance: float | None = None,
@@ -171,13 +175,14 @@ def generate(
 ) -> list[Crystal]:
     """Generate n crystals; crystal i depends on (seed, i) and the settings alone.
 
-    It is the same bit for bit in every request, whatever else is asked for, on one machine with
-    one number of threads.
+    On the CPU it is the same bit for bit in every request, whatever else is asked for, on one
+    machine with one number of threads; on a GPU another batch size is another kernel, and may
+    change its last bits.
 
     Args:
         n: number of crystals, at least 1.
         weights: name of shipped weights, a model folder, or a model.
-        space_group_number: number, symbol, crystal system, a list of these or None for all.
+        space_group_number: number, symbol, crystal system, several of these or None for all.
         solver: "bfn", "ode2" or "sde2"; None takes the preset's own.
         n_steps: sampling steps; None takes the preset's own.
         clearance: in sums of covalent radii: atoms that are nearer are moved apart while
@@ -195,7 +200,8 @@ def generate(
         ValueError: for a value that cannot be met, naming it.
         UserWarning: if some of the space groups never occur in the training data.
     """
-    check_request(n, seed)
+    n, seed = check_request(n, seed)
+    batch_size = whole_number("batch_size", batch_size)
     model = (
         weights if isinstance(weights, SymmBFN) else load_model(weights, device=pick_device(device))
     )
@@ -219,16 +225,16 @@ def generate(
     return sorted(crystals, key=lambda crystal: crystal.index)
 
 
-def check_request(n: int, seed: int) -> None:
-    """Refuse a number of crystals or a seed that cannot be met.
+def check_request(n: int, seed: int) -> tuple[int, int]:
+    """The number of crystals and the seed as int, where they can be met.
 
     Raises:
         ValueError: n below 1, or a seed that is no whole number from 0 to 2^63 - 1.
     """
-    if not (isinstance(n, int) and n >= 1):
-        raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
-    if not (isinstance(seed, int) and 0 <= seed < 2**63):
-        raise ValueError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
+    n, seed = whole_number("n", n), whole_number("seed", seed, least=0)
+    if seed >= 2**63:
+        raise ValueError(f"seed must be at most 2^63 - 1, got {seed}")
+    return n, seed
 
 
 def pick_device(device: str) -> torch.device:

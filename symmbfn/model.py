@@ -3,7 +3,7 @@
 The variables are the lattice (6), the coordinates (N, 3), the Wyckoff letters or the 15 x 13
 site-symmetry axes, and the elements: per site as published, or as slots and pointers. What is
 given: the space group, the number of sites, and with slots the number of elements. Without
-symmetry the sites are all atoms of the conventional cell, and nothing else changes.
+symmetry the sites are all atoms of the cell, and nothing else changes.
 """
 
 from collections.abc import Callable, Mapping

@@ -34,9 +34,10 @@ def _mix(x: Tensor) -> Tensor:
 
 def _bits(seed: int, index: Int[Tensor, "B"], stream: int, n: int) -> Int[Tensor, "B n"]:
     """n words of 64 random bits for each crystal."""
-    key = _mix(torch.tensor(seed, device=index.device) * _GOLDEN + _GOLDEN)
-    key = _mix(key + index.long() * _GOLDEN)
-    key = _mix(key ^ _mix(torch.tensor(stream, device=index.device) + _GOLDEN))
+    # scalars as numbers: copied to a GPU they would wait for it in every draw
+    of_seed = int(_mix(torch.tensor(seed) * _GOLDEN + _GOLDEN))
+    of_stream = int(_mix(torch.tensor(stream) + _GOLDEN))
+    key = _mix(_mix(index.long() * _GOLDEN + of_seed) ^ of_stream)
     place = torch.arange(1, n + 1, device=index.device)
     return _mix(key[:, None] + place * _GOLDEN)
 

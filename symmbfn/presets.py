@@ -28,7 +28,7 @@ class ModelConfig:
         n_frequencies: harmonics F of the coordinates' phases.
         edge_width, edge_layers, is_modulated: see `CSPNet`.
         symmetry: "letters" (one variable over the group's positions), "axes" (15 x 13), or "none"
-            where the sites are all atoms of the conventional cell (see `full_cells`).
+            where the sites are all atoms of the cell (see `full_cells` and `primitive_cells`).
         has_axis_mask: axes have only those of the 13 classes that some position of the group has.
         elements_as: "slots" (crystal-level list and pointers) or "sites" (one class a site).
         is_told_n_elements: the number of elements is an input with sites too (with slots it is
@@ -225,7 +225,7 @@ def paper_config(**changes: Any) -> ModelConfig:
 def full_cell_config(
     elements: tuple[int, ...] = tuple(range(1, 95)), **changes: Any
 ) -> ModelConfig:
-    """The baseline of the paper: its model over all atoms of the conventional cell.
+    """The baseline of the paper: its model over all atoms of the cell.
 
     Flows, network and sampler are those of `paper_config`, and so are the space group and the
     lattice it fixes, which stay given; only the representation of the crystal differs.

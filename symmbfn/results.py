@@ -167,7 +167,14 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """Short commit id; "+changes" where the code is not what was committed."""
+    """Short commit id; "+changes" where the code is not what was committed.
+
+    An installed package has none, though it may lie inside a repository of others.
+    """
+    project = REPOSITORY / "pyproject.toml"
+    has_both = (REPOSITORY / ".git").exists() and project.is_file()
+    if not (has_both and 'name = "symmbfn"' in project.read_text()):
+        return "unknown"
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--", "symmbfn", "scripts")

@@ -2,15 +2,18 @@
 
 `manifest.json` says what was asked for. Every batch is written as it comes, its CIFs and a part
 with its records. At the end the parts become `records.jsonl`, from which all else can be made.
-The crystals depend on the manifest alone: batches are planned from it, not from what is there,
-and how many processes finish them changes nothing. No more than a few batches are held at once.
+The crystals depend on its settings alone: batches are planned from them, not from what is there,
+and how many processes finish them changes nothing. Their last bits may be others, and so here and
+there a crystal, on another device or with other versions, which a resumed run says and notes, or
+where a batch is halved for want of memory. No more than a few batches are held at once.
 """
 
 import json
 import shutil
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +23,9 @@ import torch
 from tqdm import tqdm
 
 from symmbfn._files import whole_file, write_whole
+from symmbfn._numbers import whole_number
 from symmbfn._shapes import Int, Tensor
-from symmbfn.checkpoints import CONFIG_FILE, load_model, weights_folder
+from symmbfn.checkpoints import load_model, read_config, weights_folder
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.found_symmetry import SYMPREC
 from symmbfn.crystals.symmetry import space_group_numbers
@@ -44,7 +48,7 @@ from symmbfn.generation import (
     pick_device,
     size_batches,
 )
-from symmbfn.manifests import MANIFEST, only_process, open_folder, versions
+from symmbfn.manifests import MANIFEST, differences, only_process, open_folder, versions
 from symmbfn.model import SymmBFN
 from symmbfn.parts import (
     CIFS,
@@ -58,8 +62,7 @@ from symmbfn.parts import (
     write_part,
 )
 from symmbfn.records import read_crystals, read_records
-from symmbfn.sampling import Predictor, asked_sampler, predictor
-from symmbfn.steps import SamplerConfig
+from symmbfn.sampling import asked_sampler, predictor
 
 # part of the manifest: raise it when the same settings give other crystals or records
 FORMAT = 3
@@ -110,7 +113,7 @@ def generate_run(
     *,
     n: int,
     weights: str = "default",
-    space_group_number: int | str | tuple[int, ...] | None = None,
+    space_group_number: int | str | Iterable[int | str] | None = None,
     solver: str | None = None,
     n_steps: int | None = None,
     clearance: float | None = None,
@@ -138,13 +141,15 @@ def generate_run(
         ValueError: for a value that cannot be met, or a folder that holds something else.
         KeyboardInterrupt: with the number of crystals that are safe.
     """
-    check_request(n, seed)
+    n, seed = check_request(n, seed)
+    if workers is not None:
+        workers = whole_number("workers", workers, least=0)
     place = pick_device(device)
     groups = None if space_group_number is None else space_group_numbers(space_group_number)
     model = load_model(weights, device=place)
     sampler = asked_sampler(model, solver=solver, n_steps=n_steps, clearance=clearance)
     draw_given(model, torch.arange(1), seed=seed, space_group_number=groups)  # fails if it must
-    digest = json.loads((weights_folder(weights) / CONFIG_FILE).read_text())["sha256"]
+    digest = read_config(weights_folder(weights))["sha256"]
     predict = predictor(model, is_compiled=is_compiled, dtype=dtype)
     settings = RunSettings(
         n=n,
@@ -173,12 +178,25 @@ def generate_run(
             # a run that was begun elsewhere keeps its batches: what is done stays valid
             if manifest["buckets"] != facts["buckets"]:
                 raise ValueError(f"{str(folder)!r} was begun with other size buckets")
-            source = partial(
-                _batch_or_halves, model, sampler=sampler, settings=settings, predict=predict
-            )
-            _sample(folder, model, settings, source, manifest["batch_size"], workers)
+            _note_other_machine(folder, manifest, facts)
+            batch_size = manifest["batch_size"]
+            options = {"sampler": sampler, "batch_size": batch_size, "predict": predict}
+            source = partial(_batch_or_halves, model, settings=settings, options=options)
+            _sample(folder, model, settings, source, batch_size, workers)
             join_parts(folder, n, folder / RECORDS, folder / STRUCTURES)
         return _finish(folder, settings)
+
+
+def _note_other_machine(folder: Path, manifest: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Say and note in the manifest that a run goes on by another device or other versions."""
+    there, here = ({"device": f["device"], **f["versions"]} for f in (manifest, facts))
+    if not (different := differences(there, here)):
+        return
+    print(f"{folder} was begun by another machine: {', '.join(different)}", file=sys.stderr)
+    resumed = manifest.setdefault("resumed_with", [])
+    if here not in resumed:
+        resumed.append(here)
+        write_whole(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
 
 # ---- sampling ---------------------------------------------------------------------------------
@@ -188,7 +206,7 @@ def _sample(
     folder: Path,
     model: SymmBFN,
     settings: RunSettings,
-    source: Callable[..., list[Crystal]],
+    source: Callable[[Tensor], list[Crystal]],
     batch_size: int,
     workers: int | None,
 ) -> None:
@@ -210,7 +228,7 @@ def _sample(
             with finishing(finish_all, sizes, writer, workers) as give:
                 for _, index in todo:
                     start = time.monotonic()
-                    crystals = source(index, rows=batch_size)
+                    crystals = source(index)
                     writer.sampling.append(time.monotonic() - start)
                     give(crystals)
         except KeyboardInterrupt:
@@ -251,29 +269,29 @@ def _batch_or_halves(
     model: SymmBFN,
     index: Int[Tensor, "B"],
     *,
-    sampler: SamplerConfig,
     settings: RunSettings,
-    predict: Predictor,
-    rows: int,
+    options: dict[str, Any],
 ) -> list[Crystal]:
-    """Sample a batch of so many rows; where memory does not suffice, pieces of half of them."""
-    options: dict[str, Any] = {"predict": predict, **settings.request}
+    """Sample a planned batch; where memory does not suffice, halves of it without full rows.
+
+    Args:
+        options: of `generate_indices`, besides the request.
+    """
     try:
-        batches = generate_indices(model, index, sampler, batch_size=rows, **options)
+        batches = generate_indices(model, index, **settings.request, **options)
         return [crystal for batch in batches for crystal in batch]
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        if rows == 1:
+        if len(index) == 1 and not options.get("has_full_rows", True):
             group = int(draw_given(model, index, **settings.request)[0, 0])
             sentences = str(error).split(". ")
             reason = next((text for text in sentences if "memory" in text), "no memory left")
             return [Crystal.failed(int(index), settings.seed, "out_of_memory", reason, group)]
     # only here is the error gone, and with it what its frames hold
-    half = partial(
-        _batch_or_halves, model, sampler=sampler, settings=settings, predict=predict, rows=rows // 2
-    )
-    return [crystal for piece in index.split(rows // 2) for crystal in half(piece)]
+    options = {**options, "has_full_rows": False}
+    half = partial(_batch_or_halves, model, settings=settings, options=options)
+    return [crystal for piece in index.chunk(2) for crystal in half(piece)]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -346,6 +364,7 @@ def _summary(folder: Path) -> dict[str, Any]:
         "structures_in": f"{STRUCTURES} and {CIFS}/ hold those with status ok, {RECORDS} all",
         "time": _time(folder, n),
         "versions": manifest["versions"],
+        "resumed_with": manifest.get("resumed_with", []),
     }
 
 

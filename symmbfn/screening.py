@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from symmbfn._files import whole_file
+from symmbfn._numbers import whole_number
 from symmbfn.candidates import read_candidates
 from symmbfn.evaluation.hull import Hull, open_hull
 from symmbfn.evaluation.judges import MatglJudge
@@ -100,6 +101,7 @@ def screen(
     Raises:
         ValueError: for a value that cannot be met, or a folder that holds something else.
     """
+    workers = whole_number("workers", workers)
     if relax not in RELAXERS:
         raise ValueError(f"relax must be one of {RELAXERS}, got {relax!r}")
     if relax_first is not None and (relax is None or relax_first < 1):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from symmbfn._numbers import whole_number
 from symmbfn._shapes import Float, Tensor
 from symmbfn.flows import categorical, solvers
 from symmbfn.noise import Draws
@@ -50,8 +51,7 @@ class SamplerConfig:
     def __post_init__(self):
         if self.solver not in SOLVERS:
             raise ValueError(f"solver must be one of {SOLVERS}, got {self.solver!r}")
-        if not (isinstance(self.n_steps, int) and self.n_steps >= 1):
-            raise ValueError(f"steps must be a whole number of at least 1, got {self.n_steps!r}")
+        object.__setattr__(self, "n_steps", whole_number("n_steps", self.n_steps))
         if self.eta is not None and not 0 <= self.eta <= 1:
             raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
         if not 0 < self.start < 1:

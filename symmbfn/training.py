@@ -271,8 +271,10 @@ class Trainer:
         Raises:
             FloatingPointError: too many steps in a row had no effect.
         """
+        if self.device.type == "cuda":
+            index = index.pin_memory()  # or its copies would wait for all that is queued
         data, given = self._encode(index)
-        properties = self.properties[index.to(self.device)]
+        properties = self.properties[index.to(self.device, non_blocking=True)]
         given = with_conditions(self.model, data, given, properties, self.generator)
         t = stratified_times(len(index), self.model.config.min_t, self.generator, self.device)
         noise = draw_noise(self.model, given, self.generator, self.device)

@@ -11,7 +11,7 @@ from symmbfn.crystals.lattice import lattice_constraints
 from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.networks.channels import position_rows
-from symmbfn.networks.properties import standard_values
+from symmbfn.networks.properties import standard_values, zero_inflated
 from symmbfn.presets import ModelConfig
 
 LEAST_DEVIATION = 0.05  # of a standardised variable, so that one that never varies stays finite
@@ -140,7 +140,7 @@ def property_moments(
         return torch.zeros(0), torch.ones(0)
     if values is None or values.shape[-1] != len(names):
         raise ValueError(f"values of the properties {names} are needed, got {values}")
-    columns = standard_values(values.double(), names).unbind(-1)
+    columns = standard_values(values.double(), zero_inflated(names).to(values.device)).unbind(-1)
     known = [column[~column.isnan()] for column in columns]
     if few := [name for name, column in zip(names, known, strict=True) if len(column) < 2]:
         raise ValueError(f"the dataset knows nothing of {', '.join(few)}")

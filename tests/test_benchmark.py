@@ -4,6 +4,7 @@ import importlib.util
 import json
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from symmbfn import benchmark, stages, timing
 from symmbfn.benchmark import Bench, models, products_of, run_names, speedup_claims
 from symmbfn.cli import main
-from symmbfn.compilation import onednn_products, torch_defaults
+from symmbfn.compilation import difference, onednn_products, torch_defaults
 from symmbfn.floors import Cost, network_products, stage_costs
+from symmbfn.model import SymmBFN, Variables
 from symmbfn.results import Claim
-from symmbfn.sampling import preset_sampler
+from symmbfn.sampling import Predictor, predictor, preset_sampler
 from symmbfn.timing import Sizes, alternate, crystals_of, drawn_batches, ratio, sizes_of
 from symmbfn.training import draw_noise
 from tests.models import CPU, batch, beliefs_at, dataset, shaken_model, units
@@ -298,3 +300,24 @@ def test_a_gpu_nodes_run_is_rehearsed_without_one(
     for name in ("gpu.train.minutes_10.bound", "gpu.train.minutes_30.bound"):
         assert float(figures[name].split()[0]) > 0
     assert "gpu.generate.steps_100.ms" in figures
+
+
+def test_the_correctness_of_a_gpu_node_sees_every_variable() -> None:
+    """Each head alone is made wrong; before, elements, pointers and letters were not looked at."""
+    estimates, model = script("engine_gpu").estimates, shaken_model()
+    rows = torch.tensor([[225, 2, 2], [62, 5, 4]])
+    found = estimates(model, predictor(model), rows)
+    assert difference(estimates(model, predictor(model), rows), found) == 0
+    assert not torch.cat([log_p.flatten() for log_p in found.categorical.values()]).isfinite().all()
+    for name in model.variables:
+        wrong = estimates(model, _wrong(model, name), rows)
+        assert difference(wrong, found) > 1e-3, name
+
+
+def _wrong(model: SymmBFN, name: str) -> Predictor:
+    def predict(*arguments: Any) -> Variables:
+        found = predictor(model)(*arguments)
+        found[name].mul_(1.01)
+        return found
+
+    return predict

@@ -188,6 +188,30 @@ def test_settings_that_do_not_fit_the_weights_are_refused(folder: Path) -> None:
             load_model(folder)
 
 
+def test_tables_that_do_not_fit_together_are_refused(folder: Path) -> None:
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    tables, elements = config["statistics"], config["model"]["elements"]
+    n = len(tables["given"])
+    for change, message in (
+        ({"given_count": tables["given_count"][:10]}, rf"given_count.*\({n},\), got \(10,\)"),
+        ({"given_count": [0] * n}, "given_count.*got 0"),
+        ({"given": [row[:2] for row in tables["given"]]}, rf"given.*got \({n}, 2\)"),
+        ({"element_log_prior": tables["element_log_prior"][1:]}, "element_log_prior"),
+        ({"position_log_prior": tables["position_log_prior"][1:]}, "position_log_prior"),
+        ({"lattice_std": [1.0]}, r"lattice_std.*got \(1,\)"),
+        ({"property_mean": [1.0]}, r"property_mean.*\(0,\), got \(1,\)"),
+    ):
+        rewrite_config(folder, statistics={**tables, **change})
+        with pytest.raises(ValueError, match=f"{WEIGHTS_FILE}.* {message}"):
+            load_model(folder)
+    rewrite_config(folder, statistics=tables)
+    load_model(folder)
+    for order in ([elements[1], elements[0], *elements[2:]], [elements[0], *elements[:-1]]):
+        rewrite_config(folder, model={**config["model"], "elements": order})
+        with pytest.raises(ValueError, match="elements.*Mendeleev"):
+            load_model(folder)
+
+
 def test_weights_of_another_network_are_refused(folder: Path) -> None:
     path = folder / WEIGHTS_FILE
     weights = load_file(path)

@@ -14,7 +14,7 @@ from symmbfn.conditioning import (
     with_conditions,
 )
 from symmbfn.fitting import build_model
-from symmbfn.networks.properties import PropertyTokens, standard_values
+from symmbfn.networks.properties import PropertyTokens, standard_values, zero_inflated
 from symmbfn.sampling import preset_sampler, sample
 from symmbfn.training import Trainer, TrainingConfig
 from symmbfn.variables import Known, property_moments
@@ -152,13 +152,23 @@ def test_a_metal_is_told_from_a_small_gap_and_far_values_look_alike() -> None:
     torch.testing.assert_close(far[0], far[1])
 
 
+def test_the_tables_of_properties_move_with_the_model_and_are_not_saved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = tokens()
+    assert not {"mean", "std", "is_zero_inflated"} & read.state_dict().keys()
+    assert {name for name, _ in read.named_buffers()} == {"mean", "std", "is_zero_inflated"}
+    monkeypatch.setattr(torch, "tensor", pytest.fail)  # a copy to a GPU, and a wait, in every call
+    read(torch.zeros(1, 2))
+
+
 def test_moments_are_those_of_the_known_values() -> None:
     values = torch.tensor([[1.0, 0.0], [3.0, torch.nan], [torch.nan, 1.0]])
     mean, std = property_moments(values, (ENERGY, GAP))
     gaps = torch.tensor([0.0, 2.0]).log()[1:]
     torch.testing.assert_close(mean, torch.tensor([2.0, float(gaps) / 2]))
     torch.testing.assert_close(std[0], torch.tensor(2.0).sqrt())
-    assert standard_values(torch.tensor([1.0]), (ENERGY,)) == 1.0
+    assert standard_values(torch.tensor([1.0]), zero_inflated((ENERGY,))) == 1.0
     with pytest.raises(ValueError, match=f"knows nothing of {GAP}"):
         property_moments(torch.tensor([[1.0, torch.nan], [2.0, torch.nan]]), (ENERGY, GAP))
 

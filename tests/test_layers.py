@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "symmbfn"
 ROOMS = (
     "_shapes",
     "_files",
+    "_numbers",
     "journals",
     "manifests",
     "published",
@@ -72,6 +73,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__
 LIGHT_ROOMS = {
     "_shapes",
     "_files",
+    "_numbers",
     "compilation",
     "ranks",
     "noise",

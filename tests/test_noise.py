@@ -141,3 +141,16 @@ def test_variables_and_steps_have_streams_of_their_own() -> None:
         draws.step * STREAMS_PER_STEP + 6 + draws.place for draws in streams if draws.place > 1
     }
     assert not numbers & classes
+
+
+def test_no_number_is_copied_to_the_device_of_a_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU would be waited for: numbers enter kernels as arguments, not as tensors there."""
+    real = torch.tensor
+
+    def on_the_host(*args, **kwargs):
+        assert "device" not in kwargs
+        return real(*args, **kwargs)
+
+    expected = uniform(3, ONE, 5, (4,))
+    monkeypatch.setattr(torch, "tensor", on_the_host)
+    assert torch.equal(uniform(3, ONE, 5, (4,)), expected)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import multiprocessing
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,25 @@ def test_a_claim_carries_all_it_takes_to_judge_it(tmp_path: Path) -> None:
     assert set(found) == KEYS
     assert found["versions"]["weights/default"] == "0f" and found["versions"]["torch"]
     assert found["device"].startswith("CPU ")
+
+
+def test_only_the_own_repository_names_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment inside another project, and a package beside the project's own files."""
+    packages = tmp_path / "venv" / "site-packages"
+    packages.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "other"\n')
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "theirs"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    for place in (packages, tmp_path):
+        monkeypatch.setattr(results, "REPOSITORY", place)
+        path = record("a", [Claim("x.rate", 0.5, "make")], tmp_path / "out")
+        assert json.loads(path.read_text())["claims"][0]["commit"] == "unknown"
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "symmbfn"\n')
+    record("a", [Claim("x.rate", 0.5, "make")], tmp_path / "out")
+    assert len(claim("x.rate", tmp_path / "out")["commit"]) == 12
 
 
 def test_unknown_and_unfit_claims_are_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import ase.io
@@ -17,7 +18,7 @@ import pytest
 import torch
 from pymatgen.core import Structure
 
-from symmbfn import runs
+from symmbfn import generation, runs
 from symmbfn.crystals.crystal import PRIMITIVE_VECTORS
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES
 from symmbfn.generation import generate
@@ -218,6 +219,26 @@ def test_the_manifest_says_what_the_batches_came_from(
         generate_run(tmp_path, weights=str(tiny_weights), **REQUEST)
 
 
+def test_a_run_that_goes_on_elsewhere_says_so_and_notes_it(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = {**REQUEST, "weights": str(tiny_weights), "n": 2}
+    generate_run(tmp_path, **request)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert "resumed_with" not in manifest and not capsys.readouterr().err
+    here = {"device": "cpu", **manifest["versions"]}
+    manifest |= {"device": "cuda", "versions": {**manifest["versions"], "torch": "1.0"}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    for _ in range(2):
+        for name in ("records.jsonl", "summary.json"):
+            (tmp_path / name).unlink()
+        summary = generate_run(tmp_path, **request)
+        said = capsys.readouterr().err
+        assert "device is 'cuda' there and 'cpu' here, torch is '1.0' there" in said
+        assert said.count("\n") == 1
+        assert summary["resumed_with"] == [here] and summary["versions"]["torch"] == "1.0"
+
+
 def test_other_settings_are_refused_and_nothing_changes(whole: Path, tiny_weights: Path) -> None:
     before = content(whole)
     for change, text in [
@@ -281,21 +302,28 @@ def test_without_memory_a_batch_is_halved_and_one_crystal_is_a_record(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = runs.generate_indices
+    """Memory goes to the rows that are computed, which on the CPU are a multiple of 8."""
+    real, rows_with_4 = generation.sample, []
 
-    def small_memory(model, index, *args, **kwargs):
-        if len(index) > 1 or index.item() == 4:
+    def small_memory(model, given, sampler, *, index, **kwargs):
+        if 4 in index:
+            rows_with_4.append(len(given.is_site))
+        if len(given.is_site) > 2 or 4 in index:
             says()
-        return real(model, index, *args, **kwargs)
+        return real(model, given, sampler, index=index, **kwargs)
 
-    monkeypatch.setattr(runs, "generate_indices", small_memory)
+    monkeypatch.setattr(generation, "sample", small_memory)
     summary = generate_run(tmp_path, weights=str(tiny_weights), **REQUEST)
     assert summary["statuses"]["out_of_memory"] == 1
     assert sum(summary["statuses"].values()) == 30
+    assert rows_with_4[0] >= 8 and rows_with_4[-1] == 1
+    assert all(less < more for more, less in pairwise(rows_with_4)), "no shape is tried twice"
     lost = list(read_records(tmp_path))[4]
     assert lost["status"] == "out_of_memory" and re.search("memory", lost["reason"])
     before, after = list(read_records(whole)), list(read_records(tmp_path))
     assert [r["space_group_number"] for r in before] == [r["space_group_number"] for r in after]
+    before[4] = lost
+    assert [r["status"] for r in before] == [r["status"] for r in after]
 
 
 def test_an_error_that_is_not_about_memory_ends_the_run(

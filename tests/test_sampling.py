@@ -308,6 +308,10 @@ def test_like_sizes_share_a_batch_and_every_row_is_in_one() -> None:
         ({"n": 3, "space_group_number": "Fm-3n"}, "Fm-3n"),
         ({"n": 3, "space_group_number": 230}, "230"),
         ({"n": 3, "batch_size": 0}, "batch_size.*0"),
+        ({"n": 3, "batch_size": True}, "batch_size.*True"),
+        ({"n": True}, "n must.*True"),
+        ({"n": 3, "seed": False}, "seed.*False"),
+        ({"n": 3, "n_steps": True}, "steps.*True"),
     ],
     ids=str,
 )

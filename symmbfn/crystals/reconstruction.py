@@ -98,7 +98,7 @@ def cells_as_they_are(
     """Build a full crystal from predictions of all its atoms; none is moved, merged or made.
 
     Args:
-        batch: sites are the atoms of the conventional cell; `lattice_k` need not obey the group.
+        batch: sites are the atoms of the cell; `lattice_k` need not obey the group.
         indices: number of each request, 0, 1, ... by default.
         seed: written into the records.
 

@@ -5,7 +5,8 @@ choice 1, hexagonal axes for rhombohedral groups, origin choice 2. The file besi
 module is written by scripts/make_symmetry_tables.py; nothing here needs another library.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -147,12 +148,12 @@ def orbit_of(
     return tables.orbit_rotations[rows], tables.orbit_translations[rows]
 
 
-def space_group_numbers(query: str | int | Sequence[str | int]) -> tuple[int, ...]:
+def space_group_numbers(query: str | int | Iterable[str | int]) -> tuple[int, ...]:
     """Read space groups from numbers, Hermann-Mauguin symbols or crystal-system names.
 
     Args:
         query: `225`, `"225"`, `"Fm-3m"`, `"cubic"`, a comma-separated mixture, or a
-            sequence of these. "trigonal" is 143-167 and "hexagonal" 168-194.
+            list, set or array of these. "trigonal" is 143-167 and "hexagonal" 168-194.
 
     Returns:
         Sorted numbers without repeats.
@@ -162,7 +163,7 @@ def space_group_numbers(query: str | int | Sequence[str | int]) -> tuple[int, ..
     """
     if isinstance(query, str):
         parts: list[str | int] = [part for part in query.split(",") if part.strip()]
-    elif isinstance(query, Sequence):
+    elif isinstance(query, Iterable):
         parts = list(query)
     else:
         parts = [query]
@@ -174,7 +175,7 @@ def space_group_numbers(query: str | int | Sequence[str | int]) -> tuple[int, ..
 
 def _read_one(part: str | int) -> Sequence[int]:
     text = str(part).strip()
-    if text.lstrip("+-").isdigit():
+    if re.fullmatch(r"[+-]?\d+", text):
         return (check_space_group_number(int(text)),)
     if text.lower() in _SYSTEM_RANGES:
         first, last = _SYSTEM_RANGES[text.lower()]
@@ -182,8 +183,8 @@ def _read_one(part: str | int) -> Sequence[int]:
     number = _numbers_by_symbol().get(_plain(text))
     if number is None:
         raise ValueError(
-            f"{text!r} is no space group: give a number 1-230, a symbol such as Fm-3m, "
-            f"or one of {', '.join(_SYSTEM_RANGES)}"
+            f"{text!r} is no space group: give a number 1-230, the symbol of a standard "
+            f"setting such as Fm-3m or P21/c, or one of {', '.join(_SYSTEM_RANGES)}"
         )
     return (number,)
 

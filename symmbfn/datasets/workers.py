@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from symmbfn._numbers import whole_number
+
 START_LIMIT = 300.0  # seconds a process may take to import its libraries on a busy machine
 MEMORY_LIMIT = 4 << 30  # bytes
 LOST = "worker_lost"
@@ -49,7 +51,11 @@ def run_killable(
         items: what it is called with, one at a time.
         workers: number of processes.
         time_limit: seconds of wall time for one item.
+
+    Raises:
+        ValueError: workers below 1.
     """
+    workers = whole_number("workers", workers)
     todo = deque(range(len(items)))
     died_before: set[int] = set()
     pool = [_Worker(function) for _ in range(min(workers, len(items)))]

@@ -160,7 +160,7 @@ def _image_features(
     vector = vector * (nearest < HIDDEN)[..., None]
     features = [
         vector.flatten(-2),
-        (vector / (nearest[..., None] / nearest.new_tensor(5.0) + 0.1)).flatten(-2),
+        (vector / (nearest[..., None] / nearest.new_full((), 5.0) + 0.1)).flatten(-2),
         gaussian_basis(nearest, IMAGE_CENTRES).flatten(-2),
         gaussian_basis(nearest / radii, CONTACT_CENTRES).flatten(-2),
         pooled,

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from symmbfn._shapes import Float, Tensor
+from symmbfn._shapes import Bool, Float, Tensor
 
 N_OCTAVES = 8
 FARTHEST = 6.0  # standard deviations; beyond, all values look alike
@@ -13,17 +13,23 @@ ZERO_INFLATED = ("band_gap",)  # a share of the crystals has exactly 0, the othe
 NEARLY_ZERO = 1e-3  # eV
 
 
-def standard_values(values: Float[Tensor, "*X Q"], names: tuple[str, ...]) -> Float[Tensor, "*X Q"]:
+def zero_inflated(names: tuple[str, ...]) -> Bool[Tensor, "Q"]:
+    """Which of the properties are exactly 0 for a share of the crystals, shape (Q,)."""
+    return torch.tensor([name in ZERO_INFLATED for name in names])
+
+
+def standard_values(
+    values: Float[Tensor, "*X Q"], is_zero_inflated: Bool[Tensor, "Q"]
+) -> Float[Tensor, "*X Q"]:
     """Values on the scale that is standardised: log(1 + gap), all others as they are.
 
     Args:
         values: in the units of the data, NaN where not known, shape (..., Q).
-        names: of the properties.
+        is_zero_inflated: see `zero_inflated`, shape (Q,).
 
     Source: method 5.3.
     """
-    is_logarithmic = torch.tensor([name in ZERO_INFLATED for name in names], device=values.device)
-    return torch.where(is_logarithmic, values.clamp_min(0).log1p(), values)
+    return torch.where(is_zero_inflated, values.clamp_min(0).log1p(), values)
 
 
 class PropertyTokens(nn.Module):
@@ -40,6 +46,7 @@ class PropertyTokens(nn.Module):
 
     mean: Tensor
     std: Tensor
+    is_zero_inflated: Tensor
 
     def __init__(
         self,
@@ -49,9 +56,10 @@ class PropertyTokens(nn.Module):
         width: int = 64,
     ):
         super().__init__()
-        self.names, self.width = names, width
+        self.width = width
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
+        self.register_buffer("is_zero_inflated", zero_inflated(names), persistent=False)
         self.read = nn.ModuleList(
             nn.Sequential(nn.Linear(2 + 2 * N_OCTAVES, width), nn.SiLU(), nn.Linear(width, width))
             for _ in names
@@ -69,12 +77,11 @@ class PropertyTokens(nn.Module):
         """
         is_open = values.isnan()
         known = values.masked_fill(is_open, 0.0)
-        scaled = (standard_values(known, self.names) - self.mean) / self.std
+        scaled = (standard_values(known, self.is_zero_inflated) - self.mean) / self.std
         scaled = scaled.clamp(-FARTHEST, FARTHEST)
-        angle = scaled[..., None] * (math.pi / 4 * 2 ** torch.arange(N_OCTAVES).to(scaled))
-        is_zero = (known < NEARLY_ZERO) & torch.tensor(
-            [name in ZERO_INFLATED for name in self.names], device=values.device
-        )
+        octave = torch.arange(N_OCTAVES, dtype=scaled.dtype, device=scaled.device)
+        angle = scaled[..., None] * (math.pi / 4 * 2**octave)
+        is_zero = (known < NEARLY_ZERO) & self.is_zero_inflated
         numbers = torch.stack([scaled, is_zero.to(scaled)], dim=-1)
         features = torch.cat([numbers, angle.sin(), angle.cos()], dim=-1)
         total = torch.zeros_like(self.null[0]).expand(len(values), -1)

@@ -260,6 +260,9 @@ def test_normaliser_cosets_are_distinct(number: int) -> None:
         ("225, Fm-3m,cubic", tuple(range(195, 231))),
         (["P1", 2, "cubic"], (1, 2, *range(195, 231))),
         ("trigonal,hexagonal", tuple(range(143, 195))),
+        ({225, "P1"}, (1, 225)),
+        (np.array([225, 2]), (2, 225)),
+        ((number for number in (3, 1)), (1, 3)),
     ],
 )
 def test_space_group_numbers(query: object, expected: tuple[int, ...]) -> None:
@@ -271,10 +274,18 @@ def test_every_symbol_is_read_back() -> None:
     assert [space_group_numbers(symbol) for symbol in symbols] == [(g,) for g in GROUPS]
 
 
-@pytest.mark.parametrize("query", ["0", 231, "-5", "Fm-3n", "cubical", "", "225,,Xx", []])
+@pytest.mark.parametrize(
+    "query", ["0", 231, "-5", "Fm-3n", "cubical", "", "225,,Xx", [], "²", "--5", True]
+)
 def test_unknown_space_groups_are_refused_by_name(query: object) -> None:
     with pytest.raises(ValueError, match=r"space group"):
         space_group_numbers(query)
+
+
+@pytest.mark.parametrize("symbol", ["P21/n", "R-3m:H"])
+def test_a_setting_that_is_not_the_standard_one_is_refused_as_such(symbol: str) -> None:
+    with pytest.raises(ValueError, match=f"'{symbol}' is no.*standard setting"):
+        space_group_numbers(symbol)
 
 
 def test_positions_outside_a_group_are_refused() -> None:
