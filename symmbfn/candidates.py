@@ -26,7 +26,7 @@ class Candidate:
     """One crystal to be judged, or the reason why there is none.
 
     Args:
-        index: which request, file or row this is.
+        index: place among all crystals of the source.
         name: of the file or row; the number of the request.
         status: "ok", or what went wrong before.
         reason: one line, empty when the status is "ok".
@@ -91,13 +91,10 @@ def _run(folder: Path) -> Candidates:
     start = time.process_time()
     crystals = list(read_crystals(folder))
     rebuilding = time.process_time() - start
-    for crystal in crystals:
+    for place, crystal in enumerate(crystals):
         cell = Cell.of(crystal) if crystal.has_structure else None
-        rows.append(
-            Candidate(
-                crystal.index, str(crystal.index), crystal.status, crystal.reason, cell, crystal
-            )
-        )
+        name = str(crystal.index)
+        rows.append(Candidate(place, name, crystal.status, crystal.reason, cell, crystal))
     facts: dict[str, Any] = {"rebuilding_seconds": rebuilding}
     if (folder / SUMMARY).is_file():
         summary = json.loads((folder / SUMMARY).read_text())

@@ -106,7 +106,7 @@ def judged_table(candidates: Candidates, journal: Journal, workers: int) -> "pan
 def judge_candidate(row: Candidate) -> Judgement:
     """Judge whatever there is of a candidate; a failure before stays what it was."""
     if row.crystal is not None:
-        return judge(row.crystal)
+        return replace(judge(row.crystal), index=row.index)
     if row.cell is not None:
         return judge_cell(row.cell, index=row.index)
     nothing = Crystal.failed(row.index, None, row.status, row.reason, 1)
