@@ -204,7 +204,8 @@ def distance_dots(distances: Mapping[str, Mapping[str, Any]]) -> Picture:
         else:
             axes.set_xlim(left=0)
         axes.grid(False, axis="y")
-        axes.figure.legend(loc="outside upper center", ncols=2)
+        if rows:
+            axes.figure.legend(loc="outside upper center", ncols=2)
     counted = f"Distances of {n:,} generated crystals, {n:,} real ones beside them."
     return Picture(picture[0], counted + left_out)
 
