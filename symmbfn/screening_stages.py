@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from symmbfn.candidates import Candidate, Candidates, failure_status
+from symmbfn.candidates import Candidate, Candidates
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.found_symmetry import SYMPREC, search_symmetry
@@ -93,7 +93,8 @@ def judged_table(candidates: Candidates, journal: Journal, workers: int) -> "pan
         row = todo[outcome.index]
         judged = outcome.value
         if judged is None:
-            judged = judge_candidate(_lost(row, failure_status(outcome.reason), outcome.reason))
+            status = outcome.status or "reconstruction_failed"
+            judged = judge_candidate(_lost(row, status, outcome.reason))
         journal.add(asdict(judged) | {"name": row.name})
     table = pd.DataFrame(list(journal)).set_index("index")
     parameters = pd.DataFrame(

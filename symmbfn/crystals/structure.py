@@ -20,7 +20,7 @@ from symmbfn.crystals.canonical import (
     move_onto_locus,
     project_onto_locus,
 )
-from symmbfn.crystals.distances import MINIMUM_DISTANCE
+from symmbfn.crystals.distances import MINIMUM_DISTANCE, GeometryError
 from symmbfn.crystals.lattice import constrain_k, metric_to_k
 from symmbfn.crystals.symmetry import operations_of, positions_of, symmetry_tables
 
@@ -81,10 +81,10 @@ def check_structure(structure: Structure) -> None:
         if not 1 <= getattr(site.specie, "Z", 0) <= 118:
             raise ValueError(f"unknown element {site.specie}")
     if not np.isfinite(structure.frac_coords).all():
-        raise ValueError("coordinates that are not finite")
+        raise GeometryError("coordinates that are not finite")
     distances = structure.distance_matrix + np.diag(np.full(n_atoms, np.inf))
     if distances.min() < MINIMUM_DISTANCE:
-        raise ValueError(
+        raise GeometryError(
             f"overlapping sites: {distances.min():.3f} angstrom apart, less than {MINIMUM_DISTANCE}"
         )
 
@@ -160,15 +160,15 @@ def _cell_value(text: str, tag: str) -> float:
 
 def _check_cell(parameters: list[float], n_atoms: int = 1) -> None:
     if not all(map(math.isfinite, parameters)):
-        raise ValueError(f"cell parameters are not finite: {parameters}")
+        raise GeometryError(f"cell parameters are not finite: {parameters}")
     lengths, angles = parameters[:3], parameters[3:]
     if min(lengths) < MINIMUM_LENGTH or not all(0 < angle < 180 for angle in angles):
-        raise ValueError(f"impossible cell parameters {parameters}")
+        raise GeometryError(f"impossible cell parameters {parameters}")
     cos = [math.cos(math.radians(angle)) for angle in angles]
     square = 1 - sum(c * c for c in cos) + 2 * math.prod(cos)
     volume = math.prod(lengths) * math.sqrt(max(square, 0))
     if volume < MINIMUM_VOLUME_PER_ATOM * n_atoms:
-        raise ValueError(f"cell volume {volume:.3g} cubic angstrom for {n_atoms} atoms")
+        raise GeometryError(f"cell volume {volume:.3g} cubic angstrom for {n_atoms} atoms")
 
 
 def _symmetry_dataset(cell: tuple, symprec: float) -> Any:
