@@ -3,6 +3,7 @@
 import math
 import re
 import warnings
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = ["asymmetric_unit", "canonical_form", "check_structure", "parse_cif"]
 
 MAX_CIF_CHARACTERS = 2_000_000
 MAX_ATOMS = 2_000
+ROUNDING = 2e-3  # fractional, by which images differ where coordinates have three digits
 MINIMUM_LENGTH = 0.5  # angstrom, of a cell edge
 MINIMUM_VOLUME_PER_ATOM = 1.0  # cubic angstrom
 ANGLE_TOLERANCE = 5.0  # degrees
@@ -54,10 +56,21 @@ def parse_cif(text: str) -> Structure:
         raise ValueError(f"CIF of more than {MAX_CIF_CHARACTERS} characters")
     _check_blocks(text)
     _check_cell([_cell_value(text, tag) for tag in _CELL_TAGS])
+    try:
+        return _parsed(text)
+    except GeometryError:
+        # of few digits, the images of a special position miss each other
+        with suppress(ValueError):
+            return _parsed(text, site_tolerance=ROUNDING)
+        raise
+
+
+def _parsed(text: str, site_tolerance: float = 1e-4) -> Structure:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            structure = CifParser.from_str(text).parse_structures(primitive=False)[0]
+            parser = CifParser.from_str(text, site_tolerance=site_tolerance)
+            structure = parser.parse_structures(primitive=False)[0]
         except Exception as error:  # the parser raises whatever its parts raise
             reasons = [str(error) or type(error).__name__, *(str(w.message) for w in caught)]
             raise ValueError(f"unreadable CIF: {' '.join('; '.join(reasons).split())}") from error
