@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from symmbfn.crystals.asymmetric_unit import AsymmetricUnit as AsymmetricUnit
     from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch as AsymmetricUnitBatch
-    from symmbfn.crystals.reconstruction import Crystal as Crystal
+    from symmbfn.crystals.crystal import Crystal as Crystal
     from symmbfn.crystals.reconstruction import reconstruct as reconstruct
     from symmbfn.crystals.structure import asymmetric_unit as asymmetric_unit
     from symmbfn.crystals.structure import parse_cif as parse_cif
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AsymmetricUnit": "crystals.asymmetric_unit",
     "AsymmetricUnitBatch": "crystals.asymmetric_unit",
-    "Crystal": "crystals.reconstruction",
+    "Crystal": "crystals.crystal",
     "EncodedDataset": "datasets.cache",
     "ModelConfig": "presets",
     "SymmBFN": "model",

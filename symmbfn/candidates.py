@@ -12,13 +12,11 @@ import numpy as np
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.datasets.registry import DATASETS, load_dataset
-from symmbfn.datasets.workers import LOST, run_killable
+from symmbfn.datasets.workers import run_killable
 from symmbfn.records import read_crystals
 
 RECORDS, SUMMARY = "records.jsonl", "summary.json"
 TIME_LIMIT = 60.0  # seconds for one file of others
-# how the reasons begin that `crystals.structure` gives for a geometry that is none
-BAD_GEOMETRY = ("overlapping", "impossible cell", "cell volume", "cell parameters", "coordinates")
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Candidate:
     """One crystal to be judged, or the reason why there is none.
 
     Args:
-        index: which request, file or row this is.
+        index: place among all crystals of the source.
         name: of the file or row; the number of the request.
         status: "ok", or what went wrong before.
         reason: one line, empty when the status is "ok".
@@ -91,13 +89,10 @@ def _run(folder: Path) -> Candidates:
     start = time.process_time()
     crystals = list(read_crystals(folder))
     rebuilding = time.process_time() - start
-    for crystal in crystals:
+    for place, crystal in enumerate(crystals):
         cell = Cell.of(crystal) if crystal.has_structure else None
-        rows.append(
-            Candidate(
-                crystal.index, str(crystal.index), crystal.status, crystal.reason, cell, crystal
-            )
-        )
+        name = str(crystal.index)
+        rows.append(Candidate(place, name, crystal.status, crystal.reason, cell, crystal))
     facts: dict[str, Any] = {"rebuilding_seconds": rebuilding}
     if (folder / SUMMARY).is_file():
         summary = json.loads((folder / SUMMARY).read_text())
@@ -114,12 +109,9 @@ def _files(source: str, workers: int) -> Candidates:
     digest = hashlib.sha256(json.dumps([names, texts]).encode()).hexdigest()
     rows: list[Candidate] = []
     for outcome in run_killable(read_cif, texts, workers=workers, time_limit=TIME_LIMIT):
-        status, reason, cell = "ok", outcome.reason, None
-        if outcome.value is None:
-            status = failure_status(reason)
-        else:
-            cell = Cell(*outcome.value)
-        rows.append(Candidate(outcome.index, names[outcome.index], status, reason, cell))
+        cell = None if outcome.value is None else Cell(*outcome.value)
+        status, name = outcome.status or "reconstruction_failed", names[outcome.index]
+        rows.append(Candidate(outcome.index, name, status, outcome.reason, cell))
     return Candidates(tuple(sorted(rows, key=lambda row: row.index)), digest)
 
 
@@ -133,14 +125,3 @@ def read_cif(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     cell = Cell.from_pymatgen(parse_cif(text))
     return cell.lattice_matrix, cell.atomic_numbers, cell.fractional_coords
-
-
-def failure_status(reason: str) -> str:
-    """The status of a file or crystal on which a worker failed, from the reason it gave."""
-    if reason.startswith("timeout"):
-        return "timeout"
-    if reason.startswith(LOST):
-        return LOST
-    if reason.startswith("MemoryError"):
-        return "out_of_memory"
-    return "invalid_geometry" if reason.startswith(BAD_GEOMETRY) else "reconstruction_failed"

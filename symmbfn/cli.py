@@ -174,6 +174,8 @@ def evaluate(options: argparse.Namespace) -> int:
     splits = dataset_splits(options.reference)
     if options.split not in (None, *splits):
         raise ValueError(f"{options.reference} has no split {options.split!r}, only {splits}")
+    if options.seed < 0:
+        raise ValueError(f"seed must not be negative, got {options.seed}")
     screen(
         options.source,
         options.out,

@@ -20,7 +20,7 @@ import numpy as np
 
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.found_symmetry import check_symmetry
-from symmbfn.datasets.workers import LOST, Outcome, n_cores, run_killable
+from symmbfn.datasets.workers import Outcome, n_cores, run_killable
 from symmbfn.records import lines_of, record_of
 
 # 500 crystals are done about as soon without: the processes import libraries for two seconds
@@ -30,7 +30,6 @@ CHUNK = 16  # crystals a worker takes at once
 WAITING = 2  # batches that may wait for a worker before the sampler does
 TIME_LIMIT = 30.0  # seconds for a chunk, and for each of its crystals where that did not do
 STOP_LIMIT = 5.0  # seconds that an interrupted run waits for its thread
-TIMEOUT = "timeout"
 DECIMALS = 8  # of the lengths in extxyz, as in CIF
 
 
@@ -207,7 +206,7 @@ class _Pool:
         if not outcome.reason:
             return outcome.value
         crystals = self.chunks[outcome.index]
-        if not outcome.reason.startswith((LOST, TIMEOUT)):
+        if not outcome.status:
             numbers = f"{crystals[0].index} to {crystals[-1].index}"
             raise RuntimeError(f"crystals {numbers} could not be written: {outcome.reason}")
         if len(crystals) > 1:
@@ -224,10 +223,10 @@ class _Pool:
     def _texts_alone(self, crystal: Crystal, outcome: Outcome) -> list[Finished]:
         if not outcome.reason:
             return outcome.value
-        status, _, reason = outcome.reason.partition(": ")
-        if status not in (LOST, TIMEOUT):
+        if not outcome.status:
             raise RuntimeError(f"crystal {crystal.index} could not be written: {outcome.reason}")
-        failed = replace(crystal, status=status, reason=reason)
+        reason = outcome.reason.partition(": ")[2] or outcome.reason
+        failed = replace(crystal, status=outcome.status, reason=reason)
         return [Finished(crystal.index, lines_of([record_of(failed)]))]
 
 

@@ -17,12 +17,14 @@ from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 
 CHUNK = 1000
+FACTS = ("index", "seed", "status", "reason")
 FACTS_OF_STRUCTURE = (
     "space_group_number",
     "found_space_group_number",
     "n_merged",
     "n_dropped",
 )
+NEEDED = (*FACTS, *FACTS_OF_STRUCTURE, "lattice_k", "sites")
 
 
 def record_of(crystal: Crystal) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def crystals_of(records: list[dict[str, Any]]) -> list[Crystal]:
         built = dict(zip(rows, reconstruct(batch, merge=False), strict=True))
     crystals = []
     for row, record in enumerate(records):
-        facts = {name: record[name] for name in ("index", "seed", "status", "reason")}
+        facts = {name: record[name] for name in FACTS}
         crystal = built.get(row)
         if crystal is None:
             group = record["space_group_number"]
@@ -115,7 +117,9 @@ def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(file, start=1):
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError as error:
+                if missing := [name for name in NEEDED if name not in record]:
+                    raise ValueError(f"no {', '.join(missing)}")
+            except (ValueError, TypeError) as error:
                 raise ValueError(f"{path} line {number} is no record: {error}") from None
             yield record
 

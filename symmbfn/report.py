@@ -49,8 +49,7 @@ def write_report(
         The content of `report.json`.
 
     Raises:
-        ValueError: the folder holds no finished screening, the reference has no such split, or
-            no crystal has a structure; then `report.json` is there, and no page.
+        ValueError: the folder holds no finished screening, or the reference has no such split.
     """
     import pandas as pd
 

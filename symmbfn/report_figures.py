@@ -7,7 +7,7 @@ import numpy as np
 
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.cell import Cell
-from symmbfn.crystals.symmetry import space_group_numbers
+from symmbfn.crystals.symmetry import CRYSTAL_SYSTEMS, space_group_numbers
 from symmbfn.evaluation.distributions import group_shares
 from symmbfn.evaluation.memorisation import shares_within
 from symmbfn.evaluation.report import METASTABLE, STABLE
@@ -19,15 +19,6 @@ if TYPE_CHECKING:
 
 GENERATED, REAL, LIMIT = COLOURS["blue"], "#b8bec8", COLOURS["red"]
 INK = "#1d2430"
-SYSTEMS = (
-    "triclinic",
-    "monoclinic",
-    "orthorhombic",
-    "tetragonal",
-    "trigonal",
-    "hexagonal",
-    "cubic",
-)
 UNITS = {"elements": "", "g/cm3": "g/cm³", "A3/atom": "Å³/atom", "A": "Å", "degrees": "°"}
 DISTANCES = {
     "d_rho": "density",
@@ -140,7 +131,7 @@ def group_strip(generated: Int[np.ndarray, "n"], real: Int[np.ndarray, "m"]) -> 
     """Shares of all 230 space groups: generated upwards, real downwards, in bands of systems."""
     numbers = np.arange(1, 231)
     ours, theirs = 100 * group_shares(generated), 100 * group_shares(real)
-    systems = {name: np.array(space_group_numbers(name)) for name in SYSTEMS}
+    systems = {name: np.array(space_group_numbers(name)) for name in CRYSTAL_SYSTEMS}
     said = ", ".join(
         f"{name} {ours[group - 1].sum():.0f} against {theirs[group - 1].sum():.0f}"
         for name, group in systems.items()
@@ -204,7 +195,8 @@ def distance_dots(distances: Mapping[str, Mapping[str, Any]]) -> Picture:
         else:
             axes.set_xlim(left=0)
         axes.grid(False, axis="y")
-        axes.figure.legend(loc="outside upper center", ncols=2)
+        if rows:
+            axes.figure.legend(loc="outside upper center", ncols=2)
     counted = f"Distances of {n:,} generated crystals, {n:,} real ones beside them."
     return Picture(picture[0], counted + left_out)
 

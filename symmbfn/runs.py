@@ -30,6 +30,7 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.found_symmetry import SYMPREC
 from symmbfn.crystals.symmetry import space_group_numbers
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES
+from symmbfn.datasets.workers import is_out_of_memory
 from symmbfn.evaluation.intervals import wilson_interval
 from symmbfn.evaluation.validity import CONTACT_RATIO
 from symmbfn.finishing import (
@@ -70,7 +71,6 @@ RECORDS, SUMMARY = "records.jsonl", "summary.json"
 STRUCTURES = "crystals.extxyz"
 BATCH_SIZE = {"cpu": 256, "cuda": 1024}
 # what allocators say that raise no error of their own kind; the second is Linux, the third BLAS
-NO_MEMORY = ("not enough memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 __all__ = ["CIFS", "SUMMARY", "RunSettings", "cif_name", "generate_run"]
 
@@ -281,7 +281,7 @@ def _batch_or_halves(
         batches = generate_indices(model, index, **settings.request, **options)
         return [crystal for batch in batches for crystal in batch]
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if len(index) == 1 and not options.get("has_full_rows", True):
             group = int(draw_given(model, index, **settings.request)[0, 0])
@@ -292,11 +292,6 @@ def _batch_or_halves(
     options = {**options, "has_full_rows": False}
     half = partial(_batch_or_halves, model, settings=settings, options=options)
     return [crystal for piece in index.chunk(2) for crystal in half(piece)]
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    is_said = any(words in str(error) for words in NO_MEMORY)
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or is_said
 
 
 def _machine(model: SymmBFN) -> dict[str, Any]:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 FORMAT = 2
 TABLE, STAGES = "per_structure.parquet", "stages"
 JUDGED, RELAXED = "judged.jsonl", "relaxed.jsonl"
-RELAXERS = (None, "chgnet")
 
 
 @dataclass(frozen=True)
@@ -102,12 +101,12 @@ def screen(
         ValueError: for a value that cannot be met, or a folder that holds something else.
     """
     workers = whole_number("workers", workers)
-    if relax not in RELAXERS:
-        raise ValueError(f"relax must be one of {RELAXERS}, got {relax!r}")
+    if relax not in (None, "chgnet"):
+        raise ValueError(f"relax must be 'chgnet' or left out, got {relax!r}")
     if relax_first is not None and (relax is None or relax_first < 1):
         raise ValueError(f"relax_first {relax_first} needs a relaxation, and at least 1")
     if relax is None and (hull is not None or keeps_space_group or has_judges):
-        raise ValueError("hull, keeps_space_group and has_judges need a relaxation: relax is None")
+        raise ValueError("a hull, a kept space group and judges need a relaxation by 'chgnet'")
     judge_versions: dict[str, str] = {}
     if has_judges:
         with MatglJudge() as judge:  # it would be a pity to learn it after the relaxations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from symmbfn.candidates import Candidate, Candidates, failure_status
+from symmbfn.candidates import Candidate, Candidates
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.found_symmetry import SYMPREC, search_symmetry
@@ -93,7 +93,8 @@ def judged_table(candidates: Candidates, journal: Journal, workers: int) -> "pan
         row = todo[outcome.index]
         judged = outcome.value
         if judged is None:
-            judged = judge_candidate(_lost(row, failure_status(outcome.reason), outcome.reason))
+            status = outcome.status or "reconstruction_failed"
+            judged = judge_candidate(_lost(row, status, outcome.reason))
         journal.add(asdict(judged) | {"name": row.name})
     table = pd.DataFrame(list(journal)).set_index("index")
     parameters = pd.DataFrame(
@@ -106,7 +107,7 @@ def judged_table(candidates: Candidates, journal: Journal, workers: int) -> "pan
 def judge_candidate(row: Candidate) -> Judgement:
     """Judge whatever there is of a candidate; a failure before stays what it was."""
     if row.crystal is not None:
-        return judge(row.crystal)
+        return replace(judge(row.crystal), index=row.index)
     if row.cell is not None:
         return judge_cell(row.cell, index=row.index)
     nothing = Crystal.failed(row.index, None, row.status, row.reason, 1)

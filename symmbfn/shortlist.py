@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from symmbfn._files import write_whole
 from symmbfn.crystals.cell import Cell
+from symmbfn.crystals.found_symmetry import SYMPREC
 from symmbfn.evaluation.report import METASTABLE
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 LIST, FOLDER = "candidates.csv", "candidates"
 MOST = 100
-SYMPREC = 0.1  # angstrom, of the symmetry that a CIF states
 COLUMNS = (
     "index",
     "name",

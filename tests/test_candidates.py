@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from symmbfn.candidates import failure_status, read_candidates
+from symmbfn.candidates import read_candidates
 from symmbfn.runs import generate_run
 
 GOOD = Structure.from_spacegroup(
@@ -40,12 +40,6 @@ def test_files_that_cannot_be_read_are_rows_with_a_reason(tmp_path: Path) -> Non
     assert [row.status for row in rows] == [*wanted, "reconstruction_failed"]
     assert all(bool(row.reason) == (row.status != "ok") for row in rows)
     assert rows[0].cell is not None and rows[0].cell.formula == "NaCl"
-
-
-def test_a_lost_worker_keeps_its_name() -> None:
-    assert failure_status("timeout: more than 60 s") == "timeout"
-    assert failure_status("worker_lost: exit code -9") == "worker_lost"
-    assert failure_status("MemoryError: ") == "out_of_memory"
 
 
 def test_a_source_that_is_not_there_is_named() -> None:

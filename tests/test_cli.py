@@ -9,6 +9,8 @@ import pytest
 from symmbfn.cli import main
 from symmbfn.datasets.registry import load_dataset
 
+SMALL = ["--reference", "prototypes", "--out", "x"]
+
 
 @pytest.fixture
 def crystals(tmp_path: Path) -> Path:
@@ -100,6 +102,10 @@ def test_info_names_what_is_at_hand(capsys: pytest.CaptureFixture) -> None:
         (["encode", "--dataset", "prototypes", "--form", "own"], "'own'"),
         (["encode", "--dataset", "prototypes", "--symprec", "-0.1"], "-0.1"),
         (["encode", "--dataset", "prototypes", "--symprec", "nan"], "nan"),
+        (["label", "--dataset", "prototypes", "--out", "a.txt"], "'a.txt'"),
+        (["label", "--dataset", "prototypes", "--out", "tests"], "'tests'"),
+        (["evaluate", "prototypes", *SMALL, "--seed", "-1"], "-1"),
+        (["evaluate", "prototypes", *SMALL, "--relax", "emt"], "'emt'"),
         (["encode"], "--dataset"),
         (["enc"], "'enc'"),
         ([], "VERB"),

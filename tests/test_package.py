@@ -10,8 +10,10 @@ import symmbfn
 
 @pytest.mark.parametrize("name", symmbfn.__all__)
 def test_every_name_is_there(name: str) -> None:
-    assert getattr(symmbfn, name) is not None
+    found = getattr(symmbfn, name)
     assert name in dir(symmbfn)
+    if name != "__version__":
+        assert found.__module__ == f"symmbfn.{symmbfn._HOMES[name]}"
 
 
 def test_unknown_names_are_attribute_errors() -> None:

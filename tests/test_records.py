@@ -11,7 +11,7 @@ from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.found_symmetry import check_symmetry
 from symmbfn.crystals.reconstruction import reconstruct
-from symmbfn.records import crystals_of, lines_of, read_crystals, read_records, record_of
+from symmbfn.records import crystals_of, lines_of, read_crystals, record_of
 from tests.crystals.samples import one_crystal
 from tests.models import batch
 
@@ -70,7 +70,8 @@ def test_a_record_can_be_read_by_people_and_by_any_json_reader() -> None:
 
 def test_a_broken_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
-    path.write_text(lines_of([record_of(crystals()[0])]) + '{"index": 1')
-    with pytest.raises(ValueError, match="line 2"):
-        list(read_records(path))
+    for line in ('{"index": 1', "{}", "1", "null"):
+        path.write_text(lines_of([record_of(crystals()[0])]) + line)
+        with pytest.raises(ValueError, match=f"{path} line 2 is no record"):
+            list(read_crystals(path))
     assert crystals_of([]) == []

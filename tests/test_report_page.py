@@ -16,7 +16,13 @@ from symmbfn.evaluation.distributions import UNITS, compare
 from symmbfn.evaluation.observables import Observables
 from symmbfn.evaluation.report import summarise
 from symmbfn.periodic_table import element_map, place_of, shade
-from symmbfn.report_figures import group_strip, hull_energies, memorisation, powder_pattern
+from symmbfn.report_figures import (
+    distance_dots,
+    group_strip,
+    hull_energies,
+    memorisation,
+    powder_pattern,
+)
 from symmbfn.report_page import report_page
 from symmbfn.report_tables import funnel, percent, space_group_html
 
@@ -202,6 +208,13 @@ def test_every_figure_is_drawn_and_described(pages: dict[str, str], case: str) -
             axes = [label for label in labels if " / " in label]
             assert len(axes) >= 2 or "space groups" in figure or "Distances" in figure, labels
     assert len(re.findall("<figure", page)) >= 7
+
+
+@pytest.mark.filterwarnings("error")
+def test_distances_of_a_reference_without_differences_have_no_dots() -> None:
+    distances = report_of(table_of())["distances"]
+    found = {name: {**row, "floor_mean": 0.0} for name, row in distances.items()}
+    assert "Real crystals do not differ in density," in distance_dots(found).caption
 
 
 def test_page_is_the_same_again(pages: dict[str, str]) -> None:

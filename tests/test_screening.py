@@ -10,7 +10,7 @@ import pytest
 from pymatgen.core import Composition, Lattice, Structure
 
 from symmbfn import screening_stages
-from symmbfn.candidates import Candidate, Candidates
+from symmbfn.candidates import RECORDS, Candidate, Candidates
 from symmbfn.cli import main
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
@@ -195,6 +195,13 @@ def test_command_line_judges_a_run_without_relaxation(
     assert report["source_facts"]["settings"]["n_steps"] == 4
     assert main([*arguments, "--reference", "nowhere"]) == 2
     assert "nowhere" in capsys.readouterr().err
+    # the last two requests alone, in a folder of their own
+    lines = (tmp_path / "run" / RECORDS).read_text().splitlines(keepends=True)
+    (tmp_path / RECORDS).write_text("".join(lines[-2:]))
+    last = screen(tmp_path, tmp_path / "last", reference=str(folders["known"]))
+    assert last["index"].tolist() == [0, 1] and last.name.tolist() == ["3", "4"]
+    same = ["formula", "status", "comparison", "is_novel", "density"]
+    pd.testing.assert_frame_equal(last[same], table[same][-2:].reset_index(drop=True))
 
 
 def test_the_shortlist_is_new_and_low(screened: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ MINIMUM_VOLUME = 0.1  # cubic angstrom, of the cell
 MAX_REDUCTION_STEPS = 100
 
 
+class GeometryError(ValueError):
+    """A cell or distances between atoms that no crystal has."""
+
+
 def reduce_lattice(lattice: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:
     """Return a Minkowski-reduced basis of the same lattice, shortest vector first.
 

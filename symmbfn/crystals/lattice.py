@@ -10,7 +10,6 @@ each crystal family leaves some k free and fixes the others, k6 is (ln V) / 3, a
 numbers are a lattice. Functions compute in float64 and return float64.
 """
 
-import math
 from functools import cache
 
 import torch
@@ -23,7 +22,6 @@ K4_LIMIT, K5_LIMIT = 1.6, 1.4
 # angstrom; method 3.3 says 130, which would refuse a real crystal of MP-20 with a cell of 132
 LENGTH_RANGE = (1.5, 150.0)
 ANGLE_RANGE = (15.0, 165.0)  # degrees
-MINIMUM_VOLUME = 0.1  # cubic angstrom
 SQUARINGS = 10  # of the exponential: eight terms of its series are exact to |S| of 100
 
 
@@ -192,15 +190,14 @@ def is_plausible_lattice(
 ) -> Bool[Tensor, "*batch"]:
     """Tell which lattices lie within the generous bounds real crystals keep.
 
-    Source: method 3.3; the range of k6, lengths, angles and the volume.
+    Source: method 3.3; k6 also bounds the volume.
     """
     parameters = k_to_parameters(k, space_group_number)
     lengths, angles = parameters[..., :3], parameters[..., 3:]
     k4, k5, k6 = constrain_k(k, space_group_number)[..., 3:].unbind(-1)
     return (
         parameters.isfinite().all(-1)
-        & (k6 >= max(K6_RANGE[0], math.log(MINIMUM_VOLUME) / 3))
-        & (k6 <= K6_RANGE[1])
+        & ((k6 >= K6_RANGE[0]) & (k6 <= K6_RANGE[1]))
         & (k4.abs() <= K4_LIMIT)
         & (k5.abs() <= K5_LIMIT)
         & ((lengths >= LENGTH_RANGE[0]) & (lengths <= LENGTH_RANGE[1])).all(-1)

@@ -3,6 +3,7 @@
 import math
 import re
 import warnings
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from symmbfn.crystals.canonical import (
     move_onto_locus,
     project_onto_locus,
 )
-from symmbfn.crystals.distances import MINIMUM_DISTANCE
+from symmbfn.crystals.distances import MINIMUM_DISTANCE, GeometryError
 from symmbfn.crystals.lattice import constrain_k, metric_to_k
 from symmbfn.crystals.symmetry import operations_of, positions_of, symmetry_tables
 
@@ -28,6 +29,7 @@ __all__ = ["asymmetric_unit", "canonical_form", "check_structure", "parse_cif"]
 
 MAX_CIF_CHARACTERS = 2_000_000
 MAX_ATOMS = 2_000
+ROUNDING = 2e-3  # fractional, by which images differ where coordinates have three digits
 MINIMUM_LENGTH = 0.5  # angstrom, of a cell edge
 MINIMUM_VOLUME_PER_ATOM = 1.0  # cubic angstrom
 ANGLE_TOLERANCE = 5.0  # degrees
@@ -54,10 +56,21 @@ def parse_cif(text: str) -> Structure:
         raise ValueError(f"CIF of more than {MAX_CIF_CHARACTERS} characters")
     _check_blocks(text)
     _check_cell([_cell_value(text, tag) for tag in _CELL_TAGS])
+    try:
+        return _parsed(text)
+    except GeometryError:
+        # of few digits, the images of a special position miss each other
+        with suppress(ValueError):
+            return _parsed(text, site_tolerance=ROUNDING)
+        raise
+
+
+def _parsed(text: str, site_tolerance: float = 1e-4) -> Structure:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            structure = CifParser.from_str(text).parse_structures(primitive=False)[0]
+            parser = CifParser.from_str(text, site_tolerance=site_tolerance)
+            structure = parser.parse_structures(primitive=False)[0]
         except Exception as error:  # the parser raises whatever its parts raise
             reasons = [str(error) or type(error).__name__, *(str(w.message) for w in caught)]
             raise ValueError(f"unreadable CIF: {' '.join('; '.join(reasons).split())}") from error
@@ -81,10 +94,10 @@ def check_structure(structure: Structure) -> None:
         if not 1 <= getattr(site.specie, "Z", 0) <= 118:
             raise ValueError(f"unknown element {site.specie}")
     if not np.isfinite(structure.frac_coords).all():
-        raise ValueError("coordinates that are not finite")
+        raise GeometryError("coordinates that are not finite")
     distances = structure.distance_matrix + np.diag(np.full(n_atoms, np.inf))
     if distances.min() < MINIMUM_DISTANCE:
-        raise ValueError(
+        raise GeometryError(
             f"overlapping sites: {distances.min():.3f} angstrom apart, less than {MINIMUM_DISTANCE}"
         )
 
@@ -160,15 +173,15 @@ def _cell_value(text: str, tag: str) -> float:
 
 def _check_cell(parameters: list[float], n_atoms: int = 1) -> None:
     if not all(map(math.isfinite, parameters)):
-        raise ValueError(f"cell parameters are not finite: {parameters}")
+        raise GeometryError(f"cell parameters are not finite: {parameters}")
     lengths, angles = parameters[:3], parameters[3:]
     if min(lengths) < MINIMUM_LENGTH or not all(0 < angle < 180 for angle in angles):
-        raise ValueError(f"impossible cell parameters {parameters}")
+        raise GeometryError(f"impossible cell parameters {parameters}")
     cos = [math.cos(math.radians(angle)) for angle in angles]
     square = 1 - sum(c * c for c in cos) + 2 * math.prod(cos)
     volume = math.prod(lengths) * math.sqrt(max(square, 0))
     if volume < MINIMUM_VOLUME_PER_ATOM * n_atoms:
-        raise ValueError(f"cell volume {volume:.3g} cubic angstrom for {n_atoms} atoms")
+        raise GeometryError(f"cell volume {volume:.3g} cubic angstrom for {n_atoms} atoms")
 
 
 def _symmetry_dataset(cell: tuple, symprec: float) -> Any:

@@ -22,7 +22,7 @@ AXIS_CLASSES = ("1", "-1", "2", "m", "3", "4", "-4", "2/m", "-3", "6", "-6", "4/
 CRYSTAL_FAMILIES = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "hexagonal", "cubic")
 CENTRINGS = "PIFABCR"
 
-_SYSTEM_RANGES = {
+CRYSTAL_SYSTEMS = {  # first and last space group
     "triclinic": (1, 2),
     "monoclinic": (3, 15),
     "orthorhombic": (16, 74),
@@ -177,14 +177,14 @@ def _read_one(part: str | int) -> Sequence[int]:
     text = str(part).strip()
     if re.fullmatch(r"[+-]?\d+", text):
         return (check_space_group_number(int(text)),)
-    if text.lower() in _SYSTEM_RANGES:
-        first, last = _SYSTEM_RANGES[text.lower()]
+    if text.lower() in CRYSTAL_SYSTEMS:
+        first, last = CRYSTAL_SYSTEMS[text.lower()]
         return range(first, last + 1)
     number = _numbers_by_symbol().get(_plain(text))
     if number is None:
         raise ValueError(
             f"{text!r} is no space group: give a number 1-230, the symbol of a standard "
-            f"setting such as Fm-3m or P21/c, or one of {', '.join(_SYSTEM_RANGES)}"
+            f"setting such as Fm-3m or P21/c, or one of {', '.join(CRYSTAL_SYSTEMS)}"
         )
     return (number,)
 

@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import torch
+
 from symmbfn._numbers import whole_number
+from symmbfn.crystals.distances import GeometryError
 
 START_LIMIT = 300.0  # seconds a process may take to import its libraries on a busy machine
 MEMORY_LIMIT = 4 << 30  # bytes
 LOST = "worker_lost"
+NO_MEMORY = ("not enough memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,15 @@ class Outcome:
         value: what the function returned; None after a failure.
         reason: empty, or one line.
         process_ms: processor time of the item in milliseconds; NaN where its process died.
+        status: "ok", "timeout", "worker_lost", "out_of_memory" or "invalid_geometry"; empty
+            after any other error, which only the caller can name.
     """
 
     index: int
     value: Any
     reason: str
     process_ms: float
+    status: str = "ok"
 
 
 def run_killable(
@@ -73,7 +80,7 @@ def run_killable(
                     pool[place] = _Worker(function)
                 if outcome is None:
                     continue
-                if outcome.reason.startswith(LOST) and outcome.index not in died_before:
+                if outcome.status == LOST and outcome.index not in died_before:
                     died_before.add(outcome.index)
                     todo.append(outcome.index)
                 else:
@@ -86,6 +93,12 @@ def run_killable(
 def n_cores() -> int:
     """Cores this process may use, fewer than the machine's under a batch system."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is one of memory, for which torch has no exception outside a GPU's own."""
+    is_said = any(words in str(error) for words in NO_MEMORY)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or is_said
 
 
 class _Worker:
@@ -121,16 +134,19 @@ class _Worker:
                 return Outcome(index, *message)
         except (EOFError, OSError):
             self.process.join(1)
-            return self._gone(f"{LOST}: exit code {self.process.exitcode}")
+            return self._gone(LOST, f"exit code {self.process.exitcode}")
         if time.monotonic() > self.deadline:
-            return self._gone(f"timeout: more than {self.time_limit:g} s")
+            return self._gone("timeout", f"more than {self.time_limit:g} s")
         return None
 
-    def _gone(self, reason: str) -> Outcome | None:
+    def _gone(self, status: str, reason: str) -> Outcome | None:
+        reason = f"{status}: {reason}"
         if not self.is_ready:  # the next one would fare no better
             raise RuntimeError(f"a worker process could not start ({reason})")
         self.is_dead = True
-        return None if self.index is None else Outcome(self.index, None, reason, float("nan"))
+        if self.index is None:
+            return None
+        return Outcome(self.index, None, reason, float("nan"), status)
 
     def stop(self) -> None:
         self.process.kill()
@@ -151,8 +167,6 @@ def _context() -> Any:
 
 
 def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
-    import torch
-
     torch.set_num_threads(1)
     # libraries complain on the console about single crystals; what matters is in the outcome
     warnings.simplefilter("ignore")
@@ -166,12 +180,18 @@ def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
             return
         start = time.process_time()
         try:
-            value, reason = function(item), ""
+            value, reason, status = function(item), "", "ok"
         except KeyboardInterrupt:
             return
         except Exception as error:
-            value, reason = None, _one_line(error)
-        connection.send((value, reason, 1e3 * (time.process_time() - start)))
+            value, reason, status = None, _one_line(error), _status(error)
+        connection.send((value, reason, 1e3 * (time.process_time() - start), status))
+
+
+def _status(error: Exception) -> str:
+    if is_out_of_memory(error):
+        return "out_of_memory"
+    return "invalid_geometry" if isinstance(error, GeometryError) else ""
 
 
 def _one_line(error: Exception) -> str:

@@ -96,6 +96,8 @@ def read_entries(path: str | Path) -> list[Entry]:
             return entries_from_totals(content.values() if isinstance(content, dict) else content)
         if name.endswith((".csv", ".csv.gz", ".parquet")):
             return entries_from_table(read_columns(path))
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
     except (EOFError, OSError, zlib.error, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path.name} holds no entries: {error!r}") from None
     raise ValueError(f"entries are read from .json, .csv (also .gz) or .parquet, not {path.name}")

@@ -15,10 +15,9 @@ from typing import Any
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.datasets.cache import EncodedDataset
-from symmbfn.datasets.workers import LOST, run_killable
+from symmbfn.datasets.workers import run_killable
 from symmbfn.evaluation.dataset_cells import crystals_with
 
-TIMEOUT = "timeout"
 TIME_LIMIT = 60.0  # seconds
 
 Failure = tuple[str, str]  # status and reason
@@ -32,7 +31,7 @@ class Duplicate:
         first: index of the first crystal of its class, its own where it is that one; None
             without an answer.
         status: "ok", "no_structure", or why it was not compared: "timeout", "worker_lost",
-            "matching_failed".
+            "out_of_memory", "matching_failed".
         reason: one line, empty when the status is "ok".
     """
 
@@ -230,10 +229,9 @@ def _run(
     failures: dict[int, Failure] = {}
     keys, todo = list(items), list(items.values())
     for outcome in run_killable(function, todo, workers=workers, time_limit=time_limit):
-        key, status = keys[outcome.index], outcome.reason.split(":")[0]
+        key = keys[outcome.index]
         if outcome.reason:
-            known = status in (TIMEOUT, LOST)
-            failures[key] = (status if known else "matching_failed", outcome.reason)
+            failures[key] = (outcome.status or "matching_failed", outcome.reason)
         else:
             values[key] = outcome.value
     return values, failures

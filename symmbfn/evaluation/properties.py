@@ -278,7 +278,12 @@ def label_dataset(
     Returns:
         One row a crystal: `material_id`, `formula`, `energy_per_atom`,
         `formation_energy_per_atom`, `band_gap`, eV, and `reason`, empty where there are values.
+
+    Raises:
+        ValueError: `out` is no name of a Parquet file; or as `describe_dataset`.
     """
+    if out.suffix != ".parquet" or out.is_dir():
+        raise ValueError(f"out must be a file that ends in .parquet, got {str(out)!r}")
     table = label(describe_dataset(name_or_path, split, workers=workers, folder=folder))
     with whole_file(out) as part:
         table.to_parquet(part, index=False)

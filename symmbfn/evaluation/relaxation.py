@@ -16,7 +16,7 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.contacts import closest_contacts
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.distances import MINIMUM_DISTANCE
-from symmbfn.datasets.workers import LOST, Outcome, run_killable
+from symmbfn.datasets.workers import is_out_of_memory, run_killable
 from symmbfn.evaluation.fire import Descent
 from symmbfn.evaluation.potentials import CRYSTALS_AT_ONCE, Chgnet, Potential, SinglePoint
 from symmbfn.evaluation.symmetrising import Symmetriser
@@ -175,7 +175,8 @@ def relax_all(
         alone = partial(_relax_alone, config)
         outcomes = run_killable(alone, cells, workers=workers, time_limit=time_limit)
         for outcome in outcomes:
-            yield outcome.index, outcome.value or Relaxed(*_blame(outcome))
+            status = outcome.status or "relaxation_diverged"
+            yield outcome.index, outcome.value or Relaxed(status, outcome.reason)
         return
     potential = Chgnet(device=device)
     for start in range(0, len(cells), CRYSTALS_AT_ONCE):
@@ -212,25 +213,12 @@ def _relax_halving(
         return relax(cells, potential, config)
     except RuntimeError as error:  # whatever it is, it is one crystal's, and not the others'
         if len(cells) == 1:
-            is_memory = isinstance(error, torch.OutOfMemoryError)
-            status = "out_of_memory" if is_memory else "relaxation_diverged"
+            status = "out_of_memory" if is_out_of_memory(error) else "relaxation_diverged"
             return [Relaxed(status, str(error).split("\n")[0])]
     torch.cuda.empty_cache()
     half = len(cells) // 2
     parts = cells[:half], cells[half:]
     return [row for part in parts for row in _relax_halving(part, potential, config)]
-
-
-def _blame(outcome: Outcome) -> tuple[str, str]:
-    """Status and reason of an item that gave nothing."""
-    reason = outcome.reason
-    if reason.startswith("timeout"):
-        return "timeout", reason
-    if reason.startswith(LOST):
-        return LOST, reason
-    if "MemoryError" in reason or "allocate memory" in reason:
-        return "out_of_memory", reason
-    return "relaxation_diverged", reason
 
 
 @dataclass(frozen=True, eq=False)

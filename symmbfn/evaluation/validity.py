@@ -44,7 +44,7 @@ class Judgement:
     """All that is counted of one crystal, plain values for one line of JSON.
 
     Args:
-        index: number of the request, or of the row.
+        index: number of the request; in a screening the place of the crystal.
         status, reason: of the record; of a cell "ok" or "invalid_geometry".
         formula: empty without structure.
         n_atoms: of the cell that was judged, 0 without structure.

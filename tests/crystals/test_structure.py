@@ -161,6 +161,18 @@ def test_cif_with_symmetry_operations() -> None:
     assert asymmetric_unit(structure).space_group_number == 136
 
 
+def test_three_digits_of_a_special_position_are_one_site() -> None:
+    sites = [[0, 0, 0], [1 / 3, 2 / 3, 0.249]]
+    lattice = Lattice.hexagonal(4.24, 6.84)
+    iodide = Structure.from_spacegroup("P-3m1", lattice, ["Cd", "I"], sites)
+    text = str(CifWriter(iodide, symprec=0.01))
+    old = re.sub(r"(0\.333|0\.666)\d+", lambda digits: f"{float(digits[0]):.3f}", text)
+    assert old != text and len(parse_cif(text)) == len(parse_cif(old)) == 3
+    exact, found = asymmetric_unit(iodide), asymmetric_unit(parse_cif(old))
+    assert letters(found) == letters(exact)
+    np.testing.assert_allclose(found.fractional_coords, exact.fractional_coords, atol=1e-9)
+
+
 CIF = str(CifWriter(RUTILE))
 ROW = next(line for line in CIF.splitlines() if line.startswith("  O  "))
 
@@ -193,6 +205,7 @@ def with_row(pattern: str, replacement: str) -> str:
         (with_row(r"1(\.0)?$", "0.5"), "partly occupied"),
         (CIF.replace(ROW, ROW + "\n" + ROW.replace("O  ", "F  ", 1)), "unreadable|disordered"),
         (with_row(r"0\.305\S*", "0.010"), "overlapping sites"),
+        (CIF.replace(ROW, ROW + "\n" + ROW.replace("0.305", "0.306")), "overlapping sites"),
         (with_row(r"^  O  O", "  Qq  Qq"), "unknown element"),
     ],
 )

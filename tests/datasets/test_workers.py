@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from symmbfn.crystals.distances import GeometryError
 from symmbfn.datasets import workers
 
 
@@ -23,6 +24,10 @@ def behave(item: tuple[str, str]) -> str:
         raise ValueError("bad\n  value")
     if what == "bug":
         raise KeyError("x")
+    if what == "flat":
+        raise GeometryError("flat cell")
+    if what == "allocator":
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
     if what == "memory":
         return str(np.ones(workers.MEMORY_LIMIT // 4).sum())
     return what
@@ -30,7 +35,8 @@ def behave(item: tuple[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, workers.Outcome]:
-    whats = ["good", "hang", "die", "die once", "value", "bug", "memory", "fine"]
+    whats = ["good", "hang", "die", "die once", "value", "bug", "memory", "allocator"]
+    whats += ["flat", "fine"]
     folder = tmp_path_factory.mktemp("flags")
     items = [(what, str(folder / what)) for what in whats]
     found = list(workers.run_killable(behave, items, workers=2, time_limit=3.0))
@@ -61,6 +67,13 @@ def test_errors_become_one_line(outcomes: dict[str, workers.Outcome]) -> None:
 
 def test_memory_is_bounded(outcomes: dict[str, workers.Outcome]) -> None:
     assert "MemoryError" in outcomes["memory"].reason
+
+
+def test_a_status_names_what_went_wrong(outcomes: dict[str, workers.Outcome]) -> None:
+    wanted = {"hang": "timeout", "die": "worker_lost", "value": "", "bug": ""}
+    wanted |= {"memory": "out_of_memory", "allocator": "out_of_memory", "flat": "invalid_geometry"}
+    wanted |= dict.fromkeys(("good", "die once", "fine"), "ok")
+    assert {what: outcome.status for what, outcome in outcomes.items()} == wanted
 
 
 def test_no_items_need_no_process() -> None:

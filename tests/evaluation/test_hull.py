@@ -259,15 +259,17 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
         ("a.json", "[[1]]", "holds no entries"),
         ("a.json", '[{"composition": [1], "energy": -6}]', "holds no entries"),
         ("a.json.gz", "[]", "holds no entries"),
-        ("a.json", "{", "a.json|property name"),
+        ("a.json", "{", "property name"),
+        ("a.json", "", "Expecting value"),
     ],
 )
 def test_files_without_sense_are_refused(
     tmp_path: Path, name: str, content: str, message: str
 ) -> None:
     (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as refused:
         Hull.from_file(tmp_path / name)
+    assert name in str(refused.value)
 
 
 def test_compositions_without_sense_are_refused() -> None:
