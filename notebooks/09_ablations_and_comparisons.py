@@ -515,7 +515,12 @@ samplers = {
     "steps": ["half_the_steps", "twice_the_steps", "early_steps"],
     "noise": ["without_noise", "redrawn", "redrawn_and_colder"],
     "solver": ["second_order", "second_order_without_noise"],
-    "classes": ["colder", "warmer", "expected_classes", "drawn_at_the_end"],
+    "classes": [
+        "colder",
+        "warmer",
+        "expected_classes",
+        "drawn_at_the_end",
+    ],
     "locus": ["no_projection"],
 }
 print(changes_text(shares, samplers, kind="sampler"))

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 
@@ -163,7 +164,7 @@ def generate(
     n: int,
     *,
     weights: str | SymmBFN = "default",
-    space_group_number: int | str | Iterable[int | str] | None = None,
+    space_group_number: int | str | Iterable[Any] | None = None,
     solver: str | None = None,
     n_steps: int | None = None,
     clearance: float | None = None,

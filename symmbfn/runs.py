@@ -113,7 +113,7 @@ def generate_run(
     *,
     n: int,
     weights: str = "default",
-    space_group_number: int | str | Iterable[int | str] | None = None,
+    space_group_number: int | str | Iterable[Any] | None = None,
     solver: str | None = None,
     n_steps: int | None = None,
     clearance: float | None = None,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -148,7 +149,7 @@ def orbit_of(
     return tables.orbit_rotations[rows], tables.orbit_translations[rows]
 
 
-def space_group_numbers(query: str | int | Iterable[str | int]) -> tuple[int, ...]:
+def space_group_numbers(query: str | int | Iterable[Any]) -> tuple[int, ...]:
     """Read space groups from numbers, Hermann-Mauguin symbols or crystal-system names.
 
     Args:
