@@ -163,19 +163,16 @@ def space_group_numbers(query: str | int | Iterable[Any]) -> tuple[int, ...]:
         ValueError: a part names no space group.
     """
     if isinstance(query, str):
-        parts: list[str | int] = [part for part in query.split(",") if part.strip()]
-    elif isinstance(query, Iterable):
-        parts = list(query)
+        parts = [part.strip() for part in query.split(",") if part.strip()]
     else:
-        parts = [query]
+        parts = [str(part).strip() for part in (query if isinstance(query, Iterable) else [query])]
     if not parts:
         raise ValueError(f"no space group in {query!r}")
     numbers = {number for part in parts for number in _read_one(part)}
     return tuple(sorted(numbers))
 
 
-def _read_one(part: str | int) -> Sequence[int]:
-    text = str(part).strip()
+def _read_one(text: str) -> Sequence[int]:
     if re.fullmatch(r"[+-]?\d+", text):
         return (check_space_group_number(int(text)),)
     if text.lower() in CRYSTAL_SYSTEMS:
