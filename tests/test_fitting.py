@@ -294,6 +294,7 @@ def test_paper_preset_takes_the_raw_form(
         (["--from", "model.pt"], "pickled"),
         (["--epochs", "0"], "0"),
         (["--epochs", "-1"], "-1"),
+        (["--epochs", "inf"], "inf"),
         (["--minutes", "0"], "0"),
         (["--epochs", "1", "--minutes", "2"], "2.0"),
         (["--batch-size", "0"], "0"),
