@@ -51,3 +51,8 @@ def test_a_lost_worker_keeps_its_name() -> None:
 def test_a_source_that_is_not_there_is_named() -> None:
     with pytest.raises(ValueError, match="nowhere"):
         read_candidates("nowhere")
+
+
+def test_a_dataset_of_several_splits_is_told_how_to_name_one() -> None:
+    with pytest.raises(ValueError, match="several splits, name one: .*mp_20:val"):
+        read_candidates("mp_20")
