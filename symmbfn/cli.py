@@ -113,6 +113,7 @@ def train(options: argparse.Namespace) -> int:
         origin=options.origin,
         width=options.width,
         depth=options.depth,
+        symprec=options.symprec,
         device=options.device,
         has_tensorboard=options.tensorboard,
     )
@@ -177,6 +178,7 @@ def evaluate(options: argparse.Namespace) -> int:
         options.source,
         options.out,
         reference=options.reference,
+        symprec=options.symprec,
         relax=options.relax,
         relax_first=options.relax_first,
         keeps_space_group=options.keep_space_group,

@@ -41,6 +41,8 @@ class FitConfig:
             None takes the first.
         origin: weights to continue from, a shipped name or a model folder, or None.
         width, depth: of a new model; None takes the preset's.
+        symprec: tolerance at which the symmetry of the data is read, angstrom; None takes the
+            dataset's own.
         device: "auto", "cpu" or "cuda".
         has_tensorboard: write TensorBoard's files beside the log.
     """
@@ -50,6 +52,7 @@ class FitConfig:
     origin: str | None = None
     width: int | None = None
     depth: int | None = None
+    symprec: float | None = None
     device: str = "auto"
     has_tensorboard: bool = False
 
@@ -108,7 +111,9 @@ def _fit(
     with ranks.first_alone():
         check_folder(folder)
         form = "canonical" if is_canonical else "raw"
-        everything, validation = training_sets(dataset, form=form, cell=cell)
+        everything, validation = training_sets(
+            dataset, form=form, cell=cell, symprec=config.symprec
+        )
     model_config = source.config if source else new_config(everything, config)
     train, why = only_known(everything, model_config)
     if not len(train):
@@ -130,6 +135,7 @@ def _fit(
         "width": model_config.width,
         "depth": model_config.depth,
         **({"cell": cell} if cell else {}),
+        **({"symprec": config.symprec} if config.symprec else {}),
         **{k: v for k, v in asdict(training).items() if k not in INCIDENTAL},
     }
     with ranks.first_alone():
@@ -170,7 +176,7 @@ def _cell(config: FitConfig, source: SymmBFN | None) -> str | None:
 
 
 def training_sets(
-    dataset: str | Path, *, form: str, cell: str | None = None
+    dataset: str | Path, *, form: str, cell: str | None = None, symprec: float | None = None
 ) -> tuple[EncodedDataset, EncodedDataset | None]:
     """Encoded training and validation crystals; what has no split for it gives one in 20.
 
@@ -178,15 +184,17 @@ def training_sets(
         dataset: a name or a path.
         form: "canonical" or "raw".
         cell: "conventional" or "primitive", to write out all its atoms; None for sites.
+        symprec: symmetry tolerance in angstrom; None takes the dataset's own.
 
     Returns:
         The training set, and the validation set or None where it would be empty.
     """
     known = DATASETS.get(str(dataset))
     splits = {**known.local, **known.official} if known else {}
-    train = _encoded(dataset, split="train" if splits else None, form=form, cell=cell)
+    options = {"form": form, "symprec": symprec}
+    train = _encoded(dataset, "train" if splits else None, cell, **options)
     if "val" in splits:
-        return train, _encoded(dataset, split="val", form=form, cell=cell)
+        return train, _encoded(dataset, "val", cell, **options)
     is_held_out = torch.tensor([_is_held_out(name) for name in train.identifiers])
     if is_held_out.all() or not is_held_out.any():
         return train, None
@@ -195,10 +203,10 @@ def training_sets(
 
 
 def _encoded(
-    dataset: str | Path, *, split: str | None, form: str, cell: str | None
+    dataset: str | Path, split: str | None, cell: str | None, **options: Any
 ) -> EncodedDataset:
     """Encode a split, and say how many of its rows could not be."""
-    encoded = encode_dataset(dataset, split=split, form=form)
+    encoded = encode_dataset(dataset, split=split, **options)
     if failed := len(encoded.failures):
         rows = f"{failed} of {failed + len(encoded)} rows of {dataset_label(dataset)}"
         reasons = cache_folder() / "encoded" / FAILURES

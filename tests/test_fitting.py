@@ -268,6 +268,20 @@ def test_metals_of_one_structure_are_learnt_and_generated(tmp_path: Path) -> Non
     assert main(["generate", *weights, "--n", "4", "--out", str(tmp_path / "new")]) == 0
 
 
+def test_the_symmetry_tolerance_is_the_one_of_encode_and_part_of_the_run(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = encode_dataset(table, symprec=0.01)
+    monkeypatch.setattr("symmbfn.datasets.cache._encode", pytest.fail)  # nothing is encoded again
+    arguments = ["train", "--dataset", str(table), "--epochs", "1e-9", "--width", "16"]
+    arguments += ["--depth", "1", "--device", "cpu", "--out", str(tmp_path / "run")]
+    assert main([*arguments, "--symprec", "0.01"]) == 0
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())["settings"]
+    train, _ = training_sets(table, form="canonical", symprec=0.01)
+    assert manifest["symprec"] == 0.01 and manifest["data"] == train.digest
+    assert len(train) < len(encoded)
+
+
 def test_paper_preset_takes_the_raw_form(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
