@@ -49,6 +49,12 @@ def train(parser: argparse.ArgumentParser) -> None:
         metavar="WEIGHTS",
         help="continue from a shipped model or a model folder",
     )
+    parser.add_argument(
+        "--properties",
+        type=lambda text: tuple(dict.fromkeys(filter(None, map(str.strip, text.split(","))))),
+        metavar="LIST",
+        help="columns to learn to be asked for: a,b; default: those of a named dataset, none else",
+    )
     parser.add_argument("--epochs", type=float, metavar="E", help="default: 100")
     parser.add_argument("--minutes", type=float, metavar="M", help="in place of epochs")
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: 128")

@@ -114,6 +114,7 @@ def train(options: argparse.Namespace) -> int:
         width=options.width,
         depth=options.depth,
         symprec=options.symprec,
+        properties=options.properties,
         device=options.device,
         has_tensorboard=options.tensorboard,
     )

@@ -15,7 +15,7 @@ from symmbfn.checkpoints import CONFIG_FILE, load_model, read_config, save_model
 from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
 from symmbfn.datasets.cache import FAILURES, EncodedDataset, encode_dataset
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
-from symmbfn.datasets.registry import DATASETS, cache_folder, dataset_label
+from symmbfn.datasets.registry import DATASETS, cache_folder, dataset_label, dataset_names
 from symmbfn.generation import pick_device
 from symmbfn.manifests import check_folder, only_process, open_folder, versions
 from symmbfn.model import SymmBFN
@@ -43,6 +43,8 @@ class FitConfig:
         width, depth: of a new model; None takes the preset's.
         symprec: tolerance at which the symmetry of the data is read, angstrom; None takes the
             dataset's own.
+        properties: columns that a new model of the default preset learns to be asked for; None
+            takes all numbers of a named dataset, and none of a file of the user's.
         device: "auto", "cpu" or "cuda".
         has_tensorboard: write TensorBoard's files beside the log.
     """
@@ -53,6 +55,7 @@ class FitConfig:
     width: int | None = None
     depth: int | None = None
     symprec: float | None = None
+    properties: tuple[str, ...] | None = None
     device: str = "auto"
     has_tensorboard: bool = False
 
@@ -66,6 +69,16 @@ class FitConfig:
         if self.cell and self.preset in ("default", "paper"):
             raise ValueError(
                 f"cell {self.cell!r} is for the presets full_cell and circular, "
+                f"not for {self.preset!r}"
+            )
+        if self.properties and self.origin:
+            raise ValueError(
+                f"properties {', '.join(self.properties)} cannot change the model of "
+                f"{self.origin!r}"
+            )
+        if self.properties and self.preset != "default":
+            raise ValueError(
+                f"properties {', '.join(self.properties)} are for the preset default, "
                 f"not for {self.preset!r}"
             )
         for name in ("width", "depth"):
@@ -114,7 +127,11 @@ def _fit(
         everything, validation = training_sets(
             dataset, form=form, cell=cell, symprec=config.symprec
         )
-    model_config = source.config if source else new_config(everything, config)
+    properties = config.properties
+    if properties is None and str(dataset) not in dataset_names():
+        properties = ()
+    new = replace(config, properties=properties)
+    model_config = source.config if source else new_config(everything, new)
     train, why = only_known(everything, model_config)
     if not len(train):
         raise ValueError(f"nothing is left for the model to train on: {why}")
@@ -136,6 +153,7 @@ def _fit(
         "depth": model_config.depth,
         **({"cell": cell} if cell else {}),
         **({"symprec": config.symprec} if config.symprec else {}),
+        **({"properties": config.properties} if config.properties is not None else {}),
         **{k: v for k, v in asdict(training).items() if k not in INCIDENTAL},
     }
     with ranks.first_alone():
@@ -150,8 +168,7 @@ def _fit(
         run = _fitting_warmup(training, train)
         trainer = log_class(model, train, validation, run, folder, ranks)
         notes = {**settings, "left_out": left_out}
-        if lacking := [n for n in model_config.properties if n not in train.property_names]:
-            print(f"never told, the dataset has no {', '.join(lacking)}", flush=True)
+        _say_properties(train.property_names, model_config.properties)
         if not trainer.step and ranks.is_first:
             _log_start(folder, notes, validation)
         average = trainer.run()
@@ -258,7 +275,11 @@ def elements_of(dataset: EncodedDataset) -> tuple[int, ...]:
 def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
     """Configuration of a new model; slots take their elements along the Mendeleev scale.
 
-    The default preset learns to be asked for every property that the dataset knows.
+    The default preset learns to be asked for the properties of `config`, or for all that the
+    dataset knows.
+
+    Raises:
+        ValueError: the dataset does not know one of them of two crystals.
     """
     changes: dict[str, Any] = {
         name: getattr(config, name)
@@ -266,9 +287,13 @@ def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
         if getattr(config, name) is not None
     }
     if config.preset == "default":
-        known = (~dataset.properties.isnan()).sum(0) > 1
-        pairs = zip(dataset.property_names, known, strict=True)
-        names = tuple(name for name, is_known in pairs if is_known)
+        counts = (~dataset.properties.isnan()).sum(0) > 1
+        pairs = zip(dataset.property_names, counts, strict=True)
+        known = tuple(name for name, is_known in pairs if is_known)
+        names = known if config.properties is None else config.properties
+        if unknown := [name for name in names if name not in known]:
+            there = ", ".join(known) or "none"
+            raise ValueError(f"no property {', '.join(unknown)} in the dataset, only {there}")
         return default_config(elements_of(dataset), properties=names, **changes)
     return PUBLISHED[config.preset](**changes)
 
@@ -297,6 +322,17 @@ def build_model(
 
 
 # ---- the run ----------------------------------------------------------------------------------
+
+
+def _say_properties(there: tuple[str, ...], learnt: tuple[str, ...]) -> None:
+    """Print which properties the model learns to be asked for, and which numbers it leaves."""
+    for what, names in (
+        ("learns to be asked for", [name for name in learnt if name in there]),
+        ("never told, the dataset has no", [name for name in learnt if name not in there]),
+        ("not learnt, numbers of the dataset", [name for name in there if name not in learnt]),
+    ):
+        if names:
+            print(f"{what}: {', '.join(names)}", flush=True)
 
 
 def _trainer_class(config: FitConfig) -> type[Trainer]:
