@@ -36,6 +36,7 @@ def train(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="as for encode; without a val split, 5 %% of the crystals validate",
     )
+    parser.add_argument("--symprec", type=float, metavar="ANGSTROM", help="as for encode")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, or to resume")
     parser.add_argument("--preset", help="default, paper, full_cell or circular")
     parser.add_argument(
@@ -47,6 +48,12 @@ def train(parser: argparse.ArgumentParser) -> None:
         dest="origin",
         metavar="WEIGHTS",
         help="continue from a shipped model or a model folder",
+    )
+    parser.add_argument(
+        "--properties",
+        type=lambda text: tuple(dict.fromkeys(filter(None, map(str.strip, text.split(","))))),
+        metavar="LIST",
+        help="columns to learn to be asked for: a,b; default: those of a named dataset, none else",
     )
     parser.add_argument("--epochs", type=float, metavar="E", help="default: 100")
     parser.add_argument("--minutes", type=float, metavar="M", help="in place of epochs")
@@ -112,6 +119,9 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--split", help="of the reference, that distributions are compared with; default: val"
+    )
+    parser.add_argument(
+        "--symprec", type=float, metavar="ANGSTROM", help="of the reference, as for encode"
     )
     parser.add_argument("--relax", metavar="POTENTIAL", help="chgnet; default: no relaxation")
     parser.add_argument(

@@ -11,7 +11,7 @@ import numpy as np
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
-from symmbfn.datasets.registry import DATASETS, load_dataset
+from symmbfn.datasets.registry import DATASETS, dataset_splits, load_dataset
 from symmbfn.datasets.workers import run_killable
 from symmbfn.records import read_crystals
 
@@ -104,6 +104,9 @@ def _run(folder: Path) -> Candidates:
 def _files(source: str, workers: int) -> Candidates:
     name, _, split = source.partition(":")
     is_named = name in DATASETS
+    if is_named and not split and len(splits := dataset_splits(name)) > 1:
+        every = ", ".join(f"{name}:{one}" for one in splits)
+        raise ValueError(f"dataset {name} has several splits, name one: {every}")
     table = load_dataset(name, split or None) if is_named else load_dataset(source)
     names, texts = table["material_id"].tolist(), table["cif"].tolist()
     digest = hashlib.sha256(json.dumps([names, texts]).encode()).hexdigest()

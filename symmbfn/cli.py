@@ -114,6 +114,8 @@ def train(options: argparse.Namespace) -> int:
         origin=options.origin,
         width=options.width,
         depth=options.depth,
+        symprec=options.symprec,
+        properties=options.properties,
         device=options.device,
         has_tensorboard=options.tensorboard,
     )
@@ -180,6 +182,7 @@ def evaluate(options: argparse.Namespace) -> int:
         options.source,
         options.out,
         reference=options.reference,
+        symprec=options.symprec,
         relax=options.relax,
         relax_first=options.relax_first,
         keeps_space_group=options.keep_space_group,

@@ -15,7 +15,7 @@ from symmbfn.checkpoints import CONFIG_FILE, load_model, read_config, save_model
 from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
 from symmbfn.datasets.cache import FAILURES, EncodedDataset, encode_dataset
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
-from symmbfn.datasets.registry import DATASETS, cache_folder, dataset_label
+from symmbfn.datasets.registry import DATASETS, cache_folder, dataset_label, dataset_names
 from symmbfn.generation import pick_device
 from symmbfn.manifests import check_folder, only_process, open_folder, versions
 from symmbfn.model import SymmBFN
@@ -41,6 +41,10 @@ class FitConfig:
             None takes the first.
         origin: weights to continue from, a shipped name or a model folder, or None.
         width, depth: of a new model; None takes the preset's.
+        symprec: tolerance at which the symmetry of the data is read, angstrom; None takes the
+            dataset's own.
+        properties: columns that a new model of the default preset learns to be asked for; None
+            takes all numbers of a named dataset, and none of a file of the user's.
         device: "auto", "cpu" or "cuda".
         has_tensorboard: write TensorBoard's files beside the log.
     """
@@ -50,6 +54,8 @@ class FitConfig:
     origin: str | None = None
     width: int | None = None
     depth: int | None = None
+    symprec: float | None = None
+    properties: tuple[str, ...] | None = None
     device: str = "auto"
     has_tensorboard: bool = False
 
@@ -63,6 +69,16 @@ class FitConfig:
         if self.cell and self.preset in ("default", "paper"):
             raise ValueError(
                 f"cell {self.cell!r} is for the presets full_cell and circular, "
+                f"not for {self.preset!r}"
+            )
+        if self.properties and self.origin:
+            raise ValueError(
+                f"properties {', '.join(self.properties)} cannot change the model of "
+                f"{self.origin!r}"
+            )
+        if self.properties and self.preset != "default":
+            raise ValueError(
+                f"properties {', '.join(self.properties)} are for the preset default, "
                 f"not for {self.preset!r}"
             )
         for name in ("width", "depth"):
@@ -108,8 +124,14 @@ def _fit(
     with ranks.first_alone():
         check_folder(folder)
         form = "canonical" if is_canonical else "raw"
-        everything, validation = training_sets(dataset, form=form, cell=cell)
-    model_config = source.config if source else new_config(everything, config)
+        everything, validation = training_sets(
+            dataset, form=form, cell=cell, symprec=config.symprec
+        )
+    properties = config.properties
+    if properties is None and str(dataset) not in dataset_names():
+        properties = ()
+    new = replace(config, properties=properties)
+    model_config = source.config if source else new_config(everything, new)
     train, why = only_known(everything, model_config)
     if not len(train):
         raise ValueError(f"nothing is left for the model to train on: {why}")
@@ -130,6 +152,8 @@ def _fit(
         "width": model_config.width,
         "depth": model_config.depth,
         **({"cell": cell} if cell else {}),
+        **({"symprec": config.symprec} if config.symprec else {}),
+        **({"properties": config.properties} if config.properties is not None else {}),
         **{k: v for k, v in asdict(training).items() if k not in INCIDENTAL},
     }
     with ranks.first_alone():
@@ -144,8 +168,7 @@ def _fit(
         run = _fitting_warmup(training, train)
         trainer = log_class(model, train, validation, run, folder, ranks)
         notes = {**settings, "left_out": left_out}
-        if lacking := [n for n in model_config.properties if n not in train.property_names]:
-            print(f"never told, the dataset has no {', '.join(lacking)}", flush=True)
+        _say_properties(train.property_names, model_config.properties)
         if not trainer.step and ranks.is_first:
             _log_start(folder, notes, validation)
         average = trainer.run()
@@ -170,7 +193,7 @@ def _cell(config: FitConfig, source: SymmBFN | None) -> str | None:
 
 
 def training_sets(
-    dataset: str | Path, *, form: str, cell: str | None = None
+    dataset: str | Path, *, form: str, cell: str | None = None, symprec: float | None = None
 ) -> tuple[EncodedDataset, EncodedDataset | None]:
     """Encoded training and validation crystals; what has no split for it gives one in 20.
 
@@ -178,15 +201,17 @@ def training_sets(
         dataset: a name or a path.
         form: "canonical" or "raw".
         cell: "conventional" or "primitive", to write out all its atoms; None for sites.
+        symprec: symmetry tolerance in angstrom; None takes the dataset's own.
 
     Returns:
         The training set, and the validation set or None where it would be empty.
     """
     known = DATASETS.get(str(dataset))
     splits = {**known.local, **known.official} if known else {}
-    train = _encoded(dataset, split="train" if splits else None, form=form, cell=cell)
+    options = {"form": form, "symprec": symprec}
+    train = _encoded(dataset, "train" if splits else None, cell, **options)
     if "val" in splits:
-        return train, _encoded(dataset, split="val", form=form, cell=cell)
+        return train, _encoded(dataset, "val", cell, **options)
     is_held_out = torch.tensor([_is_held_out(name) for name in train.identifiers])
     if is_held_out.all() or not is_held_out.any():
         return train, None
@@ -195,10 +220,10 @@ def training_sets(
 
 
 def _encoded(
-    dataset: str | Path, *, split: str | None, form: str, cell: str | None
+    dataset: str | Path, split: str | None, cell: str | None, **options: Any
 ) -> EncodedDataset:
     """Encode a split, and say how many of its rows could not be."""
-    encoded = encode_dataset(dataset, split=split, form=form)
+    encoded = encode_dataset(dataset, split=split, **options)
     if failed := len(encoded.failures):
         rows = f"{failed} of {failed + len(encoded)} rows of {dataset_label(dataset)}"
         reasons = cache_folder() / "encoded" / FAILURES
@@ -250,7 +275,11 @@ def elements_of(dataset: EncodedDataset) -> tuple[int, ...]:
 def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
     """Configuration of a new model; slots take their elements along the Mendeleev scale.
 
-    The default preset learns to be asked for every property that the dataset knows.
+    The default preset learns to be asked for the properties of `config`, or for all that the
+    dataset knows.
+
+    Raises:
+        ValueError: the dataset does not know one of them of two crystals.
     """
     changes: dict[str, Any] = {
         name: getattr(config, name)
@@ -258,9 +287,13 @@ def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
         if getattr(config, name) is not None
     }
     if config.preset == "default":
-        known = (~dataset.properties.isnan()).sum(0) > 1
-        pairs = zip(dataset.property_names, known, strict=True)
-        names = tuple(name for name, is_known in pairs if is_known)
+        counts = (~dataset.properties.isnan()).sum(0) > 1
+        pairs = zip(dataset.property_names, counts, strict=True)
+        known = tuple(name for name, is_known in pairs if is_known)
+        names = known if config.properties is None else config.properties
+        if unknown := [name for name in names if name not in known]:
+            there = ", ".join(known) or "none"
+            raise ValueError(f"no property {', '.join(unknown)} in the dataset, only {there}")
         return default_config(elements_of(dataset), properties=names, **changes)
     return PUBLISHED[config.preset](**changes)
 
@@ -289,6 +322,17 @@ def build_model(
 
 
 # ---- the run ----------------------------------------------------------------------------------
+
+
+def _say_properties(there: tuple[str, ...], learnt: tuple[str, ...]) -> None:
+    """Print which properties the model learns to be asked for, and which numbers it leaves."""
+    for what, names in (
+        ("learns to be asked for", [name for name in learnt if name in there]),
+        ("never told, the dataset has no", [name for name in learnt if name not in there]),
+        ("not learnt, numbers of the dataset", [name for name in there if name not in learnt]),
+    ):
+        if names:
+            print(f"{what}: {', '.join(names)}", flush=True)
 
 
 def _trainer_class(config: FitConfig) -> type[Trainer]:

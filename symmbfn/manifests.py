@@ -22,9 +22,13 @@ def check_folder(folder: Path) -> None:
         OSError: it cannot be made or written.
         ValueError: it holds something else.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"cannot write into {str(folder)!r}")
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{str(there)!r} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"cannot write into {str(there)!r}")
+    if there != folder:
+        return
     if (folder / MANIFEST).is_file():
         return
     # what a killed process leaves of a file is hidden and ends in .part
@@ -47,6 +51,7 @@ def open_folder(folder: Path, settings: dict[str, Any], facts: dict[str, Any]) -
         ValueError: the folder belongs to other settings; all differences are named.
     """
     check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / MANIFEST
     # through JSON, so that a tuple equals the list it is stored as
     here = json.loads(json.dumps(settings))

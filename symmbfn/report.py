@@ -58,7 +58,7 @@ def write_report(
         raise ValueError(f"{str(folder)!r} holds no {TABLE}: the screening is not finished")
     manifest = json.loads((folder / MANIFEST).read_text())
     table = pd.read_parquet(folder / TABLE)
-    known = Reference.load(manifest["settings"]["reference"])
+    known = Reference.load(manifest["settings"]["reference"], manifest.get("symprec"))
     split = _split_of(known, split)
     facts = manifest["source_facts"]
     report = {

@@ -71,6 +71,7 @@ def screen(
     folder: str | Path,
     *,
     reference: str = "mp_20",
+    symprec: float | None = None,
     relax: str | None = None,
     relax_first: int | None = None,
     keeps_space_group: bool = False,
@@ -85,6 +86,7 @@ def screen(
         source: see `read_candidates`.
         folder: new, empty, or of the same screening.
         reference: dataset whose crystals are known.
+        symprec: tolerance at which its symmetry is read, angstrom; None takes its own.
         relax: "chgnet" relaxes them; None judges them as they are.
         relax_first: relax only so many from the start, None for all.
         keeps_space_group: relax within the space group.
@@ -115,7 +117,7 @@ def screen(
     if relax is not None:
         phases = open_hull() if hull is None else Hull.from_file(hull)
     candidates = read_candidates(source, workers=workers)
-    known = Reference.load(reference)
+    known = Reference.load(reference, symprec)
     settings = ScreeningSettings(
         source=candidates.digest,
         reference=reference,
@@ -130,6 +132,7 @@ def screen(
     facts = {
         "source_name": str(source),
         "source_facts": candidates.facts,
+        "symprec": symprec,
         "hull_name": None if phases is None else phases.name,
         "versions": versions("scipy", "chgnet"),
         "judges": judge_versions,

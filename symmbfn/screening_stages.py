@@ -56,14 +56,20 @@ class Reference:
     splits: dict[str, EncodedDataset]
 
     @classmethod
-    def load(cls, name: str) -> "Reference":
+    def load(cls, name: str, symprec: float | None = None) -> "Reference":
         """Read all splits at hand, encoding them where nobody has.
+
+        Args:
+            name: of the dataset.
+            symprec: symmetry tolerance in angstrom; None takes the dataset's own.
 
         Raises:
             ValueError: there is no such dataset.
         """
         splits = dataset_splits(name)
-        return cls(name, {split: encode_dataset(name, split=split) for split in splits})
+        return cls(
+            name, {split: encode_dataset(name, split=split, symprec=symprec) for split in splits}
+        )
 
     @property
     def train(self) -> EncodedDataset:

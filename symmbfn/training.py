@@ -89,11 +89,20 @@ class TrainingConfig:
     def __post_init__(self):
         if self.dtype not in ("float32", "bf16"):
             raise ValueError(f"dtype must be 'float32' or 'bf16', got {self.dtype!r}")
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.minutes is not None and not self.minutes > 0:
-            raise ValueError(f"minutes must be positive, got {self.minutes}")
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        for name in ("epochs", "minutes", "learning_rate", "clip", "validate_every"):
+            if not 0 < given.get(name, 1) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {given[name]}")
+        for name in ("weight_decay", "save_every"):
+            if not 0 <= given[name] < math.inf:
+                raise ValueError(f"{name} must be finite and at least 0, got {given[name]}")
+        for name in ("decay_fraction", "ema_decay"):
+            if not 0 <= given[name] <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {given[name]}")
+        for name, least in (("batch_size", 1), ("warmup_steps", 0), ("validation_crystals", 1)):
+            value = given.get(name, least)
+            if not (isinstance(value, int) and value >= least):
+                raise ValueError(f"{name} must be a whole number from {least} up, got {value!r}")
 
 
 def learning_rate_factor(step: int | float, progress: float, config: TrainingConfig) -> float:

@@ -45,3 +45,8 @@ def test_files_that_cannot_be_read_are_rows_with_a_reason(tmp_path: Path) -> Non
 def test_a_source_that_is_not_there_is_named() -> None:
     with pytest.raises(ValueError, match="nowhere"):
         read_candidates("nowhere")
+
+
+def test_a_dataset_of_several_splits_is_told_how_to_name_one() -> None:
+    with pytest.raises(ValueError, match="several splits, name one: .*mp_20:val"):
+        read_candidates("mp_20")

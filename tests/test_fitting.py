@@ -268,6 +268,63 @@ def test_metals_of_one_structure_are_learnt_and_generated(tmp_path: Path) -> Non
     assert main(["generate", *weights, "--n", "4", "--out", str(tmp_path / "new")]) == 0
 
 
+def test_the_symmetry_tolerance_is_the_one_of_encode_and_part_of_the_run(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = encode_dataset(table, symprec=0.01)
+    monkeypatch.setattr("symmbfn.datasets.cache._encode", pytest.fail)  # nothing is encoded again
+    arguments = ["train", "--dataset", str(table), "--epochs", "1e-9", "--width", "16"]
+    arguments += ["--depth", "1", "--device", "cpu", "--out", str(tmp_path / "run")]
+    assert main([*arguments, "--symprec", "0.01"]) == 0
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())["settings"]
+    train, _ = training_sets(table, form="canonical", symprec=0.01)
+    assert manifest["symprec"] == 0.01 and manifest["data"] == train.digest
+    assert len(train) < len(encoded)
+
+
+@pytest.fixture(scope="module")
+def numbers(table: Path) -> Path:
+    """The same sixty with two columns of numbers."""
+    path = table.with_name("numbers.csv")
+    load_dataset(table).assign(year=range(1950, 2010), strength=0.5).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "learnt", "said"),
+    [
+        ([], [], "not learnt, numbers of the dataset: year, strength"),
+        (["--properties", "strength"], ["strength"], "learns to be asked for: strength"),
+        (["--properties", "strength"], ["strength"], "not learnt, numbers of the dataset: year"),
+        (["--from", "TINY"], [], "not learnt, numbers of the dataset: year, strength"),
+    ],
+)
+def test_numbers_of_a_users_file_are_learnt_if_they_are_named(
+    arguments: list[str],
+    learnt: list[str],
+    said: str,
+    numbers: Path,
+    tiny_weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    arguments = [str(tiny_weights) if word == "TINY" else word for word in arguments]
+    size = [] if "--from" in arguments else ["--width", "16", "--depth", "1"]
+    common = ["--dataset", str(numbers), "--epochs", "1e-9", "--device", "cpu", *size]
+    assert main(["train", *common, *arguments, "--out", str(tmp_path)]) == 0
+    assert said in capsys.readouterr().out.splitlines()
+    assert list(load_model(tmp_path / "weights").config.properties) == learnt
+    settings = json.loads((tmp_path / "manifest.json").read_text())["settings"]
+    assert settings.get("properties", []) == learnt
+
+
+def test_a_new_model_of_a_named_dataset_learns_all_numbers(numbers: Path) -> None:
+    everything, _ = training_sets(numbers, form="canonical")
+    assert fitting.new_config(everything, SMALL).properties == ("year", "strength")
+    nothing = replace(SMALL, properties=())
+    assert fitting.new_config(everything, nothing).properties == ()
+
+
 def test_paper_preset_takes_the_raw_form(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,6 +351,7 @@ def test_paper_preset_takes_the_raw_form(
         (["--from", "model.pt"], "pickled"),
         (["--epochs", "0"], "0"),
         (["--epochs", "-1"], "-1"),
+        (["--epochs", "inf"], "inf"),
         (["--minutes", "0"], "0"),
         (["--epochs", "1", "--minutes", "2"], "2.0"),
         (["--batch-size", "0"], "0"),
@@ -306,6 +364,10 @@ def test_paper_preset_takes_the_raw_form(
         (["--device", "tpu"], "'tpu'"),
         (["--threads", "0"], "0"),
         (["--dataset", "mp_21"], "'mp_21'"),
+        (["--symprec", "-1"], "-1"),
+        (["--properties", "gap"], "no property gap in the dataset, only none"),
+        (["--properties", "gap", "--from", "TINY"], "gap"),
+        (["--properties", "gap", "--preset", "paper"], "gap"),
     ],
 )
 def test_bad_arguments(
@@ -325,7 +387,7 @@ def test_bad_arguments(
     shown = capsys.readouterr().err
     assert code == 2
     assert value in shown and shown.count("\n") == 1
-    assert not out.exists() or not any(out.iterdir())
+    assert not out.exists()
 
 
 def test_a_dataset_the_model_knows_nothing_of(

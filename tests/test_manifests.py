@@ -38,6 +38,8 @@ def test_foreign_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text("[]")
     with pytest.raises(ValueError, match="no manifest"):
         open_folder(tmp_path, {}, {})
+    check_folder(tmp_path / "new" / "folder")
+    assert not (tmp_path / "new").exists(), "nothing is made before the work"
     with pytest.raises(OSError, match="file"):
         (tmp_path / "file").touch()
         check_folder(tmp_path / "file" / "folder")

@@ -14,6 +14,7 @@ from symmbfn.candidates import RECORDS, Candidate, Candidates
 from symmbfn.cli import main
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
+from symmbfn.datasets.cache import encode_dataset
 from symmbfn.evaluation.entries import Entry
 from symmbfn.evaluation.hull import Hull
 from symmbfn.evaluation.relaxation import Relaxed
@@ -193,6 +194,14 @@ def test_command_line_judges_a_run_without_relaxation(
     report = json.loads((tmp_path / "judged" / "report.json").read_text())
     assert report["rates"]["group_kept"]["n"] == 5
     assert report["source_facts"]["settings"]["n_steps"] == 4
+    # at another tolerance the reference is another
+    symprec, known = ["--symprec", "0.01"], ["--reference", str(folders["known"])]
+    again = ["evaluate", arguments[1], "--out", str(tmp_path / "again"), *known, *symprec]
+    assert main([*again, "--workers", "1"]) == 0
+    expected = encode_dataset(folders["known"], split="all", symprec=0.01).digest
+    manifest = json.loads((tmp_path / "again" / "manifest.json").read_text())
+    assert manifest["settings"]["known"] == {"all": expected} and manifest["symprec"] == 0.01
+    capsys.readouterr()
     assert main([*arguments, "--reference", "nowhere"]) == 2
     assert "nowhere" in capsys.readouterr().err
     # the last two requests alone, in a folder of their own

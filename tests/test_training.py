@@ -105,6 +105,17 @@ def test_times_are_one_in_each_equal_part() -> None:
         ({"batch_size": 0}, "batch_size.*0"),
         ({"learning_rate": -1.0}, "learning_rate.*-1.0"),
         ({"minutes": 0.0}, "minutes.*0.0"),
+        ({"epochs": math.inf}, "epochs.*inf"),
+        ({"minutes": math.inf}, "minutes.*inf"),
+        ({"learning_rate": math.inf}, "learning_rate.*inf"),
+        ({"weight_decay": -0.1}, "weight_decay.*-0.1"),
+        ({"clip": -1.0}, "clip.*-1.0"),
+        ({"decay_fraction": -1.0}, "decay_fraction.*-1.0"),
+        ({"ema_decay": 2.0}, "ema_decay.*2.0"),
+        ({"warmup_steps": -5}, "warmup_steps.*-5"),
+        ({"validate_every": math.nan}, "validate_every.*nan"),
+        ({"save_every": -1.0}, "save_every.*-1.0"),
+        ({"validation_crystals": 0}, "validation_crystals.*0"),
     ],
 )
 def test_impossible_settings_are_refused_by_name(changes: dict, message: str) -> None:

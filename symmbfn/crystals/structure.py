@@ -37,6 +37,8 @@ LOCUS_TOLERANCE = 0.3  # angstrom, between a site and the images that should mee
 
 _HEADER = re.compile(r"^[^\S\n]*data_", re.IGNORECASE | re.MULTILINE)
 _CELL_OR_ATOMS = re.compile(r"(?:^|\s)_(?:cell_length|atom_site)_", re.IGNORECASE)
+# what the parser says of sites that do not make up the formula of the file
+_LACKS_ATOMS = re.compile(r"Missing elements .* from PMG structure|Incorrect stoichiometry")
 _CELL_TAGS = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 
 
@@ -47,8 +49,8 @@ def parse_cif(text: str) -> Structure:
     busy for ever.
 
     Raises:
-        ValueError: the text is no CIF of one ordered, finite, non-overlapping crystal; the
-            message says what is wrong.
+        ValueError: the text is no CIF of one ordered, finite, non-overlapping crystal, or its
+            sites do not make up the formula it states; the message says what is wrong.
     """
     if not isinstance(text, str) or not text.strip():
         raise ValueError("empty CIF")
@@ -75,6 +77,9 @@ def _parsed(text: str, site_tolerance: float = 1e-4) -> Structure:
             reasons = [str(error) or type(error).__name__, *(str(w.message) for w in caught)]
             raise ValueError(f"unreadable CIF: {' '.join('; '.join(reasons).split())}") from error
     check_structure(structure)
+    for reason in (str(warning.message) for warning in caught):
+        if _LACKS_ATOMS.match(reason):
+            raise ValueError(f"sites do not make up the formula: {' '.join(reason.split())}")
     return structure
 
 

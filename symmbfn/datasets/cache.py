@@ -17,7 +17,7 @@ import torch
 from symmbfn._files import locked, whole_file, write_whole
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
-from symmbfn.datasets.workers import n_cores
+from symmbfn.datasets.workers import LOST, Outcome, n_cores
 
 if TYPE_CHECKING:
     import pandas
@@ -28,6 +28,8 @@ ENCODER = 2
 FORMS = ("canonical", "raw")
 REPRESENTATIVES = ("locus", "centre")
 FAILURES = "failures.csv"
+# how reasons begin that lie with the machine or its time limit, not with the crystal
+PASSING = ("timeout", LOST, "MemoryError")
 FAILURE_COLUMNS = ("dataset", "row", "material_id", "reason")
 _TENSORS = {
     "space_group_number": torch.int16,
@@ -249,7 +251,8 @@ def encode_dataset(
     """Encode every crystal of a dataset on all cores, or read what was encoded before.
 
     The tensors go to `<cache_dir>/<name>-<split>-<digest>.safetensors`; rows that could not be
-    encoded go to `failures.csv` beside it, with the reason, and are left out.
+    encoded go to `failures.csv` beside it, with the reason, and are left out. Rows that took too
+    long, or lost their process or its memory, are tried again at the next call.
 
     Args:
         name_or_path: see `load_dataset`.
@@ -287,13 +290,12 @@ def encode_dataset(
     _check(0 < symprec < float("inf"), f"symprec must be positive, got {symprec}")
     _check(workers >= 1, f"workers must be at least 1, got {workers}")
     _check(time_limit > 0, f"time_limit must be positive, got {time_limit}")
+    table = load_dataset(name_or_path, split)
+    _check(len(table) > 0, f"{name_or_path} has no rows")
     folder = Path(cache_dir) if cache_dir is not None else cache_folder() / "encoded"
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"cannot write into {folder}")
-
-    table = load_dataset(name_or_path, split)
-    _check(len(table) > 0, f"{name_or_path} has no rows")
     settings = {
         "dataset": dataset_label(name_or_path),
         "split": split or "all",
@@ -305,11 +307,15 @@ def encode_dataset(
     digest = _digest(table, names, settings)
     stem = f"{settings['dataset']}-{settings['split']}-{digest[:8]}"
     path = folder / f"{stem}.safetensors"
-    if path.is_file() and path.with_suffix(".json").is_file():
-        encoded = EncodedDataset.load(path)
+    is_there = path.is_file() and path.with_suffix(".json").is_file()
+    before = EncodedDataset.load(path) if is_there else None
+    if before is not None and not _passing(before.failures):
+        encoded = before
     else:
-        encoded = _encode(table, names, settings, digest, workers=workers, time_limit=time_limit)
-        if len(encoded):
+        encoded = _encode(
+            table, names, settings, digest, before, workers=workers, time_limit=time_limit
+        )
+        if len(encoded) > len(before or ()):
             encoded.save(path)
     _write_failures(folder / FAILURES, stem, encoded.failures)
     if not len(encoded):
@@ -329,37 +335,40 @@ def _encode(
     names: list[str],
     settings: dict[str, Any],
     digest: str,
+    before: EncodedDataset | None,
     *,
     workers: int,
     time_limit: float,
 ) -> EncodedDataset:
+    """Encode all rows, or those that another time may do better than before."""
     from tqdm import tqdm
 
     from symmbfn.datasets.encoding import encode_cif
     from symmbfn.datasets.workers import run_killable
 
     options = {key: settings[key] for key in ("symprec", "form", "representative")}
-    outcomes = list(
-        tqdm(
-            run_killable(
-                partial(encode_cif, **options),
-                table["cif"].tolist(),
-                workers=workers,
-                time_limit=time_limit,
-            ),
-            total=len(table),
-            unit="crystal",
-            desc=f"{settings['dataset']} {settings['split']}",
-            disable=None,
-        )
+    outcomes = [] if before is None else _lasting(before)
+    todo = sorted(set(range(len(table))) - {outcome.index for outcome in outcomes})
+    new = tqdm(
+        run_killable(
+            partial(encode_cif, **options),
+            table["cif"].iloc[todo].tolist(),
+            workers=workers,
+            time_limit=time_limit,
+        ),
+        total=len(todo),
+        unit="crystal",
+        desc=f"{settings['dataset']} {settings['split']}",
+        disable=None,
     )
+    outcomes += [replace(outcome, index=todo[outcome.index]) for outcome in new]
     outcomes.sort(key=lambda outcome: outcome.index)
     identifiers = table["material_id"].tolist()
     done = [outcome for outcome in outcomes if not outcome.reason]
     units = [outcome.value for outcome in done]
     rows = [outcome.index for outcome in done]
     times = torch.tensor([outcome.process_ms for outcome in done])
-    return EncodedDataset(
+    encoded = EncodedDataset(
         **_flat(units),
         properties=torch.tensor(table[names].to_numpy(dtype="float32")[rows]),
         property_names=tuple(names),
@@ -369,6 +378,28 @@ def _encode(
         failures=tuple((o.index, identifiers[o.index], o.reason) for o in outcomes if o.reason),
         process_ms=float(times.mean()),
     )
+    # what another call may add to has another digest
+    passing = _passing(encoded.failures)
+    return encoded.derived(*passing) if passing else encoded
+
+
+def _passing(failures: tuple[tuple[int, str, str], ...]) -> list[int]:
+    """Rows that failed for no fault of the crystal."""
+    return [row for row, _, reason in failures if reason.startswith(PASSING)]
+
+
+def _lasting(encoded: EncodedDataset) -> list[Outcome]:
+    """What became of all other rows."""
+    failed = {row: reason for row, _, reason in encoded.failures}
+    done = [row for row in range(len(encoded) + len(failed)) if row not in failed]
+    return [
+        *(Outcome(row, encoded.unit(i), "", encoded.process_ms) for i, row in enumerate(done)),
+        *(
+            Outcome(row, None, reason, float("nan"))
+            for row, reason in failed.items()
+            if not reason.startswith(PASSING)
+        ),
+    ]
 
 
 def _flat(units: list[AsymmetricUnit]) -> dict[str, Tensor]:

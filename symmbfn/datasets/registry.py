@@ -275,6 +275,8 @@ def _file_of(name: str, split: str | None) -> Path:
     known = tuple(dict.fromkeys([*dataset.local, *dataset.official]))
     if split is None and len(known) == 1:
         (split,) = known
+    if split is None:
+        raise ValueError(f"dataset {name} has several splits, name one: {', '.join(known)}")
     if split not in known:
         raise ValueError(f"dataset {name} has no split {split!r}, only {', '.join(known)}")
     if split in dataset.local and (path := _in_data_folder(dataset.local[split])):

@@ -6,13 +6,16 @@ time limit after which its process is killed, and a process has a memory limit.
 
 import multiprocessing
 import os
+import pickle
+import sys
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -54,7 +57,9 @@ def run_killable(
     An item whose process dies is tried once more; one that exceeds its time is not.
 
     Args:
-        function: importable by name in a new process, or a partial of such a function.
+        function: importable by name in a new process, or a partial of such a function. Only if
+            it lives in the main module, this is imported there: it needs the guard
+            `if __name__ == "__main__"` then.
         items: what it is called with, one at a time.
         workers: number of processes.
         time_limit: seconds of wall time for one item.
@@ -108,7 +113,8 @@ class _Worker:
         context = _context()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        self.process.start()
+        with _without_main(function):
+            self.process.start()
         theirs.close()
         self.index: int | None = None
         self.is_ready = self.is_dead = False
@@ -164,6 +170,18 @@ def _context() -> Any:
     if "forkserver" in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("forkserver")
     return multiprocessing.get_context("spawn")
+
+
+@contextmanager
+def _without_main(function: Callable[[Any], Any]) -> Iterator[None]:
+    """Hide the main module, which new processes would import: a script would run once more."""
+    main = sys.modules["__main__"]
+    if b"__main__" not in pickle.dumps(function):
+        sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:

@@ -133,8 +133,8 @@ def describe_dataset(
 ) -> "pandas.DataFrame":
     """CHGNet's energies and features of the crystals of a dataset, in the cells they come in.
 
-    Computed once: kept in `<name>-<split>.parquet`. What a stopped call leaves in the `.jsonl`
-    beside it, the next one goes on with.
+    Computed once: kept in `<name>-<split>-<digest>.parquet`. What a stopped call leaves in the
+    `.jsonl` beside it, the next one goes on with.
 
     Args:
         name_or_path, split: see `load_dataset`.
@@ -144,9 +144,6 @@ def describe_dataset(
     Returns:
         One row a crystal: `material_id`, `formula`, `energy_per_atom` in eV, `f00` to `f63`,
         and `reason`, which is empty where there are values.
-
-    Raises:
-        ValueError: the dataset is not the one that the folder's file was made of.
     """
     import pandas as pd
 
@@ -155,13 +152,13 @@ def describe_dataset(
     digest = hashlib.sha256(json.dumps([POTENTIAL, names, texts]).encode()).hexdigest()
     folder = folder or cache_folder() / "evaluation" / "labels"
     stem = f"{dataset_label(name_or_path)}-{split or 'all'}"
-    path = folder / f"{stem}.parquet"
-    if path.is_file():
-        table = pd.read_parquet(path)
-        if table.attrs.get("digest") != digest:
-            raise ValueError(f"{path} was made of other crystals: move it away")
-        return table
-    journal = Journal(folder / f"{stem}-{digest[:8]}.jsonl")
+    path = folder / f"{stem}-{digest[:8]}.parquet"
+    for known in (path, folder / f"{stem}.parquet"):  # the second is an older name
+        if known.is_file():
+            table = pd.read_parquet(known)
+            if table.attrs.get("digest") == digest:
+                return table
+    journal = Journal(path.with_suffix(".jsonl"))
     table = describe_all(texts, journal, workers=workers, name=stem)
     table.insert(0, "material_id", names)
     table.attrs["digest"] = digest

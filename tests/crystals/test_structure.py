@@ -207,6 +207,8 @@ def with_row(pattern: str, replacement: str) -> str:
         (with_row(r"0\.305\S*", "0.010"), "overlapping sites"),
         (CIF.replace(ROW, ROW + "\n" + ROW.replace("0.305", "0.306")), "overlapping sites"),
         (with_row(r"^  O  O", "  Qq  Qq"), "unknown element"),
+        (CIF.replace(ROW + "\n", ""), "do not make up the formula: Incorrect .* 'O': 3"),
+        (re.sub(r"\n  O  .*", "", CIF), "do not make up the formula: Missing elements O "),
     ],
 )
 def test_bad_cifs_are_refused_with_a_reason(text: str, reason: str) -> None:

@@ -12,6 +12,7 @@ import torch
 from symmbfn.datasets import cache
 from symmbfn.datasets.cache import EncodedDataset, TooManyFailuresError, encode_dataset
 from symmbfn.datasets.registry import load_dataset
+from symmbfn.datasets.workers import Outcome
 
 BAD_CIFS = {
     "empty": "",
@@ -135,6 +136,40 @@ def test_second_call_reads_the_first(
         encode_dataset(crystals, cache_dir=folder, form="raw")
     with pytest.raises(AssertionError, match="encoded twice"):
         encode_dataset(crystals, cache_dir=folder, symprec=0.01)
+
+
+def test_rows_that_the_machine_failed_are_tried_again(
+    encoded: EncodedDataset, crystals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    reasons = {0: "timeout: more than 60 s", 5: "worker_lost: exit code -9", 7: "MemoryError: "}
+
+    def here(function, items, **_):
+        asked.append(items)
+        for i, item in enumerate(items):
+            if len(asked) == 1 and i in reasons:
+                yield Outcome(i, None, reasons[i], float("nan"))
+                continue
+            try:
+                yield Outcome(i, function(item), "", 1.0)
+            except ValueError as error:
+                yield Outcome(i, None, str(error), float("nan"))
+
+    monkeypatch.setattr("symmbfn.datasets.workers.run_killable", here)
+    first = encode_dataset(crystals, cache_dir=tmp_path)
+    assert len(first) == 9 and [row for row, *_ in first.failures] == [0, 5, 7, 12, 13, 14]
+    assert first.digest != encoded.digest, "other crystals are another set"
+    again = encode_dataset(crystals, cache_dir=tmp_path)
+    texts = load_dataset(crystals)["cif"]
+    assert asked[1] == [texts[row] for row in reasons]
+    for name in cache._TENSORS:
+        assert torch.equal(getattr(again, name).nan_to_num(), getattr(encoded, name).nan_to_num())
+    for name in ("identifiers", "settings", "digest", "property_names"):
+        assert getattr(again, name) == getattr(encoded, name)
+    assert [row for row, *_ in again.failures] == [12, 13, 14]
+    assert "timeout" not in (tmp_path / "failures.csv").read_text()
+    assert encode_dataset(crystals, cache_dir=tmp_path).digest == again.digest
+    assert len(asked) == 2
 
 
 def test_the_bar_for_failures(encoded: EncodedDataset, crystals: Path, folder: Path) -> None:

@@ -247,7 +247,7 @@ def test_unknown_names_and_splits_are_refused(
         registry.load_dataset("mp_21")
     with pytest.raises(ValueError, match="'tset'"):
         registry.load_dataset("mp_20", "tset")
-    with pytest.raises(ValueError, match="None"):
+    with pytest.raises(ValueError, match="several splits, name one: train, val"):
         registry.load_dataset("mp_20")
     with pytest.raises(ValueError, match="'train'"):
         registry.load_dataset("prototypes", "train")

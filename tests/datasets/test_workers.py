@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -78,3 +80,23 @@ def test_a_status_names_what_went_wrong(outcomes: dict[str, workers.Outcome]) ->
 
 def test_no_items_need_no_process() -> None:
     assert list(workers.run_killable(behave, [], workers=2, time_limit=1.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("function", "guard"),
+    [("len", ""), ("own", "if __name__ == '__main__':\n    ")],
+    ids=["of a library", "of the script"],
+)
+def test_a_script_does_not_run_again_in_its_workers(
+    function: str, guard: str, tmp_path: Path
+) -> None:
+    """Without a guard it would, as long as nothing of its own is needed there."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from symmbfn.datasets.workers import run_killable\n"
+        "def own(item):\n    return len(item)\n"
+        f"call = run_killable({function}, ['abc'], workers=1, time_limit=60.0)\n"
+        f"{guard}print([outcome.value for outcome in call])\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert (done.stdout, done.stderr) == ("[3]\n", "")
