@@ -140,11 +140,18 @@ def _change(row: Mapping[str, Entry], metric: str) -> str:
     """A difference with half of its interval; starred where it is one beyond doubt."""
     if (entry := row.get(f"change.{metric}")) is None:
         return "-"
+    is_sure = metric in row["differs"]["value"].split(", ")
+    return _with_half(entry, "+") + ("*" if is_sure else "")
+
+
+def _with_half(entry: Entry | None, sign: str = "") -> str:
+    """A value with half of its interval, to two digits of that."""
+    if entry is None or not entry["interval"]:
+        return _number(entry)
     low, high = entry["interval"]
     half = (high - low) / 2
-    digits = max(0, 1 - math.floor(math.log10(half)))  # two that count, of half the interval
-    is_sure = metric in row["differs"]["value"].split(", ")
-    return f"{entry['value']:+.{digits}f} ±{half:.{digits}f}{'*' if is_sure else ''}"
+    digits = max(0, 1 - math.floor(math.log10(half))) if half else 0
+    return f"{entry['value']:{sign}.{digits}f} ±{half:.{digits}f}"
 
 
 def beside_published(
@@ -212,7 +219,8 @@ def steps_series(metric: str, folder: Path = RESULTS) -> Float[np.ndarray, "S 4"
 def before_and_after(figures: Sequence[str], folder: Path = RESULTS) -> str:
     """Claims `default.<when>.<figure>` of the weights before, and of those that ship.
 
-    The sampler of those before had no clearance; the others are shown without and with it.
+    The sampler of those before had no clearance; the others are shown without and with it. Behind
+    a value stands half of its interval.
 
     Args:
         figures: such as "validity_structural" or "val.d_rho".
@@ -220,12 +228,11 @@ def before_and_after(figures: Sequence[str], folder: Path = RESULTS) -> str:
     """
     columns = {"before": "before", "no_clearance": "no clearance", "after": "after"}
     recorded = {entry["name"]: entry for entry in claims("default.*", folder)}
-    heads = "".join(f"{heading:<18}" for heading in columns.values())
-    lines = [f"{'':<21}{heads}"]
+    lines = [f"{'':<{LONG_NAMES}}" + "".join(f"{head:>{CELL}}" for head in columns.values())]
     for figure in figures:
-        cells = [_with_ends(recorded.get(f"default.{when}.{figure}")) for when in columns]
-        lines.append(f"{figure:<21}" + "".join(f"{cell:<18}" for cell in cells))
-    return "\n".join(line.rstrip() for line in lines)
+        cells = [_with_half(recorded.get(f"default.{when}.{figure}")) for when in columns]
+        lines.append(f"{figure:<{LONG_NAMES}}" + "".join(f"{cell:>{CELL}}" for cell in cells))
+    return "\n".join(lines)
 
 
 def _with_ends(entry: Entry | None) -> str:

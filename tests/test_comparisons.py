@@ -156,9 +156,9 @@ def test_before_and_after_stand_side_by_side(tmp_path: Path) -> None:
     put(tmp_path, "default.after.contacts", 95.2, 94.4, 95.9)
     put(tmp_path, "default.after.val.bound", 25.5)
     lines = before_and_after(["contacts", "val.bound"], tmp_path).splitlines()
-    cells = ["contacts", "84.9 (83.6, 86.1)", "89 (88, 90)", "95.2 (94.4, 95.9)"]
-    ends = (0, 21, 39, 57, 75)
-    assert [lines[1][a:b].strip() for a, b in zip(ends, ends[1:], strict=False)] == cells
+    assert [line[:21].strip() for line in lines] == ["", "contacts", "val.bound"]
+    cells = [lines[1][end - 17 : end].strip() for end in (38, 55, 72)]
+    assert cells == ["84.9 ±1.2", "89.0 ±1.0", "95.20 ±0.75"]
     assert lines[2].split() == ["val.bound", "-", "-", "25.5"]
 
 
