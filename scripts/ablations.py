@@ -59,7 +59,7 @@ from symmbfn.training import Trainer, TrainingConfig, validate
 
 DATASET = "mp_20"
 N_GENERATED = 1000
-COST_ROUNDS, COST_STEPS = 5, 8  # of timing
+COST_ROUNDS, COST_STEPS = 7, 4  # of timing
 
 
 def data_of(variant: Variant, split: str, seed: int) -> EncodedDataset:
