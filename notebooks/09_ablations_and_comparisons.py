@@ -611,19 +611,19 @@ for label, question in {
     print(f"{label:<20}{one:>6}{other:>9}   {ends:>17}")
 
 # %% [markdown]
-# Contacts and validity are what clearance was made for, and a relaxation
-# converges more often. That the crystals are nearer to the hull after it
-# is not shown: these are too few to tell less than a tenth or two. Who
-# relaxes anyway may do without clearance; who looks at what comes out of
-# the sampler, or has no potential that survives a short contact, cannot.
+# Contacts are what clearance was made for. That relaxations converge more
+# often with it, or end nearer to the hull, is not shown: these are too few
+# to tell less than a tenth or two. Who relaxes anyway may do without
+# clearance; who looks at what comes out of the sampler, or has no
+# potential that survives a short contact, cannot.
 
 # %% [markdown]
 # (sec:compare-settings)=
 # ## Settings
 #
 # Supplementary Table 3 of the paper was not at hand. What its text and its
-# authors' README state, and what they leave open, beside ours; for MP-20
-# ours are those of the shipped weights:
+# authors' README state (T and R behind it), and what they leave open,
+# beside ours; for MP-20 ours are those of the shipped weights:
 
 # %%
 print(hyperparameters_text("mp_20"))
