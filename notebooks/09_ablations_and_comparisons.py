@@ -524,7 +524,7 @@ print(predictions_text())
 #
 # - **Preconditioning** is the largest gain, and its output half is all of
 #   it: the output alone does as well as both, or a little better.
-# - **The v target** is far better than the data, and better than the noise;
+# - **The v target** is far better than data, and better than noise;
 #   modulation by the time and the **canonical form** of crystals help.
 #   Random settings do worse than any fixed one.
 # - **More of the same**, half as many epochs again or twice as many steps
