@@ -257,7 +257,7 @@ def cost_claims(about: Claim, change: Change | None) -> Iterator[Claim]:
     cost_claim = replace(about, command=f"{COST} {name}", unit="times", n=found["rounds"], seed=0)
     note = f"Median, lowest and highest of the rounds. {about.note}"
     yield replace(cost_claim, name=f"{about.name}.cost", value=cost, interval=ends, note=note)
-    bounds = {times: outcomes_of(name) for name, times in LENGTHS.items()}
+    bounds = {times: outcomes_of(base) for base, times in LENGTHS.items()}
     seeds = set.intersection(*(set(runs) for runs in bounds.values()))
     if change is None or not seeds or not SHORTER <= cost <= LONGER:
         return

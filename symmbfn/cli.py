@@ -176,8 +176,7 @@ def evaluate(options: argparse.Namespace) -> int:
     splits = dataset_splits(options.reference)
     if options.split not in (None, *splits):
         raise ValueError(f"{options.reference} has no split {options.split!r}, only {splits}")
-    if options.seed < 0:
-        raise ValueError(f"seed must not be negative, got {options.seed}")
+    whole_number("seed", options.seed, least=0)
     screen(
         options.source,
         options.out,

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from symmbfn._files import whole_file, write_whole
+from symmbfn._numbers import whole_number
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.compilation import compiled, leaves, mapped, onednn_products
 from symmbfn.conditioning import with_conditions
@@ -100,9 +101,7 @@ class TrainingConfig:
             if not 0 <= given[name] <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {given[name]}")
         for name, least in (("batch_size", 1), ("warmup_steps", 0), ("validation_crystals", 1)):
-            value = given.get(name, least)
-            if not (isinstance(value, int) and value >= least):
-                raise ValueError(f"{name} must be a whole number from {least} up, got {value!r}")
+            whole_number(name, given.get(name, least), least=least)
 
 
 def learning_rate_factor(step: int | float, progress: float, config: TrainingConfig) -> float:
