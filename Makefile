@@ -26,7 +26,7 @@ test: $(STAMP) ## every test, then every chapter against its stored output
 	if ls notebooks/*.ipynb >/dev/null 2>&1; then $(BIN)/python -m pytest -q --nbval notebooks/; fi
 
 notebooks: $(STAMP) ## run the chapters again and store their output
-	$(BIN)/python -m symmbfn.chapters
+	$(BIN)/python -m symmbfn.claims.chapters
 
 book: $(STAMP) ## the chapters as a web site in _build/html, warnings are errors
 	rm -rf _build
@@ -37,18 +37,18 @@ lint: $(STAMP) ## style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP) ## timings, into results/engine.json: scripts/bench_*.py (20 minutes)
-	for script in scripts/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
+bench: $(STAMP) ## timings, into results/engine.json: (20 minutes)
+	for name in foundation.rebuild evaluation.matching evaluation.relaxation engine.bench; do $(BIN)/python -m scripts.$$name || exit 1; done
 
 gpu: ## correctness, speed, training, 10,000 crystals on a GPU node (REHEARSE=1: tiny, no GPU)
-	$(firstword $(wildcard $(BIN)/python) $(PYTHON)) scripts/engine_gpu.py $(if $(REHEARSE),--rehearse)
+	$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m scripts.engine.gpu $(if $(REHEARSE),--rehearse)
 
 results: $(STAMP) ## the figures of results/foundation.json, evaluation.json (hours; REFERENCE=val|test_open)
-	$(BIN)/python scripts/foundation.py all --reference $(REFERENCE)
-	$(BIN)/python scripts/evaluation_controls.py
-	$(BIN)/python scripts/evaluation_hull.py claims
-	$(BIN)/python scripts/evaluation_identities.py all --reference $(REFERENCE)
-	$(BIN)/python scripts/evaluation.py real shuffled random default sg10 paper
+	$(BIN)/python -m scripts.foundation.run all --reference $(REFERENCE)
+	$(BIN)/python -m scripts.evaluation.controls
+	$(BIN)/python -m scripts.evaluation.hull claims
+	$(BIN)/python -m scripts.evaluation.identities all --reference $(REFERENCE)
+	$(BIN)/python -m scripts.evaluation.run real shuffled random default sg10 paper
 
 judges: .venv-judges/.installed ## M3GNet and MEGNet, in an environment of their own (.venv-judges)
 

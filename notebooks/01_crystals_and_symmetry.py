@@ -64,7 +64,7 @@ from symmbfn.crystals.symmetry import (
     symmetry_tables,
 )
 from symmbfn.datasets.registry import load_dataset
-from symmbfn.plotting import COLOURS, use_style
+from symmbfn.figures.plots import COLOURS, use_style
 
 use_style()
 blue, orange, green, red, sky, pink, black = COLOURS.values()

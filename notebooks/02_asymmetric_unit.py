@@ -57,8 +57,8 @@ from symmbfn.crystals.symmetry import (
     symmetry_tables,
 )
 from symmbfn.datasets.registry import load_dataset
-from symmbfn.evaluation.intervals import wilson_interval
-from symmbfn.plotting import COLOURS, crystal_view, use_style
+from symmbfn.figures.plots import COLOURS, crystal_view, use_style
+from symmbfn.intervals import wilson_interval
 
 use_style()
 blue, orange, green, red, sky, pink, black = COLOURS.values()

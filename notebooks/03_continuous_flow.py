@@ -43,6 +43,7 @@ import numpy as np
 import torch
 from scipy.stats import wasserstein_distance
 
+from symmbfn.figures.plots import COLOURS, draw_loops, use_style
 from symmbfn.flows.continuous import (
     bayesian_flow,
     bayesian_update,
@@ -50,6 +51,7 @@ from symmbfn.flows.continuous import (
     loss_nats,
     sender_sample,
 )
+from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.flows.schedules import (
     ContinuousSchedule,
     log_snr_grid,
@@ -60,9 +62,7 @@ from symmbfn.flows.solvers import (
     continuous_step,
     continuous_step_second_order,
 )
-from symmbfn.plotting import COLOURS, draw_loops, use_style
-from symmbfn.presets import default_config, paper_config
-from symmbfn.steps import SamplerConfig
+from symmbfn.model.config import default_config, paper_config
 
 use_style()
 blue, orange, green, red, sky, pink, black = COLOURS.values()

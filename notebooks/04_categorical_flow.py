@@ -47,15 +47,15 @@ import numpy as np
 import torch
 from torch.distributions import Categorical, Normal
 
-from symmbfn.checkpoints import load_model
+from symmbfn.claims.store import claims
 from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
+from symmbfn.figures.plots import COLOURS, space_group_mathtext, use_style
 from symmbfn.flows import categorical, solvers
 from symmbfn.flows.schedules import CategoricalSchedule, uniform_grid
-from symmbfn.plotting import COLOURS, space_group_mathtext, use_style
-from symmbfn.presets import paper_config
-from symmbfn.results import claims
-from symmbfn.variables import element_classes, slots_and_pointers
+from symmbfn.model.checkpoints import load_model
+from symmbfn.model.config import paper_config
+from symmbfn.model.variables import element_classes, slots_and_pointers
 
 use_style()
 blue, orange, green, red, sky, pink, black = COLOURS.values()

@@ -55,30 +55,30 @@ from tqdm import TqdmWarning
 # PyTorch Geometric asks for progress bars that not every notebook has
 warnings.simplefilter("ignore", TqdmWarning)
 import symmbfn
-from symmbfn.checkpoints import load_model, read_config
+from symmbfn.claims.store import RESULTS, claims_table
 from symmbfn.crystals.elements import (
     COVALENT_RADIUS,
     MENDELEEV_NUMBER,
     SYMBOLS,
 )
 from symmbfn.crystals.lattice import k_to_metric
+from symmbfn.figures.plots import COLOURS, use_style
 from symmbfn.flows import categorical
-from symmbfn.model import SymmBFN
+from symmbfn.model.checkpoints import load_model, read_config
+from symmbfn.model.config import default_config, paper_config
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import compute_statistics
 from symmbfn.networks.cspnet import CSPNet
 from symmbfn.networks.cspnet_pyg import CSPNetPyG
 from symmbfn.networks.embeddings import image_features
 from symmbfn.networks.groups import padded_operations
-from symmbfn.plotting import COLOURS, use_style
-from symmbfn.presets import default_config, paper_config
-from symmbfn.results import RESULTS, claims_table
-from symmbfn.training import (
+from symmbfn.training.trainer import (
     Trainer,
     TrainingConfig,
     draw_noise,
     learning_rate_factor,
     validate,
 )
-from symmbfn.variables import compute_statistics
 
 use_style()
 blue, orange, green, red, sky, pink, black = COLOURS.values()

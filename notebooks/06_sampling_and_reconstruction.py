@@ -51,18 +51,16 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
 import symmbfn
-from symmbfn.checkpoints import load_model
+from symmbfn.claims.store import claims, claims_table
 from symmbfn.crystals.decoding import decode_wyckoff
 from symmbfn.crystals.elements import SYMBOLS
-from symmbfn.crystals.found_symmetry import find_symmetry
 from symmbfn.crystals.symmetry import (
     CRYSTAL_FAMILIES,
     positions_of,
     symmetry_tables,
 )
-from symmbfn.evaluation.intervals import wilson_interval
-from symmbfn.generation import draw_given, generate_indices
-from symmbfn.plotting import (
+from symmbfn.crystals.symmetry_search import find_symmetry
+from symmbfn.figures.plots import (
     COLOURS,
     crystal_view,
     draw_crystal,
@@ -71,10 +69,12 @@ from symmbfn.plotting import (
     space_group_mathtext,
     use_style,
 )
-from symmbfn.results import claims, claims_table
-from symmbfn.sampling import preset_sampler, sample
-from symmbfn.settling import decode
-from symmbfn.variables import Variables
+from symmbfn.generation.final_estimates import decode
+from symmbfn.generation.generate import draw_given, generate_indices
+from symmbfn.generation.sampler import preset_sampler, sample
+from symmbfn.intervals import wilson_interval
+from symmbfn.model.checkpoints import load_model
+from symmbfn.model.variables import Variables
 
 use_style()
 blue, orange, green, red, sky, pink, black = COLOURS.values()

@@ -54,8 +54,7 @@ from tqdm import TqdmWarning
 # PyTorch Geometric asks for progress bars that not every notebook has
 warnings.simplefilter("ignore", TqdmWarning)
 import symmbfn
-from symmbfn.checkpoints import load_model
-from symmbfn.compilation import difference, mapped
+from symmbfn.claims.store import RESULTS, claims, claims_table
 from symmbfn.datasets.batches import (
     OPERATION_EDGES,
     SITE_EDGES,
@@ -64,8 +63,16 @@ from symmbfn.datasets.batches import (
     n_operations,
 )
 from symmbfn.datasets.full_cell import full_cells
-from symmbfn.generation import full_rows, generate_indices, size_batches
-from symmbfn.model import SymmBFN
+from symmbfn.figures.plots import COLOURS, use_style
+from symmbfn.generation.generate import (
+    full_rows,
+    generate_indices,
+    size_batches,
+)
+from symmbfn.generation.sampler import preset_sampler
+from symmbfn.model.checkpoints import load_model
+from symmbfn.model.config import default_config
+from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.networks.cspnet import CSPNet
 from symmbfn.networks.cspnet_pyg import CSPNetPyG, with_pyg_network
 from symmbfn.networks.embeddings import (
@@ -73,12 +80,9 @@ from symmbfn.networks.embeddings import (
     gaussian_basis,
     summed_basis,
 )
-from symmbfn.plotting import COLOURS, use_style
-from symmbfn.presets import default_config
-from symmbfn.ranks import Ranks
-from symmbfn.results import RESULTS, claims, claims_table
-from symmbfn.sampling import preset_sampler
-from symmbfn.training import (
+from symmbfn.runtime.compilation import difference, mapped
+from symmbfn.runtime.distributed import Ranks
+from symmbfn.training.trainer import (
     LEAST_WARMUP,
     WARMUP_SHARE,
     Trainer,
@@ -261,8 +265,9 @@ plt.show()
 # of a batch are by far its largest tensor, and every sweep over it waits
 # for the memory. On a processor they are made, used and forgotten for a
 # few crystals at a time, while they lie in the cache, and made again for
-# the gradient (`symmbfn.networks.messages`). The numbers are the same; the
-# memory of a training step no longer grows with the number of layers.
+# the gradient (`symmbfn.networks.mean_messages`). The numbers are the
+# same; the memory of a training step no longer grows with the number of
+# layers.
 #
 # (sec:speed-buckets)=
 # ## Size buckets
@@ -474,8 +479,8 @@ for name, index, other in (
 # \frac{\text{bytes}}{\text{bandwidth}}\Big) .
 # $$ (eq:speed-floor)
 #
-# `symmbfn.floors` counts operations and bytes from shapes, without
-# padding or copies, and measures rate and bandwidth on the machine
+# `symmbfn.benchmark.cost_model` counts operations and bytes from shapes,
+# without padding or copies, and measures rate and bandwidth on the machine
 # itself. Microseconds a crystal, of network and sampler for one step;
 # `reached` is what the engine takes, padding, copies and all:
 
@@ -571,8 +576,8 @@ for label, suffix in compared.items():
 # uncompiled: what the form of the mathematics and the library give by
 # themselves. The rest is `torch.compile` {cite:p}`ansel2024pytorch`, which
 # joins what is done to the same numbers one thing after another.
-# `symmbfn.compilation.compiled` compares the first call of every shape
-# with the plain function, and goes back to it where they differ.
+# `symmbfn.runtime.compilation.compiled` compares the first call of every
+# shape with the plain function, and goes back to it where they differ.
 #
 # (sec:speed-steps)=
 # ## Few steps

@@ -51,31 +51,34 @@ import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
 import symmbfn
+from symmbfn.claims.store import RESULTS, claim, claims_table
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.elements import SYMBOLS
 from symmbfn.evaluation.distributions import DISTANCES, noise_floor
-from symmbfn.evaluation.entries import Entry
-from symmbfn.evaluation.hull import Hull
-from symmbfn.evaluation.intervals import wilson_interval
-from symmbfn.evaluation.matching import find_duplicates, find_known
-from symmbfn.evaluation.memorisation import (
-    average_minimum_distances,
-    shares_within,
-)
-from symmbfn.evaluation.observables import dataset_observables
-from symmbfn.evaluation.oxidation import OXIDATION_STATES, is_smact_valid
-from symmbfn.evaluation.potentials import Chgnet
-from symmbfn.evaluation.references import ElementReferences
-from symmbfn.evaluation.relaxation import RelaxationConfig, relax
-from symmbfn.evaluation.stability import (
+from symmbfn.evaluation.energies.entries import Entry
+from symmbfn.evaluation.energies.hull import Hull
+from symmbfn.evaluation.energies.potentials import Chgnet
+from symmbfn.evaluation.energies.references import ElementReferences
+from symmbfn.evaluation.energies.relaxation import RelaxationConfig, relax
+from symmbfn.evaluation.energies.stability import (
     CONVENTIONS,
     Rate,
     cost,
     stability_rates,
 )
+from symmbfn.evaluation.observables import dataset_observables
+from symmbfn.evaluation.oxidation import OXIDATION_STATES, is_smact_valid
+from symmbfn.evaluation.similarity.matching import (
+    find_duplicates,
+    find_known,
+)
+from symmbfn.evaluation.similarity.nearest import (
+    average_minimum_distances,
+    shares_within,
+)
 from symmbfn.evaluation.validity import judge_cell
-from symmbfn.plotting import COLOURS, formula_mathtext, use_style
-from symmbfn.results import RESULTS, claim, claims_table
+from symmbfn.figures.plots import COLOURS, formula_mathtext, use_style
+from symmbfn.intervals import wilson_interval
 
 use_style()
 blue, orange, green, red, sky, pink, black = COLOURS.values()

@@ -49,7 +49,7 @@ import pandas as pd
 import torch
 
 import symmbfn
-from symmbfn.comparisons import (
+from symmbfn.claims.comparisons import (
     ablations,
     before_and_after,
     beside_published,
@@ -59,17 +59,24 @@ from symmbfn.comparisons import (
     steps_series,
     values_text,
 )
+from symmbfn.claims.published import (
+    errata,
+    published_ratio,
+    published_table,
+)
+from symmbfn.claims.settings_table import (
+    hyperparameters,
+    hyperparameters_text,
+)
+from symmbfn.claims.store import RESULTS, claims_table
 from symmbfn.crystals.cell import Cell
-from symmbfn.crystals.found_symmetry import search_symmetry
+from symmbfn.crystals.symmetry_search import search_symmetry
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
-from symmbfn.evaluation.intervals import newcombe_interval, wilson_interval
+from symmbfn.figures.plots import COLOURS, use_style
 from symmbfn.flows import circular, von_mises
-from symmbfn.flows.messages import linear_entropy_accuracies
+from symmbfn.flows.message_schedule import linear_entropy_accuracies
 from symmbfn.flows.schedules import ContinuousSchedule
-from symmbfn.hyperparameters import hyperparameters, hyperparameters_text
-from symmbfn.plotting import COLOURS, use_style
-from symmbfn.published import errata, published_ratio, published_table
-from symmbfn.results import RESULTS, claims_table
+from symmbfn.intervals import newcombe_interval, wilson_interval
 
 use_style()
 blue, orange, green, red, sky, pink, black = COLOURS.values()

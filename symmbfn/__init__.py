@@ -13,30 +13,30 @@ if TYPE_CHECKING:
     from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch as AsymmetricUnitBatch
     from symmbfn.crystals.crystal import Crystal as Crystal
     from symmbfn.crystals.reconstruction import reconstruct as reconstruct
+    from symmbfn.crystals.records import read_crystals as read_crystals
     from symmbfn.crystals.structure import asymmetric_unit as asymmetric_unit
     from symmbfn.crystals.structure import parse_cif as parse_cif
     from symmbfn.crystals.symmetry import space_group_numbers as space_group_numbers
     from symmbfn.datasets.cache import EncodedDataset as EncodedDataset
     from symmbfn.datasets.cache import encode_dataset as encode_dataset
     from symmbfn.datasets.registry import load_dataset as load_dataset
-    from symmbfn.generation import generate as generate
-    from symmbfn.model import SymmBFN as SymmBFN
-    from symmbfn.presets import ModelConfig as ModelConfig
-    from symmbfn.records import read_crystals as read_crystals
+    from symmbfn.generation.generate import generate as generate
+    from symmbfn.model.config import ModelConfig as ModelConfig
+    from symmbfn.model.symmbfn import SymmBFN as SymmBFN
 
 _HOMES = {
     "AsymmetricUnit": "crystals.asymmetric_unit",
     "AsymmetricUnitBatch": "crystals.asymmetric_unit",
     "Crystal": "crystals.crystal",
     "EncodedDataset": "datasets.cache",
-    "ModelConfig": "presets",
-    "SymmBFN": "model",
+    "ModelConfig": "model.config",
+    "SymmBFN": "model.symmbfn",
     "asymmetric_unit": "crystals.structure",
     "encode_dataset": "datasets.cache",
-    "generate": "generation",
+    "generate": "generation.generate",
     "load_dataset": "datasets.registry",
     "parse_cif": "crystals.structure",
-    "read_crystals": "records",
+    "read_crystals": "crystals.records",
     "reconstruct": "crystals.reconstruction",
     "space_group_numbers": "crystals.symmetry",
 }

@@ -2,6 +2,6 @@
 
 import sys
 
-from symmbfn.cli import main
+from symmbfn.cli.verbs import main
 
 sys.exit(main())

@@ -42,7 +42,7 @@ def data_folder() -> Path:
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that was never trained: quick, and its crystals are nonsense."""
-    from symmbfn.checkpoints import save_model
+    from symmbfn.model.checkpoints import save_model
     from tests.models import shaken_model
 
     folder = tmp_path_factory.mktemp("weights") / "tiny"

@@ -9,7 +9,8 @@ from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
 from symmbfn.crystals.elements import MENDELEEV_NUMBER
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.full_cell import full_cells
-from symmbfn.model import (
+from symmbfn.model.config import PUBLISHED
+from symmbfn.model.symmbfn import (
     Given,
     ModelConfig,
     SymmBFN,
@@ -17,8 +18,7 @@ from symmbfn.model import (
     compute_statistics,
     default_config,
 )
-from symmbfn.presets import PUBLISHED
-from symmbfn.training import draw_noise
+from symmbfn.training.trainer import draw_noise
 from tests.crystals.samples import generic_crystal, one_crystal
 
 SMALL = {"width": 16, "depth": 2, "n_frequencies": 4}

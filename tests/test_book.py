@@ -73,7 +73,7 @@ def test_pages_load_nothing_from_elsewhere(book: Path) -> None:
 
 def test_no_number_is_asked_for_that_nobody_recorded() -> None:
     """A {claim} role without its claim fails the build: here it is named."""
-    from symmbfn.results import claim
+    from symmbfn.claims.store import claim
 
     for path in [*(ROOT / "book").glob("*.md"), *(ROOT / "notebooks").glob("*.py")]:
         for name in re.findall(r"\{claim\}`([^`]+)`", path.read_text()):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from symmbfn.results import claim
+from symmbfn.claims.store import claim
 
 TEXT = " ".join((Path(__file__).resolve().parents[1] / "README.md").read_text().split())
 FIGURES = {

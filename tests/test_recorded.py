@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sphinx.application import Sphinx
 
-from symmbfn import results
-from symmbfn.results import Claim, record
+from symmbfn.claims import store as results
+from symmbfn.claims.store import Claim, record
 
 EXTENSIONS = results.REPOSITORY / "book" / "_ext"
 PAGE = """# Page

@@ -45,7 +45,7 @@ def copy_scripts(app: Sphinx, error: Exception | None) -> None:
     static = Path(app.outdir) / "_static"
     static.mkdir(parents=True, exist_ok=True)
     plotly = files("plotly") / "package_data" / "plotly.min.js"
-    viewer = files("symmbfn") / "static"
+    viewer = files("symmbfn.pages") / "static"
     shutil.copyfile(str(plotly), static / "plotly.min.js")
     for name in ("3Dmol-min.js", "3Dmol-min.js.LICENSE.txt", "LICENSE.3Dmol"):
         shutil.copyfile(str(viewer / name), static / name)

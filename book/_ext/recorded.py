@@ -12,7 +12,7 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from symmbfn.results import claim, claims
+from symmbfn.claims.store import claim, claims
 
 COLUMNS = "name value unit n interval aim met"
 

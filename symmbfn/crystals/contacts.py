@@ -7,6 +7,8 @@ from symmbfn.crystals.distances import PairDistances, reduce_lattice
 from symmbfn.crystals.elements import COVALENT_RADIUS
 from symmbfn.crystals.loci import inverse_3x3
 
+CONTACT_RATIO = 0.7  # of a distance and the sum of the two covalent radii, in real crystals
+
 
 def closest_contacts(cell: Cell) -> tuple[float, float]:
     """Return the shortest distance, and the smallest distance over the sum of covalent radii.

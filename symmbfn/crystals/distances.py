@@ -14,6 +14,8 @@ MAX_REDUCTION_STEPS = 100
 class GeometryError(ValueError):
     """A cell or distances between atoms that no crystal has."""
 
+    status = "invalid_geometry"  # of a record, wherever the error ends its way
+
 
 def reduce_lattice(lattice: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:
     """Return a Minkowski-reduced basis of the same lattice, shortest vector first.

@@ -14,7 +14,7 @@ import torch
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnit, AsymmetricUnitBatch
-from symmbfn.crystals.cleaning import Geometry, Sites, measure, merge_collapsed, put_on_loci
+from symmbfn.crystals.collapsed_orbits import Geometry, Sites, measure, merge_collapsed, put_on_loci
 from symmbfn.crystals.crystal import Crystal, cell_parameters
 from symmbfn.crystals.decoding import decode_wyckoff
 from symmbfn.crystals.distances import MINIMUM_DISTANCE, MINIMUM_VOLUME, reduce_lattice

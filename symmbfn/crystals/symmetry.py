@@ -2,7 +2,7 @@
 
 Everything is in the default setting of the International Tables: unique axis b and cell
 choice 1, hexagonal axes for rhombohedral groups, origin choice 2. The file beside this
-module is written by scripts/make_symmetry_tables.py; nothing here needs another library.
+module is written by scripts/symmetry_tables/make.py; nothing here needs another library.
 """
 
 import re

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from symmbfn._files import locked, whole_file, write_whole
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
-from symmbfn.datasets.workers import LOST, Outcome, n_cores
+from symmbfn.runtime.files import locked, whole_file, write_whole
+from symmbfn.runtime.workers import LOST, Outcome, n_cores
 
 if TYPE_CHECKING:
     import pandas
@@ -344,7 +344,7 @@ def _encode(
     from tqdm import tqdm
 
     from symmbfn.datasets.encoding import encode_cif
-    from symmbfn.datasets.workers import run_killable
+    from symmbfn.runtime.workers import run_killable
 
     options = {key: settings[key] for key in ("symprec", "form", "representative")}
     outcomes = [] if before is None else _lasting(before)

@@ -7,7 +7,7 @@ import torch
 
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import CHART_END
-from symmbfn.crystals.cleaning import Sites, put_on_loci
+from symmbfn.crystals.collapsed_orbits import Sites, put_on_loci
 from symmbfn.crystals.crystal import primitive_vectors
 from symmbfn.crystals.lattice import k_to_parameters, metric_to_k, parameters_to_matrix
 from symmbfn.crystals.loci import expand_orbits, position_row

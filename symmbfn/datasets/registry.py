@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from symmbfn._files import write_whole
+from symmbfn.runtime.files import write_whole
 
 if TYPE_CHECKING:
     import pandas

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from symmbfn._shapes import Float, Int
-from symmbfn.evaluation.intervals import bootstrap_deviation
 from symmbfn.evaluation.observables import Observables, judged_observables
 from symmbfn.evaluation.validity import Judgement
+from symmbfn.intervals import bootstrap_deviation
 
 N_GROUPS = 230
 

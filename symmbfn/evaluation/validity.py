@@ -6,15 +6,14 @@ import numpy as np
 import torch
 
 from symmbfn.crystals.cell import Cell
-from symmbfn.crystals.contacts import closest_contacts
+from symmbfn.crystals.contacts import CONTACT_RATIO, closest_contacts
 from symmbfn.crystals.crystal import Crystal, cell_parameters
 from symmbfn.crystals.distances import MINIMUM_DISTANCE, MINIMUM_VOLUME
-from symmbfn.crystals.found_symmetry import SYMPREC, find_symmetry, search_symmetry
 from symmbfn.crystals.lattice import k_to_parameters
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
+from symmbfn.crystals.symmetry_search import SYMPREC, find_symmetry, search_symmetry
 from symmbfn.evaluation.oxidation import is_smact_valid
 
-CONTACT_RATIO = 0.7  # of a distance and the sum of the two covalent radii
 SHARP_SYMPREC = 1e-3  # angstrom: the symmetry by construction, without tolerance
 UNASKED = "unasked"
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from symmbfn._shapes import Bool, Float, Tensor
-from symmbfn.networks.messages import mean_messages
+from symmbfn.networks.mean_messages import mean_messages
 
 
 class Modulation(nn.Module):

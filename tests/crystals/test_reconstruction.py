@@ -8,12 +8,12 @@ import pytest
 import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
-from symmbfn.crystals import cleaning, reconstruction
+from symmbfn.crystals import collapsed_orbits, reconstruction
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
 from symmbfn.crystals.elements import COVALENT_RADIUS
-from symmbfn.crystals.found_symmetry import find_symmetry
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import operations_of, orbit_of, positions_of, symmetry_tables
+from symmbfn.crystals.symmetry_search import find_symmetry
 from tests.crystals.samples import generic_crystal, one_crystal, prototypes
 
 
@@ -380,7 +380,7 @@ def test_company_chunks_and_precision_do_not_change_a_crystal(monkeypatch) -> No
     log_probs = letters(batch)
     together = reconstruct(batch, wyckoff_log_probs=log_probs)
     monkeypatch.setattr(reconstruction, "CHUNK_CRYSTALS", 7)
-    monkeypatch.setattr(cleaning, "CHUNK_PAIRS", 50)
+    monkeypatch.setattr(collapsed_orbits, "CHUNK_PAIRS", 50)
     apart = reconstruct(batch, wyckoff_log_probs=log_probs)
     single = replace(
         batch, lattice_k=batch.lattice_k.float(), fractional_coords=batch.fractional_coords.float()

@@ -66,7 +66,7 @@ def test_tables_cannot_be_overwritten() -> None:
 
 @pytest.mark.slow
 def test_script_makes_the_same_tables() -> None:
-    script = Path(__file__).parents[2] / "scripts" / "make_symmetry_tables.py"
+    script = Path(__file__).parents[2] / "scripts" / "symmetry_tables" / "make.py"
     made = runpy.run_path(str(script))["tabulate"]()
     with np.load(files("symmbfn.crystals") / "symmetry_tables.npz") as stored:
         assert set(made) == set(stored)

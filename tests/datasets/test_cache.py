@@ -12,7 +12,7 @@ import torch
 from symmbfn.datasets import cache
 from symmbfn.datasets.cache import EncodedDataset, TooManyFailuresError, encode_dataset
 from symmbfn.datasets.registry import load_dataset
-from symmbfn.datasets.workers import Outcome
+from symmbfn.runtime.workers import Outcome
 
 BAD_CIFS = {
     "empty": "",
@@ -155,7 +155,7 @@ def test_rows_that_the_machine_failed_are_tried_again(
             except ValueError as error:
                 yield Outcome(i, None, str(error), float("nan"))
 
-    monkeypatch.setattr("symmbfn.datasets.workers.run_killable", here)
+    monkeypatch.setattr("symmbfn.runtime.workers.run_killable", here)
     first = encode_dataset(crystals, cache_dir=tmp_path)
     assert len(first) == 9 and [row for row, *_ in first.failures] == [0, 5, 7, 12, 13, 14]
     assert first.digest != encoded.digest, "other crystals are another set"

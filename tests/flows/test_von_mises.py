@@ -9,7 +9,7 @@ from scipy import integrate, special, stats
 from torch.distributions import VonMises
 
 from symmbfn.flows import von_mises
-from symmbfn.noise import normal
+from symmbfn.flows.noise import normal
 
 CONCENTRATIONS = (1e-7, 0.01, 0.5, 2.0, 10.0, 75.0, 1000.0)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from symmbfn.model.config import default_config
 from symmbfn.networks.transformer import N_HEADS, AttentionLayer, Transformer
-from symmbfn.presets import default_config
 from tests.models import batch, beliefs_at, fresh_model, shake, shaken_model
 
 SIZES = (3, 1, 5, 2)

@@ -1,0 +1,1 @@
+"""Measured figures with their origin, published ones beside them, and the chapters."""

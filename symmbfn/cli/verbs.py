@@ -1,0 +1,331 @@
+"""The command line: `symmbfn encode | train | generate | evaluate | label | benchmark | info`.
+
+Each verb is one function, which imports what it needs when it is called. A bad argument is one
+line that names the value, and exit code 2; a machine that gives up, such as one without memory
+left, is one line and exit code 1.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from symmbfn.cli import arguments
+from symmbfn.cli.arguments import FINE_TUNING_RATE
+from symmbfn.runtime.checks import whole_number
+
+BAD_ARGUMENT = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is what --help is for."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_ARGUMENT, f"{self.prog}: {message}\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a verb and return the exit code: 0, 1 for a result below the bar, 2 for bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt as stop:
+        print(f"symmbfn {options.verb}: {stop or 'interrupted'}", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"symmbfn {options.verb}: {_one_line(error)}", file=sys.stderr)
+        return BAD_ARGUMENT
+    except (RuntimeError, MemoryError) as error:
+        print(f"symmbfn {options.verb}: {_one_line(error)}", file=sys.stderr)
+        return 1
+
+
+def encode(options: argparse.Namespace) -> int:
+    """Read crystals, find their symmetry, store their asymmetric units as tensors."""
+    from symmbfn.datasets.cache import FAILURES, TooManyFailuresError, encode_dataset
+    from symmbfn.datasets.registry import cache_folder, dataset_splits
+
+    splits = (options.split,) if options.split else dataset_splits(options.dataset)
+    if not splits:
+        raise ValueError(f"{options.dataset} is only in the folder SYMMBFN_DATA, not downloaded")
+    folder = options.out or cache_folder() / "encoded"
+    code = 0
+    for split in splits:
+        try:
+            encoded = encode_dataset(
+                options.dataset,
+                split=split,
+                form=options.form,
+                representative=options.representative,
+                symprec=options.symprec,
+                workers=options.workers,
+                cache_dir=folder,
+                max_failures=options.max_failures,
+                time_limit=options.time_limit,
+            )
+        except TooManyFailuresError as error:
+            print(f"symmbfn encode: {error}", file=sys.stderr)
+            code = 1
+            continue
+        failures = len(encoded.failures)
+        print(
+            f"{options.dataset} {split}: {len(encoded)} crystals, {failures} failures, "
+            f"{encoded.process_ms:.1f} ms each"
+        )
+    print(f"tensors and {FAILURES} in {folder}")
+    return code
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train a model on a dataset, or continue from weights; the same call resumes.
+
+    On N GPUs: torchrun --nproc-per-node N -m symmbfn train ...
+    """
+    if options.origin and options.preset:
+        raise ValueError(
+            f"preset {options.preset!r} and --from {options.origin!r} exclude each other"
+        )
+    if options.epochs is not None and options.minutes is not None:
+        raise ValueError(
+            f"epochs {options.epochs} and minutes {options.minutes} exclude each other"
+        )
+    _set_threads(options.threads)
+    from symmbfn.runtime.distributed import is_first_process
+    from symmbfn.training.fit import FitConfig, fit
+    from symmbfn.training.trainer import TrainingConfig
+
+    rate = options.learning_rate
+    if rate is None and options.origin:
+        rate = FINE_TUNING_RATE
+    given = {
+        "epochs": options.epochs,
+        "minutes": options.minutes,
+        "batch_size": options.batch_size,
+        "learning_rate": rate,
+        "dtype": options.dtype,
+        "is_compiled": options.compile,
+        "seed": options.seed,
+    }
+    training = TrainingConfig(**{name: value for name, value in given.items() if value is not None})
+    config = FitConfig(
+        preset=options.preset or "default",
+        cell=options.cell,
+        origin=options.origin,
+        width=options.width,
+        depth=options.depth,
+        symprec=options.symprec,
+        properties=options.properties,
+        device=options.device,
+        has_tensorboard=options.tensorboard,
+    )
+    try:
+        folder = fit(options.dataset, options.out, config, training)
+    except FloatingPointError as error:
+        print(f"symmbfn train: {error}", file=sys.stderr)
+        return 1
+    if is_first_process():
+        print(f"weights in {folder}: symmbfn generate --weights {folder} --n 20 --out DIR")
+    return 0
+
+
+def generate(options: argparse.Namespace) -> int:
+    """Make new crystals: CIFs, a gallery, one record for each request; the same call resumes."""
+    _set_threads(options.threads)
+    from symmbfn.generation.run import generate_run
+    from symmbfn.pages.gallery import PAGE, write_gallery
+
+    summary = generate_run(
+        options.out,
+        n=options.n,
+        weights=options.weights,
+        space_group_number=options.space_group,
+        solver=options.solver,
+        n_steps=options.steps,
+        clearance=options.clearance,
+        seed=options.seed,
+        device=options.device,
+        is_compiled=options.compile,
+        dtype=options.dtype,
+        primitive=options.primitive,
+    )
+    write_gallery(options.out)
+    if unknown := summary["space_groups_not_in_training"]:
+        print(f"never drawn, since no training crystal has them: {unknown}")
+    counts = ", ".join(f"{count} {status}" for status, count in summary["statuses"].items())
+    rates = summary["rates"]
+    print(
+        f"{summary['n']} crystals: {counts}; "
+        f"asked space group found in {rates['asked_space_group_found']['count']}, "
+        f"a supergroup in {rates['supergroup_found']['count']}"
+    )
+    print(f"look at {options.out / PAGE}")
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Judge crystals, one row each, and report every rate; the same call resumes."""
+    _check_libraries("pyarrow", *(["matminer"] if options.coverage else []))
+    workers = _n_workers(options.workers)
+    _set_threads(1)
+    from symmbfn.datasets.registry import dataset_splits
+    from symmbfn.pages.screening_report import PAGE, write_report
+    from symmbfn.runtime.devices import pick_device
+    from symmbfn.screening.screen import screen
+
+    splits = dataset_splits(options.reference)
+    if options.split not in (None, *splits):
+        raise ValueError(f"{options.reference} has no split {options.split!r}, only {splits}")
+    whole_number("seed", options.seed, least=0)
+    screen(
+        options.source,
+        options.out,
+        reference=options.reference,
+        symprec=options.symprec,
+        relax=options.relax,
+        relax_first=options.relax_first,
+        keeps_space_group=options.keep_space_group,
+        hull=options.hull,
+        has_judges=options.judges,
+        workers=workers,
+        device=pick_device(options.device).type,
+    )
+    report = write_report(
+        options.out,
+        split=options.split,
+        seed=options.seed,
+        has_coverage=options.coverage,
+        workers=workers,
+    )
+    funnel = ", ".join(f"{step['count']} {step['name']}" for step in report["funnel"])
+    print(funnel)
+    print(f"look at {options.out / PAGE}")
+    return 0
+
+
+def label(options: argparse.Namespace) -> int:
+    """Formation energies and band gaps of a dataset's crystals, as a Parquet file."""
+    _check_libraries("pyarrow")
+    _set_threads(1)
+    from symmbfn.evaluation.energies.labels import label_dataset
+
+    workers = _n_workers(options.workers)
+    table = label_dataset(options.dataset, options.split, out=options.out, workers=workers)
+    n_failed = int((table["reason"] != "").sum())
+    print(f"{len(table)} crystals, {n_failed} without values: {options.out}")
+    return 0
+
+
+def benchmark(options: argparse.Namespace) -> int:
+    """Time sampling, training and their stages, beside PyTorch Geometric in turns."""
+    if options.dtype not in (None, "float32", "bf16"):
+        raise ValueError(f"dtype must be 'float32' or 'bf16', got {options.dtype!r}")
+    if options.out and options.out.suffix != ".json":
+        raise ValueError(f"out must be a file that ends in .json, got {str(options.out)!r}")
+    from symmbfn.benchmark.bench import Bench
+    from symmbfn.benchmark.stages import GROUPS, report
+    from symmbfn.benchmark.timing import one_thread
+    from symmbfn.claims.store import record
+    from symmbfn.runtime.devices import pick_device
+
+    command = ["symmbfn benchmark", *(["--quick"] if options.quick else [])]
+    bench = Bench(
+        " ".join([*command, "--device", options.device]),
+        pick_device(options.device),
+        dtypes=(options.dtype,) if options.dtype else ("float32", "bf16"),
+        is_quick=options.quick,
+    )
+    found = []
+    with one_thread():
+        for name, group in GROUPS.items():
+            found.append((name, list(group(bench))))
+            print(report(*found[-1]), flush=True)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        claims = [claim for _, group in found for claim in group]
+        print(f"figures in {record(options.out.stem, claims, options.out.parent)}")
+    return 0
+
+
+def info(options: argparse.Namespace) -> int:
+    """Show versions, device, shipped weights and the datasets at hand."""
+    import json
+    import platform
+    from importlib.metadata import version
+    from importlib.resources import files
+
+    import torch
+
+    from symmbfn.datasets.registry import cache_folder, dataset_names, dataset_splits
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    print(f"symmbfn {version('symmbfn')}, python {platform.python_version()}")
+    for package in ("torch", "pymatgen", "spglib"):
+        print(f"  {package} {version(package)}")
+    print(f"device: {device}, {torch.get_num_threads()} threads")
+    print(f"cache: {cache_folder()}")
+    print(f"data folder (SYMMBFN_DATA): {os.environ.get('SYMMBFN_DATA') or 'unset'}")
+    print("datasets:")
+    for name in dataset_names():
+        print(f"  {name}: {', '.join(dataset_splits(name)) or 'not at hand'}")
+    print("weights:")
+    for config in sorted(Path(str(files("symmbfn"))).glob("weights/*/config.json")):
+        digest = json.loads(config.read_text())["sha256"]
+        print(f"  {config.parent.name}: sha256 {digest[:12]}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="symmbfn", description="New crystals with a chosen space group.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for run, add_arguments in (
+        (encode, arguments.encode),
+        (train, arguments.train),
+        (generate, arguments.generate),
+        (evaluate, arguments.evaluate),
+        (label, arguments.label),
+        (benchmark, arguments.benchmark),
+        (info, arguments.nothing),
+    ):
+        verb = verbs.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+        verb.set_defaults(run=run)
+        add_arguments(verb)
+    return parser
+
+
+def _check_libraries(*names: str) -> None:
+    """Make sure that libraries of the extra "metrics" are there before the work begins."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in names if find_spec(name) is None]:
+        raise ValueError(f"no {', '.join(missing)}: pip install 'symmbfn[metrics]'")
+
+
+def _n_workers(n: int | None) -> int:
+    """The workers asked for, one per core if nobody says."""
+    from symmbfn.runtime.workers import n_cores
+
+    return n_cores() if n is None else whole_number("workers", n)
+
+
+def _set_threads(n: int | None = None) -> None:
+    """Take the threads that are asked for, one if nobody says.
+
+    With more threads than free cores small batches take many times as long.
+    """
+    import torch
+
+    if n is None and "OMP_NUM_THREADS" in os.environ:
+        return
+    if n is not None and n < 1:
+        raise ValueError(f"threads must be at least 1, got {n}")
+    torch.set_num_threads(n or 1)
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Energies: potentials, relaxation, element references, the convex hull."""

@@ -1,0 +1,1 @@
+"""Figures: drawings of crystals and plots."""

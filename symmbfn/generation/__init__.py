@@ -1,0 +1,1 @@
+"""Generation: the sampler, the way from estimates to crystals, and runs in folders."""

@@ -1,0 +1,104 @@
+"""What is known of crystals and the network may miss: estimates are moved where crystals can be."""
+
+import torch
+
+from symmbfn._shapes import Bool, Float, Int, Tensor
+from symmbfn.crystals.asymmetric_unit import CHART_END
+from symmbfn.crystals.images import images_of
+from symmbfn.crystals.lattice import k_to_metric
+from symmbfn.crystals.loci import nearest_point
+from symmbfn.model.symmbfn import Given, SymmBFN, Variables
+
+SETTLED = 0.9  # belief in a letter above which it counts as decided
+SAME_ATOM = 0.5  # angstrom; an own image as close as this is the atom itself
+LEAST = 0.03  # angstrom; a vector as short as this has no direction
+
+
+def confine(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
+    """Keep estimated coordinates where data can be: clipped about the chart, or wrapped.
+
+    Source: the wrap is the paper's, after every call; the clip ours (method.md 4.6).
+    """
+    x = model.fractional(estimates.continuous["coords"])
+    x = x.clamp(CHART_END - 1.15, CHART_END + 0.15) if model.config.is_standardised else x % 1.0
+    coords = (x - model.coords_mean) / model.coords_std * given.is_site[..., None]
+    return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)
+
+
+def project_settled(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
+    """Move estimated coordinates onto their locus, where the letter is settled, unless given."""
+    if "letters" not in estimates.categorical:
+        return estimates
+    letter, is_settled = settled_letters(estimates, given)
+    row = given.rows.gather(1, letter)
+    x = model.fractional(estimates.continuous["coords"])
+    on_locus = nearest_point(x.double().flatten(0, 1), row.flatten()).view_as(x).float()
+    on_locus = (on_locus - model.coords_mean) / model.coords_std
+    return _with_coords(estimates, given, on_locus, is_settled)
+
+
+def settled_letters(
+    estimates: Variables, given: Given
+) -> tuple[Int[Tensor, "B N"], Bool[Tensor, "B N"]]:
+    """Most likely letter of each site, and whether it is settled; never of padding."""
+    belief, letter = estimates.categorical["letters"].max(-1)
+    return letter, (belief.exp() > SETTLED) & given.is_site
+
+
+def can_keep_apart(model: SymmBFN) -> bool:
+    """Whether a model has the letters and the images that `move_apart` needs."""
+    return model.config.symmetry == "letters" and model.config.has_images
+
+
+def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: float) -> Variables:
+    """Move sites that are too close to another half the way that is missing.
+
+    Of each site whose letter is settled the neighbour counts that lacks most, among all images of
+    all settled sites; the other half is that one's to go. Coordinates belong on their loci before,
+    and may leave them. Given ones stay. What is within 0.03 angstrom has no direction to go, and
+    an own image within 0.5 angstrom is the atom itself.
+
+    Args:
+        model: with letters and images, for the units of the estimates.
+        estimates: of all variables, coordinates of shape (B, N, 3).
+        given: for the operations of the groups.
+        clearance: least distance, in sums of the two expected covalent radii.
+
+    Returns:
+        The estimates, with other coordinates.
+
+    Source: ours.
+    """
+    _, is_settled = settled_letters(estimates, given)
+    x = model.fractional(estimates.continuous["coords"])
+    lattice = estimates.continuous["lattice"].clamp(-5, 5)
+    metric = k_to_metric(model.lattice_k(lattice, given)).to(x)
+    images = images_of(x, metric, given.rotations, given.translations)
+    distance = images.distance()
+    theta = {name: log_p.exp() for name, log_p in estimates.categorical.items()}
+    radius = model.radius_of(model.elements_of_sites(theta))
+    radii = (radius[:, :, None] + radius[:, None])[..., None]
+    lacking = clearance * radii - distance
+    own = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)[..., None]
+    is_pair = is_settled[:, :, None, None] & is_settled[:, None, :, None]
+    is_pair = is_pair & given.is_operation[:, None, None] & (distance > LEAST)
+    is_pair = is_pair & ~(own & (distance < SAME_ATOM))
+    lacking = lacking.masked_fill(~is_pair, 0.0).clamp_min(0.0)
+    best = lacking.argmax(-1, keepdim=True)  # the image of each pair, then the neighbour
+    lacking, distance = lacking.gather(-1, best)[..., 0], distance.gather(-1, best)[..., 0]
+    vectors = images.vectors(best)[..., 0, :]
+    nearest = lacking.argmax(-1, keepdim=True)
+    share = lacking.gather(-1, nearest) / distance.gather(-1, nearest).clamp_min(LEAST)
+    vector = vectors.gather(2, nearest[..., None].expand(-1, -1, -1, 3))[:, :, 0]
+    coords = (x - share / 2 * vector - model.coords_mean) / model.coords_std
+    return _with_coords(estimates, given, coords, is_settled)
+
+
+def _with_coords(
+    estimates: Variables, given: Given, coords: Float[Tensor, "B N 3"], where: Bool[Tensor, "B N"]
+) -> Variables:
+    """Estimates with other coordinates in the places named, less those that are given."""
+    if given.known is not None and "coords" in given.known.where:
+        where = where & ~given.known.where["coords"]
+    coords = torch.where(where[..., None], coords, estimates.continuous["coords"])
+    return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)

@@ -1,0 +1,173 @@
+"""Final estimates become crystals: elements are decided, letters decoded, cells filled."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from symmbfn._shapes import Float, Int, Tensor
+from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
+from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.reconstruction import cells_as_they_are, reconstruct
+from symmbfn.flows import categorical
+from symmbfn.flows.noise import STREAMS_PER_STEP, uniform
+from symmbfn.flows.sampler_config import SamplerConfig
+from symmbfn.model.symmbfn import Given, SymmBFN, Variables
+
+FINAL_STEP = 1_000_000  # of the draws that end a sampling
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Final classes and coordinates of a batch, before letters are decided and cells filled.
+
+    Attributes:
+        units: elements, coordinates and lattice; no letters yet.
+        letters, axes: log-probabilities of the letters (B, N, 27) or of the axes, whichever the
+            model knows; of neither where the sites are all atoms.
+        index: number of each crystal in the request.
+    """
+
+    units: AsymmetricUnitBatch
+    letters: Tensor | None
+    axes: Tensor | None
+    index: Int[Tensor, "B"]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: slice) -> "Settled":
+        letters, axes = (None if v is None else v[rows] for v in (self.letters, self.axes))
+        return Settled(self.units[rows], letters, axes, self.index[rows])
+
+
+def settle(
+    model: SymmBFN,
+    estimates: Variables,
+    given: Given,
+    sampler: SamplerConfig,
+    *,
+    seed: int,
+    index: Int[Tensor, "B"],
+) -> Settled:
+    """Decide the elements of final estimates, on the model's device."""
+    real = given.is_site
+    elements = torch.tensor([*model.config.elements], device=real.device)
+    log_p = dict(estimates.categorical)
+    if sampler.is_drawn:
+        for stream, (name, value) in enumerate(log_p.items()):
+            u = uniform(seed, index, FINAL_STEP * STREAMS_PER_STEP + stream, value.shape[1:-1])
+            e = categorical.sample_one_hot(sampler.tempered(name, value), u)
+            log_p[name] = torch.where(e > 0, 0.0, -1e3).to(value)
+    if model.config.elements_as == "slots":
+        slots = ascending_classes(log_p["elements"], given.is_slot)
+        classes = slots.gather(1, every_slot_used(log_p["pointers"], given))
+    else:
+        classes = log_p["elements"].argmax(-1)
+    units = AsymmetricUnitBatch(
+        given.space_group_number,
+        model.lattice_k(estimates.continuous["lattice"], given),
+        elements[classes] * real,
+        torch.zeros_like(classes),
+        model.fractional(estimates.continuous["coords"]),
+        real,
+    )
+    return Settled(units, log_p.get("letters"), log_p.get("axes"), index)
+
+
+def rebuild(settled: list[Settled], seed: int) -> list[Crystal]:
+    """Finished crystals of several batches at once, one record each, on the batches' device."""
+    most = max(part.units.is_site.shape[1] for part in settled)
+
+    def joined(values: list[Tensor]) -> Tensor:
+        return torch.cat([_padded(value, most) for value in values])
+
+    names = ("atomic_numbers", "wyckoff_positions", "fractional_coords", "is_site")
+    units = AsymmetricUnitBatch(
+        space_group_number=torch.cat([part.units.space_group_number for part in settled]),
+        lattice_k=torch.cat([part.units.lattice_k for part in settled]),
+        **{name: joined([getattr(part.units, name) for part in settled]) for name in names},
+    )
+    log_p = {
+        name: joined([getattr(part, name) for part in settled])
+        for name in ("letters", "axes")
+        if getattr(settled[0], name) is not None
+    }
+    indices = torch.cat([part.index for part in settled]).tolist()
+    if not log_p:
+        return cells_as_they_are(units, indices=indices, seed=seed)
+    return reconstruct(
+        units,
+        wyckoff_log_probs=log_p.get("letters"),
+        axis_log_probs=log_p.get("axes"),
+        indices=indices,
+        seed=seed,
+    )
+
+
+def _padded(value: Tensor, n_sites: int) -> Tensor:
+    """Pad the second axis with zeros."""
+    missing = n_sites - value.shape[1]
+    return nn.functional.pad(value, (0, 0) * (value.ndim - 2) + (0, missing))
+
+
+def decode(
+    model: SymmBFN,
+    estimates: Variables,
+    given: Given,
+    sampler: SamplerConfig,
+    *,
+    seed: int,
+    index: Int[Tensor, "B"],
+) -> list[Crystal]:
+    """Finished crystals from final estimates, one record each."""
+    return rebuild([settle(model, estimates, given, sampler, seed=seed, index=index)], seed)
+
+
+def ascending_classes(
+    log_probabilities: Float[Tensor, "B S K"], is_slot: Tensor
+) -> Int[Tensor, "B S"]:
+    """Most likely classes of the slots that strictly ascend: the elements of a crystal differ.
+
+    Exact, by dynamic programming over the slots. Source: ours.
+    """
+    n_slots, n_classes = log_probabilities.shape[1:]
+    scores = log_probabilities.clamp_min(-1e4) * is_slot[..., None]
+    best, came_from = scores[:, 0], []
+    for s in range(1, n_slots):
+        top, at = best.cummax(-1)
+        shifted = torch.cat([torch.full_like(top[:, :1], -1e9), top[:, :-1]], dim=-1)
+        at = torch.cat([torch.zeros_like(at[:, :1]), at[:, :-1]], dim=-1)
+        # Slots beyond the last element stay where they are.
+        real = is_slot[:, s, None]
+        here = torch.arange(n_classes, device=at.device).expand_as(at)
+        best = torch.where(real, shifted + scores[:, s], best)
+        came_from.append(torch.where(real, at, here))
+    choice = [best.argmax(-1)]
+    for at in reversed(came_from):
+        choice.append(at.gather(1, choice[-1][:, None]).squeeze(1))
+    return torch.stack(choice[::-1], dim=1)
+
+
+def every_slot_used(log_pointers: Float[Tensor, "B N S"], given: Given) -> Int[Tensor, "B N"]:
+    """Most likely pointers such that each element of the crystal has at least one site.
+
+    A slot without a site takes the one that loses least by moving, among sites whose slot keeps
+    another. Source: ours.
+    """
+    log_p = log_pointers.clamp_min(-1e4)
+    pointers = log_p.argmax(-1)
+    crystal, slot = (given.is_slot & ~_used(pointers, given)).nonzero(as_tuple=True)
+    for b, s in zip(crystal.tolist(), slot.tolist(), strict=True):
+        own = pointers[b]
+        count = torch.bincount(own[given.is_site[b]], minlength=log_p.shape[-1])
+        loss = log_p[b].gather(1, own[:, None]).squeeze(1) - log_p[b, :, s]
+        loss = loss.masked_fill((count[own] < 2) | ~given.is_site[b], torch.inf)
+        if loss.isfinite().any():
+            pointers[b, loss.argmin()] = s
+    return pointers
+
+
+def _used(pointers: Int[Tensor, "B N"], given: Given) -> Tensor:
+    used = torch.zeros_like(given.is_slot, dtype=torch.long)
+    return used.scatter_reduce(1, pointers, given.is_site.long(), reduce="amax").bool()

@@ -1,0 +1,197 @@
+"""From the prior to final estimates: beliefs are sharpened step by step."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from symmbfn._shapes import Float, Int, Tensor
+from symmbfn.flows.noise import Draws
+from symmbfn.flows.sampler_config import SamplerConfig, Step
+from symmbfn.flows.schedules import ContinuousSchedule, log_snr_grid, uniform_grid
+from symmbfn.generation.constraints import can_keep_apart, confine, move_apart, project_settled
+from symmbfn.model.beliefs.of_config import Kind
+from symmbfn.model.symmbfn import Given, SymmBFN, Variables
+from symmbfn.runtime.compilation import compiled, onednn_products
+
+Predictor = Callable[[Variables, Given, Float[Tensor, "B"], Variables | None], Variables]
+
+DTYPES = ("float32", "bf16")
+PRIOR_STEP = 0
+NARROWEST = 96  # width from which oneDNN takes every product, however few its rows
+
+
+def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
+    """The sampler that belongs to a model's preset: 31 ancestral steps, or the paper's 100.
+
+    Sites of a model with letters and images are kept apart, but for the paper's. With circular
+    coordinates the sampler is the one they were published with: beliefs are redrawn at every step
+    from probabilities in place of classes. `eta=None` takes the ancestral one instead.
+
+    Chosen on MP-20 val: with fewer than 32 network calls some figure falls out of the interval
+    that 100 have, and at equal cost noise-free steps leave more short contacts
+    (`scripts/engine/few_steps.py`); clearance by `scripts/comparisons/ablations.py sample`.
+
+    Raises:
+        ValueError: for a setting that no sampler can have, or not with this model, naming it.
+    """
+    c = model.config
+    sampler = SamplerConfig()
+    if not c.is_standardised:
+        sampler = SamplerConfig(n_steps=100, start=1e-4, has_projection=False, is_drawn=True)
+    if not (c.is_standardised and can_keep_apart(model)):
+        sampler = replace(sampler, clearance=0.0)
+    if c.coords_as == "circular":
+        sampler = replace(sampler, n_steps=c.n_messages, eta=1.0, has_expected_classes=True)
+    sampler = replace(sampler, **changes)
+    check_sampler(model, sampler)
+    return sampler
+
+
+def asked_sampler(model: SymmBFN, **asked: Any) -> SamplerConfig:
+    """The preset's sampler with the settings that somebody asked for, those that are not None."""
+    return preset_sampler(model, **{k: v for k, v in asked.items() if v is not None})
+
+
+def check_sampler(model: SymmBFN, sampler: SamplerConfig) -> None:
+    """Refuse what a model cannot do.
+
+    Raises:
+        ValueError: clearance without letters or images; of beliefs on the circle another solver
+            than "bfn", a share of noise other than the ancestral or 1, or a start after the first
+            message.
+    """
+    if sampler.clearance and not can_keep_apart(model):
+        raise ValueError(
+            "clearance must be 0 for a model without Wyckoff letters or images, "
+            f"got {sampler.clearance}"
+        )
+    if model.config.coords_as != "circular":
+        return
+    if sampler.solver != "bfn":
+        raise ValueError(f"solver must be 'bfn' for circular coordinates, got {sampler.solver!r}")
+    if sampler.eta not in (None, 1):
+        raise ValueError(f"eta must be None or 1 for circular coordinates, got {sampler.eta}")
+    if sampler.start >= 1 / model.config.n_messages:
+        raise ValueError(
+            f"start must lie before the first of {model.config.n_messages} messages about "
+            f"circular coordinates, got {sampler.start}"
+        )
+
+
+@torch.no_grad()
+def sample(
+    model: SymmBFN,
+    given: Given,
+    sampler: SamplerConfig,
+    *,
+    seed: int,
+    index: Int[Tensor, "B"],
+    predict: Predictor | None = None,
+) -> Variables:
+    """Final estimates of one batch.
+
+    Args:
+        model: for its flows; and its network, unless `predict` stands in for it.
+        given: what the crystals are conditioned on.
+        sampler: solver, steps and start.
+        seed: of the request.
+        index: number of each crystal in the request, shape (B,): its noise depends on this
+            and the seed alone.
+        predict: (beliefs, given, t, previous) -> estimates.
+
+    Returns:
+        Estimates of the continuous variables and log-probabilities of the classes at t = 1.
+
+    Source: Methods, "Sampling"; the other solvers as in `flows.solvers`.
+    """
+    check_sampler(model, sampler)
+    predict, device = predict or model, given.is_site.device
+    times = time_grid(model, sampler).to(device)
+    ones = torch.ones(len(index), device=device)
+    places = {name: place for place, name in enumerate(model.variables)}
+
+    def draws(number: int, name: str) -> Draws:
+        return Draws(seed, index, number, places[name])
+
+    def estimate(beliefs: Variables, t: Tensor, previous: Variables | None) -> Variables:
+        estimates = confine(model, predict(beliefs, given, ones * t, previous), given)
+        if sampler.has_projection:
+            estimates = project_settled(model, estimates, given)
+        if sampler.clearance:
+            estimates = move_apart(model, estimates, given, sampler.clearance)
+        return estimates
+
+    is_wide = model.config.width >= NARROWEST
+    with onednn_products(device) if is_wide else nullcontext():
+        given = model.with_positions(given)
+        noise = model.each(lambda v: draws(PRIOR_STEP, v.name).normal(v.noise_shape(given)[1:]))
+        beliefs = model.prior(given, float(times[0]), noise)
+        previous: Variables | None = None
+        for number in range(1, len(times)):
+            instants = times[max(number - 2, 0)], times[number - 1], times[number]
+            estimates = estimate(beliefs, instants[1], previous)
+            steps = {n: Step(instants, sampler, draws(number, n)) for n in model.variables}
+            beliefs = sharpened(model, beliefs, estimates, previous, given, steps)
+            previous = estimates
+        return estimate(beliefs, times[-1], previous)
+
+
+def sharpened(
+    model: SymmBFN,
+    beliefs: Variables,
+    estimates: Variables,
+    previous: Variables | None,
+    given: Given,
+    steps: dict[str, Step],
+) -> Variables:
+    """Beliefs at the end of a step, from those at its start and the estimates there."""
+
+    def new(variable: Kind) -> Tensor:
+        name = variable.name
+        earlier = None if previous is None else previous[name]
+        return variable.step(beliefs[name], estimates[name], earlier, given, steps[name])
+
+    return model.each(new)
+
+
+def predictor(model: SymmBFN, *, is_compiled: bool = False, dtype: str = "float32") -> Predictor:
+    """The network of a model in a faster form.
+
+    Args:
+        model: on its device.
+        is_compiled: compile it, see `compilation.compiled`: a minute first, then faster calls.
+        dtype: "float32" or "bf16", in which the matrix products are done.
+
+    Raises:
+        ValueError: another dtype.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
+    device = next(model.parameters()).device
+    fast = compiled(model, device) if is_compiled else model
+    has_previous = model.config.has_self_conditioning
+
+    def predict(
+        beliefs: Variables, given: Given, t: Float[Tensor, "B"], previous: Variables | None
+    ) -> Variables:
+        # the first call of a batch has no estimate to read: not worth a compilation of its own
+        network = model if has_previous and previous is None else fast
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bf16"):
+            return network(beliefs, given, t, previous if has_previous else None)
+
+    return predict
+
+
+def time_grid(model: SymmBFN, sampler: SamplerConfig) -> Float[Tensor, "S"]:
+    """Times of the network calls, shape (n_steps + 1,), from the sampler's start to 1."""
+    schedule = model.numbers["coords"].schedule
+    if sampler.solver != "bfn" and isinstance(schedule, ContinuousSchedule):
+        return log_snr_grid(sampler.n_steps, schedule, sampler.start)
+    if sampler.grid_power != 1:
+        # equally spaced from the start on: no step lies before it and is lost
+        root = uniform_grid(sampler.n_steps, sampler.start ** (1 / sampler.grid_power))
+        return root**sampler.grid_power
+    return uniform_grid(sampler.n_steps).clamp_min(sampler.start)

@@ -1,0 +1,287 @@
+"""From sampled crystals to their texts: symmetry checked, record, CIF, extxyz.
+
+The check takes milliseconds a crystal, so worker processes do it for large requests while the
+next batch is sampled. A search that hangs or takes its process down costs that one crystal.
+"""
+
+import io
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from math import isnan
+from typing import Any
+
+import numpy as np
+
+from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.records import lines_of, record_of
+from symmbfn.crystals.symmetry_search import check_symmetry
+from symmbfn.runtime.workers import Outcome, n_cores, run_killable
+
+# 500 crystals are done about as soon without: the processes import libraries for two seconds
+WORTH_WORKERS = 1024
+MOST_WORKERS = 16
+CHUNK = 16  # crystals a worker takes at once
+WAITING = 2  # batches that may wait for a worker before the sampler does
+TIME_LIMIT = 30.0  # seconds for a chunk, and for each of its crystals where that did not do
+STOP_LIMIT = 5.0  # seconds that an interrupted run waits for its thread
+DECIMALS = 8  # of the lengths in extxyz, as in CIF
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The texts of one crystal.
+
+    Args:
+        index: which request it answers.
+        record: a line of JSON.
+        cif_name: name of its file; this and the texts below are empty unless its status is "ok".
+        cif: text of that file.
+        extxyz: its frame in a file of many.
+    """
+
+    index: int
+    record: str
+    cif_name: str = ""
+    cif: str = ""
+    extxyz: str = ""
+
+
+Finish = Callable[[list[Crystal]], list[Finished]]
+Done = Callable[[int, list[Finished], float], None]
+
+
+def finish(crystals: list[Crystal], *, n: int, primitive: bool) -> list[Finished]:
+    """Check the symmetry of crystals and write their texts.
+
+    Args:
+        crystals: as sampled.
+        n: number of crystals in the request.
+        primitive: write primitive in place of conventional cells.
+    """
+    return [texts_of(check_symmetry(crystal), n=n, primitive=primitive) for crystal in crystals]
+
+
+def texts_of(crystal: Crystal, *, n: int, primitive: bool) -> Finished:
+    """Write the texts of a crystal that was checked; arguments as in `finish`."""
+    record = lines_of([record_of(crystal)])
+    if crystal.status != "ok":
+        return Finished(crystal.index, record)
+    name = cif_name(crystal.index, crystal.formula, crystal.space_group_number, n)
+    cif, extxyz = crystal.to_cif(primitive=primitive), _extxyz(crystal, primitive)
+    return Finished(crystal.index, record, name, cif, extxyz)
+
+
+def cif_name(index: int, formula: str, space_group_number: int, n: int) -> str:
+    """Name of a crystal's file in a run of n: "0012-NaCl-225.cif"."""
+    return f"{index:0{max(4, len(str(n - 1)))}d}-{formula}-{space_group_number}.cif"
+
+
+def _extxyz(crystal: Crystal, primitive: bool) -> str:
+    """One frame; what is built again from the record has other last bits but the same text."""
+    from ase.io.extxyz import write_extxyz
+
+    atoms = crystal.to_ase(primitive=primitive)
+    # adding zero turns -0.0 into 0.0
+    atoms.set_cell(np.round(atoms.cell.array, DECIMALS) + 0.0)
+    atoms.set_positions(np.round(atoms.positions, DECIMALS) + 0.0)
+    atoms.info |= {
+        "index": crystal.index,
+        "formula": crystal.formula,
+        "space_group_number": crystal.space_group_number,
+    }
+    file = io.StringIO()
+    write_extxyz(file, atoms)
+    return file.getvalue()
+
+
+# ---- beside the sampler -----------------------------------------------------------------------
+
+
+def default_workers(n: int) -> int:
+    """Processes that finish n crystals: none for few crystals or where one core is all there is."""
+    return 0 if n < WORTH_WORKERS else min(n_cores() - 1, MOST_WORKERS)
+
+
+@contextmanager
+def finishing(
+    function: Finish, sizes: Sequence[int], done: Done, workers: int
+) -> Iterator[Callable[[list[Crystal]], None]]:
+    """Give a function that takes batches one after the other and has them finished.
+
+    It returns at once unless `WAITING` batches wait for a worker. Leaving the block waits for
+    all batches; an error or an interruption in it gives up those that are not done.
+
+    Args:
+        function: finishes some crystals; importable by name, or a partial of such a function.
+        sizes: number of crystals in each batch to come.
+        done: called for each batch, in another thread but never twice at once, with its place
+            in `sizes`, its crystals in order, and the processor seconds they took.
+        workers: number of processes; with 0 the caller's own does the work.
+
+    Raises:
+        Exception: what `function` or `done` raise, from here or from the function given.
+    """
+    if not workers or not sizes:
+        places = iter(range(len(sizes)))
+
+        def here(crystals: list[Crystal]) -> None:
+            start = time.process_time()
+            finished = function(crystals)
+            done(next(places), finished, time.process_time() - start)
+
+        yield here
+        return
+    pool = _Pool(function, sizes, done, workers)
+    try:
+        yield pool.give
+        pool.close()
+    finally:
+        pool.stop()
+
+
+class _Pool:
+    """A thread that serves worker processes with chunks of the batches it is given."""
+
+    def __init__(self, function: Finish, sizes: Sequence[int], done: Done, workers: int):
+        self.function, self.done = partial(_serve_chunk, function), done
+        self.workers = workers
+        self.chunks = _Chunks([-(-size // CHUNK) for size in sizes])
+        self.error: BaseException | None = None
+        if "forkserver" in multiprocessing.get_all_start_methods():
+            # imported once for all workers; too late to matter where such a server runs already
+            libraries = [__name__, "spglib", "ase.io.extxyz"]
+            multiprocessing.get_context("forkserver").set_forkserver_preload(libraries)
+        self.thread = threading.Thread(target=self._run, name="finishing", daemon=True)
+        self.thread.start()
+
+    def give(self, crystals: list[Crystal]) -> None:
+        self.chunks.give([crystals[i : i + CHUNK] for i in range(0, len(crystals), CHUNK)])
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        self.thread.join()
+        if self.error is not None:
+            raise self.error
+
+    def stop(self) -> None:
+        self.chunks.stop()
+        self.thread.join(STOP_LIMIT)
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # it belongs to whoever gives the batches
+            self.error = error
+        finally:
+            self.chunks.stop()
+
+    def _serve(self) -> None:
+        finished: dict[int, list[Finished]] = {}
+        seconds: dict[int, float] = {}
+        # closed, and its processes with it, before anything else happens
+        with closing(self._outcomes(self.chunks, self.workers)) as outcomes:
+            for outcome in outcomes:
+                place, number = outcome.index, self.chunks.batch_of[outcome.index]
+                finished[place] = self._texts(outcome)
+                seconds[place] = 0.0 if isnan(outcome.process_ms) else outcome.process_ms / 1e3
+                self.chunks.drop(place)
+                own = self.chunks.places_of(number)
+                if all(other in finished for other in own) and not self.chunks.is_stopped:
+                    batch = [one for other in own for one in finished.pop(other)]
+                    self.done(number, batch, sum(seconds.pop(other) for other in own))
+
+    # Any: a check of the items' type would ask for one, and wait for it
+    def _outcomes(self, items: Sequence[Any], workers: int) -> Any:
+        return run_killable(self.function, items, workers=workers, time_limit=TIME_LIMIT)
+
+    def _texts(self, outcome: Outcome) -> list[Finished]:
+        """What a chunk gave; where its process hung or died, its crystals one by one."""
+        if not outcome.reason:
+            return outcome.value
+        crystals = self.chunks[outcome.index]
+        if not outcome.status:
+            numbers = f"{crystals[0].index} to {crystals[-1].index}"
+            raise RuntimeError(f"crystals {numbers} could not be written: {outcome.reason}")
+        if len(crystals) > 1:
+            # one process: a death for want of memory is less likely then
+            with closing(self._outcomes([[crystal] for crystal in crystals], 1)) as outcomes:
+                found = {one.index: one for one in outcomes}
+            return [
+                text
+                for place, crystal in enumerate(crystals)
+                for text in self._texts_alone(crystal, found[place])
+            ]
+        return self._texts_alone(crystals[0], outcome)
+
+    def _texts_alone(self, crystal: Crystal, outcome: Outcome) -> list[Finished]:
+        if not outcome.reason:
+            return outcome.value
+        if not outcome.status:
+            raise RuntimeError(f"crystal {crystal.index} could not be written: {outcome.reason}")
+        reason = outcome.reason.partition(": ")[2] or outcome.reason
+        failed = replace(crystal, status=outcome.status, reason=reason)
+        return [Finished(crystal.index, lines_of([record_of(failed)]))]
+
+
+class _Chunks(Sequence[list[Crystal]]):
+    """Chunks of all batches, those to come too: asking for one waits until it is there."""
+
+    def __init__(self, counts: Sequence[int]):
+        self.batch_of = [number for number, count in enumerate(counts) for _ in range(count)]
+        self.starts = [0]
+        for count in counts:
+            self.starts.append(self.starts[-1] + count)
+        self.held: dict[int, list[Crystal]] = {}
+        self.n_given = self.n_taken = 0  # batches, chunks
+        self.is_stopped = False
+        self.changed = threading.Condition()
+
+    def places_of(self, number: int) -> range:
+        return range(self.starts[number], self.starts[number + 1])
+
+    def give(self, chunks: list[list[Crystal]]) -> None:
+        with self.changed:
+            self.changed.wait_for(lambda: self.is_stopped or self._n_waiting() < WAITING)
+            self.held.update(zip(self.places_of(self.n_given), chunks, strict=True))
+            self.n_given += 1
+            self.changed.notify_all()
+
+    def drop(self, place: int) -> None:
+        with self.changed:
+            del self.held[place]
+
+    def stop(self) -> None:
+        with self.changed:
+            self.is_stopped = True
+            self.changed.notify_all()
+
+    def _n_waiting(self) -> int:
+        """Batches with a chunk that no worker has taken."""
+        is_any_left = self.n_taken < len(self)
+        return self.n_given - self.batch_of[self.n_taken] if is_any_left else 0
+
+    def __len__(self) -> int:
+        return len(self.batch_of)
+
+    def __getitem__(self, place: int) -> list[Crystal]:  # type: ignore[override]
+        with self.changed:
+            self.changed.wait_for(lambda: self.is_stopped or place in self.held)
+            if self.is_stopped:
+                raise InterruptedError("the run was stopped")
+            self.n_taken = max(self.n_taken, place + 1)
+            self.changed.notify_all()
+            return self.held[place]
+
+
+def _serve_chunk(function: Finish, crystals: list[Crystal]) -> list[Finished]:
+    """Finish crystals in a worker; Ctrl-C, which reaches it too, is left to the run."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return function(crystals)

@@ -1,0 +1,185 @@
+"""Classes: elements, pointers, letters, axes."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from symmbfn._shapes import Bool, Float, Int, Tensor
+from symmbfn.flows import categorical, solvers
+from symmbfn.flows.sampler_config import Step
+from symmbfn.flows.schedules import CategoricalSchedule
+from symmbfn.model.beliefs.variable import Variable, expand
+from symmbfn.model.variables import Given
+
+IMPOSSIBLE = -100.0  # log-probability of the classes that a given one is not
+
+
+@dataclass(frozen=True, kw_only=True)
+class Categorical(Variable):
+    """Classes; the belief is a distribution over them, and its logits what is carried.
+
+    Attributes:
+        schedule: its accuracy.
+        n_classes: number of classes K.
+        log_prior: log frequency of the classes in training, shape (K,); None for alike.
+        is_preconditioned: the network adds to the belief's logits (method.md 4.12).
+        is_state_read: the network reads bounded logits and its previous estimate, too.
+    """
+
+    schedule: CategoricalSchedule
+    n_classes: int
+    log_prior: Tensor | None = None
+    is_preconditioned: bool = True
+    is_state_read: bool = True
+
+    def shape(self, given: Given) -> tuple[int, ...]:
+        """Shape of the beliefs of a batch, classes last."""
+        return (*super().shape(given), self.n_classes)
+
+    def size(self, given: Given) -> Int[Tensor, "B"]:
+        """What the loss is divided by: how many of them a crystal has."""
+        return math.prod(self.inner) * self.places(given).sum(-1)
+
+    def allowed(self, given: Given) -> Bool[Tensor, "B #P K"] | None:
+        """Which classes are possible for each crystal; None for all."""
+        return None
+
+    def log_frequencies(self, given: Given, log_prior: Tensor) -> Tensor:
+        """Log frequency of each class, broadcastable against the beliefs."""
+        return log_prior
+
+    def frequencies(self, given: Given, like: Float[Tensor, "B *X K"]) -> Float[Tensor, "B *X K"]:
+        """Train frequency of each class, in the shape of the beliefs."""
+        logits = torch.zeros_like(like)
+        if self.log_prior is not None:
+            logits = logits + self.log_frequencies(given, self.log_prior.to(like))
+        return categorical.masked_log_softmax(logits, self.allowed(given)).exp()
+
+    def flow(
+        self, index: Int[Tensor, "B *X"], given: Given, t: Float[Tensor, "B"], noise: Tensor
+    ) -> Float[Tensor, "B *X K"]:
+        """Beliefs at time t about known data."""
+        one_hot = nn.functional.one_hot(index, self.n_classes).float()
+        beta = expand(self.schedule(t)[0], one_hot)
+        return categorical.bayesian_flow(one_hot, beta, noise)
+
+    def prior(
+        self, given: Given, t: Float[Tensor, "B"], noise: Float[Tensor, "B *X K"]
+    ) -> Float[Tensor, "B *X K"]:
+        """Beliefs at time t about data of which the frequencies are known."""
+        beta = expand(self.schedule(t)[0], noise)
+        return categorical.bayesian_flow(self.frequencies(given, noise), beta, noise)
+
+    def certain(self, index: Int[Tensor, "B *X"]) -> Float[Tensor, "B *X K"]:
+        """Logits that know the classes: those at t = 1 without noise."""
+        one_hot = nn.functional.one_hot(index, self.n_classes).float()
+        beta = self.schedule(torch.ones(1, device=index.device))[0]
+        return beta * (self.n_classes * one_hot - 1)
+
+    def informed(self, logits: Float[Tensor, "B *X K"], given: Given) -> Float[Tensor, "B *X K"]:
+        """Beliefs that are certain in the places that are given."""
+        index = self.known_values(given)
+        return logits if index is None else self.replaced(logits, self.certain(index), given)
+
+    def read(
+        self,
+        logits: Float[Tensor, "B *X K"],
+        given: Given,
+        t: Float[Tensor, "B"],
+        previous: Float[Tensor, "B *X K"] | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network is told: probabilities, bounded logits, its previous estimate."""
+        logits, allowed = logits.float(), self.allowed(given)
+        theta = categorical.masked_log_softmax(logits, allowed).exp()
+        state = earlier = torch.zeros_like(logits)
+        if self.is_state_read:
+            beta, last = (expand(self.schedule(u)[0], logits) for u in (t, torch.ones_like(t)))
+            state = categorical.bounded_state(logits, self.replaced(beta, last, given))
+            state = state if allowed is None else state * allowed
+            if previous is not None:
+                earlier = previous.exp()
+        return theta * self.is_real(given)[..., None], state, earlier
+
+    def estimate(
+        self, output: Tensor, logits: Float[Tensor, "B *X K"], given: Given, t: Tensor
+    ) -> Float[Tensor, "B *X K"]:
+        """Log-probabilities as the network's output says."""
+        output = output.float()
+        if self.is_preconditioned:
+            output = output + logits
+        log_p = categorical.masked_log_softmax(output, self.allowed(given))
+        index = self.known_values(given)
+        if index is None:
+            return log_p
+        one_hot = nn.functional.one_hot(index, self.n_classes).to(log_p)
+        return self.replaced(log_p, IMPOSSIBLE * (1 - one_hot), given)
+
+    def loss(
+        self, index: Int[Tensor, "B *X"], log_p: Tensor, given: Given, t: Float[Tensor, "B"]
+    ) -> Float[Tensor, "B"]:
+        """Nats of each crystal at time t."""
+        rate = expand(self.schedule(t)[1], index)
+        is_open = self.is_open(given).expand_as(index)
+        return (categorical.loss_nats(index, log_p.exp(), rate) * is_open).flatten(1).sum(-1)
+
+    def cross_entropy(
+        self, index: Int[Tensor, "B *X"], log_p: Float[Tensor, "B *X K"], given: Given
+    ) -> Float[Tensor, "B"]:
+        """Mean of -ln p of the true classes of each crystal."""
+        is_open = self.is_open(given).expand_as(index)
+        ce = -log_p.gather(-1, index.unsqueeze(-1)).squeeze(-1)
+        count = is_open.flatten(1).sum(-1).clamp_min(1)
+        return ce.masked_fill(~is_open, 0).flatten(1).sum(-1) / count
+
+    def step(
+        self,
+        logits: Float[Tensor, "B *X K"],
+        log_p: Float[Tensor, "B *X K"],
+        previous: Float[Tensor, "B *X K"] | None,
+        given: Given,
+        step: Step,
+    ) -> Float[Tensor, "B *X K"]:
+        """Beliefs at the end of a step of the sampler; arguments as of `Continuous.step`."""
+        log_p = step.sampler.tempered(self.name, log_p)
+        if step.sampler.has_expected_classes:
+            e = log_p.exp()
+        else:
+            e = categorical.sample_one_hot(log_p, step.draws.uniform(tuple(log_p.shape[1:-1])))
+        beta_s, beta_t = (self.schedule(u)[0].reshape(1) for u in step.instants[1:])
+        eta = step.sampler.noise_share(beta_s, beta_t)
+        # times are float64; an array of classes is not to become so
+        beta_s, beta_t, eta = (value.to(logits) for value in (beta_s, beta_t, eta))
+        return solvers.categorical_step(logits, e, beta_s, beta_t, eta, step.noise(logits))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pointers(Categorical):
+    """Which of the crystal's elements a site holds; the others are no classes."""
+
+    def allowed(self, given: Given) -> Bool[Tensor, "B #P K"]:
+        """The slots that the crystal has."""
+        return given.is_slot[:, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letters(Categorical):
+    """Wyckoff letters; `log_prior` is that of all positions, each within its group."""
+
+    def allowed(self, given: Given) -> Bool[Tensor, "B #P K"]:
+        """The positions that the group has."""
+        return given.is_position[:, None]
+
+    def log_frequencies(self, given: Given, log_prior: Tensor) -> Tensor:
+        """Log frequency of each position of the group."""
+        return log_prior[given.rows][:, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axes(Categorical):
+    """Site symmetry along each of 15 axes."""
+
+    def allowed(self, given: Given) -> Bool[Tensor, "B #P 15 K"] | None:
+        """What the group has along each axis, where the model is restricted to it."""
+        return None if given.is_axis_class is None else given.is_axis_class[:, None]

@@ -1,0 +1,102 @@
+"""Numbers on a line."""
+
+from dataclasses import dataclass
+
+import torch
+
+from symmbfn._shapes import Float, Int, Tensor
+from symmbfn.flows import continuous, solvers
+from symmbfn.flows.sampler_config import Step
+from symmbfn.flows.schedules import ContinuousSchedule
+from symmbfn.model.beliefs.variable import Variable, expand
+from symmbfn.model.variables import Given
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuous(Variable):
+    """Numbers; the belief is a Gaussian, and its mean what is carried.
+
+    Attributes:
+        schedule: its accuracy.
+        target: what the network predicts, see `continuous.estimate`.
+    """
+
+    schedule: ContinuousSchedule
+    target: str
+
+    def size(self, given: Given) -> Int[Tensor, "B"]:
+        """What the loss is divided by: sites, or all components of a lattice, the fixed too."""
+        places = self.places(given)
+        count = places.sum(-1)
+        return count if self.inner else torch.full_like(count, places.shape[-1])
+
+    def flow(
+        self, x: Float[Tensor, "B *X"], given: Given, t: Float[Tensor, "B"], noise: Tensor
+    ) -> Float[Tensor, "B *X"]:
+        """Beliefs at time t about known data."""
+        gamma = expand(self.schedule.gamma(t), x)
+        return continuous.bayesian_flow(x, gamma, noise) * self.is_real(given)
+
+    def prior(
+        self, given: Given, t: Float[Tensor, "B"], noise: Float[Tensor, "B *X"]
+    ) -> Float[Tensor, "B *X"]:
+        """Beliefs at time t about data of which the mean 0 and variance 1 is known."""
+        return expand(self.schedule.gamma(t), noise).sqrt() * noise * self.is_real(given)
+
+    def best(self, mean: Float[Tensor, "B *X"]) -> Float[Tensor, "B *X"]:
+        """The likeliest data."""
+        return mean
+
+    def informed(self, mean: Float[Tensor, "B *X"], given: Given) -> Float[Tensor, "B *X"]:
+        """Beliefs that are the truth in the places that are given."""
+        x = self.known_values(given)
+        return mean if x is None else self.replaced(mean, x, given)
+
+    def read(
+        self, mean: Float[Tensor, "B *X"], given: Given, t: Float[Tensor, "B"]
+    ) -> tuple[Tensor, ...]:
+        """What the network is told: the mean with unit variance at all times, and as it is."""
+        scaled = mean / expand(self.schedule.gamma(t), mean).sqrt().clamp_min(1e-2)
+        return self.replaced(scaled, mean, given), mean
+
+    def estimate(
+        self, output: Tensor, mean: Float[Tensor, "B *X"], given: Given, t: Float[Tensor, "B"]
+    ) -> Float[Tensor, "B *X"]:
+        """The data as the network's output says."""
+        gamma = expand(self.schedule.gamma(t), mean)
+        x_hat = continuous.estimate(output, mean, gamma, self.target) * self.is_real(given)
+        return self.informed(x_hat, given)
+
+    def loss(
+        self, x: Float[Tensor, "B *X"], x_hat: Tensor, given: Given, t: Float[Tensor, "B"]
+    ) -> Float[Tensor, "B"]:
+        """Nats of each crystal at time t."""
+        rate = expand(self.schedule(t)[1], x)
+        return (continuous.loss_nats(x, x_hat, rate) * self.is_open(given)).flatten(1).sum(-1)
+
+    def step(
+        self,
+        mean: Float[Tensor, "B *X"],
+        x_hat: Float[Tensor, "B *X"],
+        previous: Float[Tensor, "B *X"] | None,
+        given: Given,
+        step: Step,
+    ) -> Float[Tensor, "B *X"]:
+        """Beliefs at the end of a step of the sampler.
+
+        Args:
+            mean: of the beliefs at its start.
+            x_hat, previous: estimates at its start and, or None, one step earlier.
+            given: what the crystals are conditioned on.
+            step: times, settings and noise.
+        """
+        sampler = step.sampler
+        gamma_r, gamma_s, gamma_t = (self.schedule.gamma(u) for u in step.instants)
+        if sampler.solver == "bfn":
+            eta = sampler.noise_share(*(self.schedule(u)[0] for u in step.instants[1:]))
+            new = solvers.continuous_step(mean, x_hat, gamma_s, gamma_t, eta, step.noise(mean))
+        else:
+            gammas = gamma_r, gamma_s, gamma_t
+            xi = step.noise(mean) if sampler.solver == "sde2" and sampler.is_noisy else None
+            new = solvers.continuous_step_second_order(mean, x_hat, previous, gammas, xi)
+        return new.float() * self.is_real(given)

@@ -1,0 +1,121 @@
+"""Output folders: what a run was asked for, so that it is resumed and never overwritten."""
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from symmbfn.runtime.files import write_whole
+
+MANIFEST = "manifest.json"
+PACKAGES = ("symmbfn", "torch", "numpy", "pymatgen", "spglib", "ase")
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure, before the work, that a folder can take a run: new, empty, or already one.
+
+    Raises:
+        OSError: it cannot be made or written.
+        ValueError: it holds something else.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{str(there)!r} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"cannot write into {str(there)!r}")
+    if there != folder:
+        return
+    if (folder / MANIFEST).is_file():
+        return
+    # what a killed process leaves of a file is hidden and ends in .part
+    if any(not path.name.endswith(".part") for path in folder.iterdir()):
+        raise ValueError(f"{str(folder)!r} holds something else: nothing is overwritten")
+
+
+def open_folder(folder: Path, settings: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """Write the manifest of a new run, or compare with the one that is there.
+
+    Args:
+        folder: see `check_folder`.
+        settings: what decides the content of the folder, JSON types or tuples.
+        facts: written beside the settings by the first call.
+
+    Returns:
+        The manifest: `settings`, and the facts of the first call.
+
+    Raises:
+        ValueError: the folder belongs to other settings; all differences are named.
+    """
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / MANIFEST
+    # through JSON, so that a tuple equals the list it is stored as
+    here = json.loads(json.dumps(settings))
+    if not path.is_file():
+        manifest = {"settings": here, **facts}
+        write_whole(path, json.dumps(manifest, indent=1) + "\n")
+        return manifest
+    try:
+        manifest = json.loads(path.read_text())
+        there = dict(manifest["settings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(path)!r} is no manifest of a run: {error!r}") from None
+    if different := differences(there, here):
+        raise ValueError(f"{str(folder)!r} holds another run: {', '.join(different)}")
+    return manifest
+
+
+def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """Say of each setting that is not the same what it is, such as "n is 3 there and 4 here"."""
+    return [
+        f"{name} is {_short(there.get(name))} there and {_short(here.get(name))} here"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name)
+    ]
+
+
+def versions(*others: str) -> dict[str, str]:
+    """Versions of Python and of the packages that decide what comes out, those that are there.
+
+    Args:
+        others: packages that decide it too.
+    """
+    found = {"python": platform.python_version()}
+    for package in (*PACKAGES, *others):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # a machine that only trains may lack pymatgen
+            continue
+    return found
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:28]}...{text[-8:]}"
+
+
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Keep a second process out of the folder; the lock goes with the process.
+
+    Raises:
+        ValueError: another one is in it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such locks on Windows
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process is writing into {str(folder)!r}") from None
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Screening: crystals of any origin become one table, stage by stage."""

@@ -1,0 +1,130 @@
+"""Crystals to be judged, whoever made them: a run's folder, CIFs, or a dataset."""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from symmbfn.crystals.cell import Cell
+from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.records import read_crystals
+from symmbfn.datasets.registry import DATASETS, dataset_splits, load_dataset
+from symmbfn.runtime.workers import run_killable
+
+RECORDS, SUMMARY = "records.jsonl", "summary.json"
+TIME_LIMIT = 60.0  # seconds for one file of others
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One crystal to be judged, or the reason why there is none.
+
+    Args:
+        index: place among all crystals of the source.
+        name: of the file or row; the number of the request.
+        status: "ok", or what went wrong before.
+        reason: one line, empty when the status is "ok".
+        cell: the conventional cell of a generated crystal, the cell as written of another.
+        crystal: the record of a generated crystal.
+    """
+
+    index: int
+    name: str
+    status: str
+    reason: str
+    cell: Cell | None
+    crystal: Crystal | None = None
+
+    @property
+    def primitive_cell(self) -> Cell | None:
+        """The smaller cell of the same crystal, if the record tells its centring."""
+        if self.crystal is None or not self.crystal.has_structure:
+            return self.cell
+        return Cell.of(self.crystal, primitive=True)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All crystals of one source.
+
+    Args:
+        rows: one for every request, file or row, in order.
+        digest: SHA-256 of what was read.
+        facts: what the source says of itself: settings and times of a run, and the process time
+            of building all cells from its records.
+    """
+
+    rows: tuple[Candidate, ...]
+    digest: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def read_candidates(source: str | Path, *, workers: int = 1) -> Candidates:
+    """Read crystals to be judged.
+
+    Args:
+        source: the folder of a run; a folder of CIFs or a CSV with `material_id` and `cif`; or
+            a dataset with its split, such as "mp_20:test_open".
+        workers: processes that read CIFs, which are killed where they hang.
+
+    Raises:
+        ValueError: there is no such thing, or nothing in it.
+    """
+    path = Path(source)
+    found = _run(path) if (path / RECORDS).is_file() else _files(str(source), workers)
+    if not len(found):
+        raise ValueError(f"{str(source)!r} holds no crystals")
+    return found
+
+
+def _run(folder: Path) -> Candidates:
+    rows = []
+    start = time.process_time()
+    crystals = list(read_crystals(folder))
+    rebuilding = time.process_time() - start
+    for place, crystal in enumerate(crystals):
+        cell = Cell.of(crystal) if crystal.has_structure else None
+        name = str(crystal.index)
+        rows.append(Candidate(place, name, crystal.status, crystal.reason, cell, crystal))
+    facts: dict[str, Any] = {"rebuilding_seconds": rebuilding}
+    if (folder / SUMMARY).is_file():
+        summary = json.loads((folder / SUMMARY).read_text())
+        facts |= {name: summary.get(name) for name in ("settings", "weights_name", "time")}
+    digest = hashlib.sha256((folder / RECORDS).read_bytes()).hexdigest()
+    return Candidates(tuple(rows), digest, facts)
+
+
+def _files(source: str, workers: int) -> Candidates:
+    name, _, split = source.partition(":")
+    is_named = name in DATASETS
+    if is_named and not split and len(splits := dataset_splits(name)) > 1:
+        every = ", ".join(f"{name}:{one}" for one in splits)
+        raise ValueError(f"dataset {name} has several splits, name one: {every}")
+    table = load_dataset(name, split or None) if is_named else load_dataset(source)
+    names, texts = table["material_id"].tolist(), table["cif"].tolist()
+    digest = hashlib.sha256(json.dumps([names, texts]).encode()).hexdigest()
+    rows: list[Candidate] = []
+    for outcome in run_killable(read_cif, texts, workers=workers, time_limit=TIME_LIMIT):
+        cell = None if outcome.value is None else Cell(*outcome.value)
+        status, name = outcome.status or "reconstruction_failed", names[outcome.index]
+        rows.append(Candidate(outcome.index, name, status, outcome.reason, cell))
+    return Candidates(tuple(sorted(rows, key=lambda row: row.index)), digest)
+
+
+def read_cif(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lattice, elements and coordinates of a CIF's cell, as a worker process returns them.
+
+    Raises:
+        ValueError: the text is no CIF of one ordered, finite, non-overlapping crystal.
+    """
+    from symmbfn.crystals.structure import parse_cif
+
+    cell = Cell.from_pymatgen(parse_cif(text))
+    return cell.lattice_matrix, cell.atomic_numbers, cell.fractional_coords

@@ -1,0 +1,1 @@
+"""Training: the loop, its configuration, its data and its checkpoints."""

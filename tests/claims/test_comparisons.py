@@ -1,0 +1,168 @@
+"""What is shown of recorded comparisons: nothing shifts, nothing is made up, small is not large."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from symmbfn.claims.comparisons import (
+    ABSENT,
+    ablations,
+    before_and_after,
+    beside_published,
+    changes_text,
+    not_run_text,
+    predictions_text,
+    steps_series,
+    values_text,
+)
+from symmbfn.claims.store import Claim, record
+
+METRICS = {"bound": "bound", "contacts / %": "contacts"}
+GROUPS = {"symmetry": ["axes"]}
+
+
+def put(folder: Path, name: str, value: Any, *interval: float, **others: Any) -> None:
+    record("c", [Claim(name, value, "make", interval=interval or None, **others)], folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """As `scripts/comparisons/ablations.py record` leaves them."""
+    facts = "About {}. 527,680 crystals seen by each seed; against {}."
+    both, one = {"seed": [0, 1]}, {"seed": [0]}
+    base, axes, masked = (
+        {"note": facts.format(about, against)}
+        for about, against in (
+            ("bound, contacts", "base"),
+            ("contacts, letters", "base"),
+            ("bound", "axes"),
+        )
+    )
+    put(tmp_path, "ablation.axes.contacts", 66.0, 60.0, 72.0, unit="%", **one)
+    put(tmp_path, "ablation.axes.change.contacts", -2.0, -5.0, 1.0, unit="points", **one)
+    put(tmp_path, "ablation.axes.change.bound", 2.0, 1.9, 2.1, unit="nats", **one)
+    put(tmp_path, "ablation.axes.differs", "bound, d_g")
+    put(tmp_path, "ablation.axes.expected", "Worse. " + "So it is said at length. " * 6, **axes)
+    put(tmp_path, "ablation.base.bound", 34.0, unit="nats", **both)
+    put(tmp_path, "ablation.base.contacts", 68.0, 64.0, 71.0, unit="%", **both)
+    put(tmp_path, "ablation.base.expected", "The reference.", **base)
+    put(tmp_path, "ablation.base.cost", 1.0, 0.9, 1.2, unit="times")
+    put(tmp_path, "ablation.masked_axes_and_more.contacts", 70.0, unit="%", **one)
+    put(tmp_path, "ablation.masked_axes_and_more.expected", "Group kept higher.", **masked)
+    put(tmp_path, "ablation.all.complete", 2, note="Not run: absent. Fewer than 2 seeds: none.")
+    return tmp_path
+
+
+def test_the_base_comes_first_and_no_variant_is_dropped(folder: Path) -> None:
+    assert [*ablations(folder)] == ["base", "axes", "masked_axes_and_more"]
+    lines = changes_text(METRICS, GROUPS, folder).splitlines()
+    assert lines[0].split() == ["seeds", "bound", "contacts", "/", "%"]
+    assert lines[1].split() == ["base", "2", "34", "68"]
+    assert lines[2] == "symmetry"
+    assert lines[3].split() == ["axes", "1", "+2.00", "±0.10*", "-2.0", "±3.0"], "one beyond doubt"
+    assert lines[4:] == [
+        "others",
+        " masked_axes_and_more",
+        f"{'':<18}{1:>5}{'-':>17}{'-':>17}",
+    ]
+    assert lines[1].index("34") + 2 == lines[3].index("±0.10*") + 6, "columns end together"
+    assert not_run_text(folder) == "Not run: absent. Fewer than 2 seeds: none."
+
+
+def test_values_have_both_ends(folder: Path) -> None:
+    lines = values_text({"cost / times": "cost"}, folder).splitlines()
+    assert [line.split() for line in lines[1:]] == [["base", "1", "(0.9,", "1.2)"]]
+    assert len({len(line) for line in values_text(METRICS, folder).splitlines()}) == 1
+    put(folder, "representation.as_cell.contacts", 3.0, 2.0, 4.0, unit="%")
+    lines = values_text(METRICS, folder, "representation").splitlines()
+    assert [line.split() for line in lines[1:]] == [["as_cell", "-", "3", "(2,", "4)"]]
+
+
+def test_of_a_prediction_that_is_found_of_which_it_speaks(folder: Path) -> None:
+    text = predictions_text(folder)
+    parts = text.split("\naxes, against base\n")
+    assert parts[0] == "base\n  expected: The reference.\n  found:    bound 34 nats; contacts 68 %"
+    axes, masked = parts[1].split("\nmasked_axes_and_more, against axes\n")
+    assert axes.startswith("  expected: Worse. So it is")
+    assert axes.endswith("  found:    contacts -2.0 ±3.0 points"), (
+        "letters it has not, bound not asked"
+    )
+    assert masked.endswith("  found:    nothing that compares")
+    assert max(map(len, text.splitlines())) <= 75
+
+
+def test_samplers_are_held_against_the_preset(tmp_path: Path) -> None:
+    note = "About contacts. Shipped weights; against preset."
+    put(tmp_path, "sampler.colder.contacts", 91.0, 90.0, 92.0, seed=[0, 1])
+    put(tmp_path, "sampler.colder.change.contacts", 1.0, 0.5, 1.5, unit="points", seed=[0, 1])
+    put(tmp_path, "sampler.colder.differs", "contacts")
+    put(tmp_path, "sampler.colder.expected", "Equal.", note=note)
+    put(tmp_path, "sampler.preset.contacts", 90.0, 89.5, 90.5, unit="%", seed=[0, 1])
+    put(tmp_path, "sampler.preset.expected", "90 %.", note=note)
+    put(tmp_path, "ablation.base.contacts", 68.0, 64.0, 71.0)
+    assert [*ablations(tmp_path, "sampler")] == ["preset", "colder"]
+    lines = changes_text(METRICS, {}, tmp_path, "sampler").splitlines()
+    assert lines[1].split() == ["preset", "2", "-", "90"]
+    assert lines[2:] == ["others", f" colder{'':<11}{2:>5}{'-':>17}{'+1.00 ±0.50*':>17}"]
+    assert predictions_text(tmp_path, "sampler").splitlines()[3:] == [
+        "colder, against preset",
+        "  expected: Equal.",
+        "  found:    contacts +1.00 ±0.50* points",
+    ]
+
+
+def test_ours_stand_in_the_columns_of_the_paper(tmp_path: Path) -> None:
+    put(tmp_path, "ours.d_g", 0.1634)
+    put(tmp_path, "ours.sun", 16.03)
+    names = {"d_g": "ours.d_g", "stable": "ours.stable", "sun": "ours.sun"}
+    lines = beside_published(1, "mp_20", {"ours": names}, tmp_path).splitlines()
+    assert lines[0].split() == ["steps", "d_rho", "d_elem", "d_g", "stable", "sun"]
+    theirs = next(line for line in lines if line.startswith("SymmBFN"))
+    assert lines[-1].index("0.1634") + len("0.1634") == theirs.index("0.149") + len("0.149")
+    assert lines[-1].replace(ABSENT, "absent").split() == [
+        "ours",
+        "-",
+        "-",
+        "0.1634",
+        "absent",
+        "16.03",
+    ]
+    assert theirs.split() == ["SymmBFN", "100", "0.083", "0.061", "0.149", "12.11", "7.24"]
+    third = beside_published(3, "", {}, tmp_path).splitlines()
+    assert third[1].split() == ["ms", "ms", "times"] and len(third) == 5
+    for table, dataset in ((1, "mp_20"), (2, "mpts_52"), (3, "")):
+        text = beside_published(table, dataset, {}, tmp_path)
+        assert max(map(len, text.splitlines())) <= 75
+    with pytest.raises(ValueError, match="not \\['speed'\\]"):
+        beside_published(3, "", {"ours": {"speed": "x.y"}}, tmp_path)
+
+
+def test_steps_are_ordered_as_numbers(tmp_path: Path) -> None:
+    for steps, value in ((1000, 60.0), (20, 40.0), (100, 55.0)):
+        put(tmp_path, f"paper_steps.{steps}.contacts", value, value - 2, value + 3)
+    put(tmp_path, "paper_steps.20.seconds", 0.1)
+    found = steps_series("contacts", tmp_path)
+    assert found[:, 0].tolist() == [20, 100, 1000]
+    np.testing.assert_allclose(found[1], [100, 55, 53, 58])
+    assert steps_series("seconds", tmp_path).tolist() == [[20, 0.1, 0.1, 0.1]]
+    assert steps_series("sun", tmp_path).shape == (0, 4)
+
+
+def test_before_and_after_stand_side_by_side(tmp_path: Path) -> None:
+    put(tmp_path, "default.before.contacts", 84.9, 83.6, 86.1)
+    put(tmp_path, "default.no_clearance.contacts", 89.0, 88.0, 90.0)
+    put(tmp_path, "default.after.contacts", 95.2, 94.4, 95.9)
+    put(tmp_path, "default.after.val.bound", 25.5)
+    lines = before_and_after(["contacts", "val.bound"], tmp_path).splitlines()
+    assert [line[:21].strip() for line in lines] == ["", "contacts", "val.bound"]
+    cells = [lines[1][end - 17 : end].strip() for end in (38, 55, 72)]
+    assert cells == ["84.9 ±1.2", "89.0 ±1.0", "95.20 ±0.75"]
+    assert lines[2].split() == ["val.bound", "-", "-", "25.5"]
+
+
+def test_without_measurements_there_is_a_sentence(tmp_path: Path) -> None:
+    texts = changes_text(METRICS, GROUPS, tmp_path), values_text(METRICS, tmp_path)
+    for text in (*texts, predictions_text(tmp_path)):
+        assert text == "not measured yet"

@@ -1,0 +1,171 @@
+"""`symmbfn generate`: files, resume, and one line with the value for every bad argument."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from symmbfn.cli.verbs import main
+from symmbfn.generation import run as runs
+
+FILES = {
+    "cif",
+    "crystals.extxyz",
+    "gallery.html",
+    "gallery.png",
+    "manifest.json",
+    "records.jsonl",
+    "summary.json",
+}
+
+
+def command(weights: Path | str, out: Path, *more: str, n: str = "9") -> list[str]:
+    return [
+        "generate",
+        "--n",
+        n,
+        "--out",
+        str(out),
+        "--weights",
+        str(weights),
+        "--steps",
+        "1",
+        *more,
+    ]
+
+
+def outcome(arguments: list[str], capsys: pytest.CaptureFixture) -> tuple[int, str]:
+    """Exit code and what was written to stderr."""
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    return code, capsys.readouterr().err
+
+
+def test_it_writes_everything_and_the_same_call_is_quiet(
+    tiny_weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    assert main(command(tiny_weights, out, "--seed", "3")) == 0
+    first = capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} == FILES
+    assert "9 crystals" in first and str(out / "gallery.html") in first
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    monkeypatch.setattr(runs, "generate_indices", pytest.fail)
+    assert main(command(tiny_weights, out, "--seed", "3")) == 0
+    assert capsys.readouterr().out == first
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    code, shown = outcome(command(tiny_weights, out, "--seed", "4"), capsys)
+    assert code == 2 and "seed is 3 there and 4 here" in shown and shown.count("\n") == 1
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_interruption_is_code_130_and_resumes(
+    tiny_weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "generate_indices", stop)
+        code, shown = outcome(command(tiny_weights, out), capsys)
+    assert code == 130 and "0 of 9 crystals" in shown and "resumes" in shown
+    assert main(command(tiny_weights, out)) == 0
+    assert sum(json.loads((out / "summary.json").read_text())["statuses"].values()) == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [
+        (["--n", "0"], "0"),
+        (["--n", "-3"], "-3"),
+        (["--n", "many"], "'many'"),
+        (["--n", "2.5"], "'2.5'"),
+        (["--space-group", "0"], "0"),
+        (["--space-group", "231"], "231"),
+        (["--space-group", "abc"], "'abc'"),
+        (["--space-group", "225,-1"], "-1"),
+        (["--space-group", ","], "','"),
+        (["--space-group", "195"], "195"),
+        (["--steps", "0"], "0"),
+        (["--steps", "x"], "'x'"),
+        (["--solver", "euler"], "'euler'"),
+        (["--seed", "-1"], "-1"),
+        (["--seed", str(2**63)], str(2**63)),
+        (["--device", "tpu"], "'tpu'"),
+        (["--weights", "best"], "'best'"),
+        (["--unknown", "1"], "--unknown"),
+    ],
+)
+def test_bad_arguments_name_the_value_and_leave_no_folder(
+    arguments: list[str],
+    value: str,
+    tiny_weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    out = tmp_path / "out"
+    code, shown = outcome(command(tiny_weights, out, *arguments), capsys)
+    assert code == 2
+    assert value in shown and shown.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_cuda_without_cuda(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    code, shown = outcome(command(tiny_weights, tmp_path / "out", "--device", "cuda"), capsys)
+    assert code == 2 and "'cuda'" in shown and shown.count("\n") == 1
+
+
+def test_weights_that_cannot_be_trusted(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pickled = tmp_path / "model.pt"
+    pickled.write_bytes(pickle.dumps({"weight": 1}))
+    disguised, truncated, no_config, old = (tmp_path / name for name in "abcd")
+    for folder in (disguised, truncated, no_config, old):
+        shutil.copytree(tiny_weights, folder)
+    (disguised / "model.safetensors").write_bytes(pickle.dumps({"weight": 1}))
+    content = (truncated / "model.safetensors").read_bytes()
+    (truncated / "model.safetensors").write_bytes(content[: len(content) // 2])
+    (no_config / "config.json").write_text("{")
+    config = json.loads((old / "config.json").read_text())
+    (old / "config.json").write_text(json.dumps({**config, "format": 0}))
+    for weights, text in [
+        (pickled, "pickled"),
+        (disguised, "altered"),
+        (truncated, "truncated"),
+        (no_config, "unreadable"),
+        (old, "format 0"),
+        (tmp_path / "nowhere", "nowhere"),
+    ]:
+        code, shown = outcome(command(weights, tmp_path / "out"), capsys)
+        assert code == 2, weights
+        assert text in shown and shown.count("\n") == 1, shown
+        assert not (tmp_path / "out").exists()
+
+
+def test_output_that_cannot_be_written_or_is_not_ours(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "out", tmp_path):
+        code, shown = outcome(command(tiny_weights, out), capsys)
+        assert code == 2
+        assert str(tmp_path) in shown and shown.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "mine"

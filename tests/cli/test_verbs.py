@@ -1,0 +1,138 @@
+"""Verbs do what they say; a bad argument is one line with the value, and exit code 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from symmbfn.cli.verbs import main
+from symmbfn.datasets.registry import load_dataset
+
+SMALL = ["--reference", "prototypes", "--out", "x"]
+
+
+@pytest.fixture
+def crystals(tmp_path: Path) -> Path:
+    folder = tmp_path / "cifs"
+    folder.mkdir()
+    for _, row in load_dataset("prototypes").head(2).iterrows():
+        (folder / f"{row['material_id']}.cif").write_text(row["cif"])
+    (folder / "bad.cif").write_text("nothing")
+    return folder
+
+
+def test_encode_a_folder_and_set_the_bar(
+    crystals: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    command = ["encode", "--dataset", str(crystals), "--out", str(out), "--workers", "1"]
+    assert main(command) == 0
+    assert "2 crystals, 1 failures" in capsys.readouterr().out
+    assert len(list(out.glob("cifs-all-*.safetensors"))) == 1
+    assert "bad" in (out / "failures.csv").read_text()
+    assert main([*command, "--max-failures", "1"]) == 0
+    assert main([*command, "--max-failures", "0"]) == 1
+    assert "1 of 3" in capsys.readouterr().err
+
+
+def test_nothing_but_failures_is_below_the_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    source = tmp_path / "cifs"
+    source.mkdir()
+    (source / "bad.cif").write_text("nothing")
+    command = ["encode", "--dataset", str(source), "--out", str(tmp_path / "out")]
+    for options in ([], ["--max-failures", "0"]):
+        assert main([*command, *options]) == 1
+        assert "not one of 1 rows" in capsys.readouterr().err
+
+
+def test_splits_after_a_bad_one_are_encoded(
+    crystals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    table = load_dataset(crystals)
+    table[table["material_id"] == "bad"].to_csv(tmp_path / "mp_20_train.csv.gz", index=False)
+    table.to_csv(tmp_path / "mp_20_val.csv.gz", index=False)
+    monkeypatch.setenv("SYMMBFN_DATA", str(tmp_path))
+    out = tmp_path / "out"
+    assert main(["encode", "--dataset", "mp_20", "--out", str(out), "--workers", "1"]) == 1
+    shown = capsys.readouterr()
+    assert "not one of 1 rows" in shown.err
+    assert "mp_20 val: 2 crystals, 1 failures" in shown.out
+    assert len(list(out.glob("mp_20-val-*.safetensors"))) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a worker process could not start\n(out of luck)"), MemoryError()]
+)
+def test_a_machine_that_gives_up_is_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def give_up(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("symmbfn.datasets.cache.encode_dataset", give_up)
+    assert main(["encode", "--dataset", "prototypes"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("symmbfn encode: ") and shown.count("\n") == 1
+
+
+def test_a_set_that_is_not_at_hand_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.delenv("SYMMBFN_DATA", raising=False)
+    assert main(["encode", "--dataset", "mp_20_mini"]) == 2
+    assert "mp_20_mini" in capsys.readouterr().err
+
+
+def test_info_names_what_is_at_hand(capsys: pytest.CaptureFixture) -> None:
+    assert main(["info"]) == 0
+    shown = capsys.readouterr().out
+    assert "prototypes: all" in shown and "torch" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [
+        (["encode", "--dataset", "mp_21"], "'mp_21'"),
+        (["encode", "--dataset", "mp_20", "--split", "tset"], "'tset'"),
+        (["encode", "--dataset", "prototypes", "--workers", "0"], "0"),
+        (["encode", "--dataset", "prototypes", "--workers", "two"], "'two'"),
+        (["encode", "--dataset", "prototypes", "--form", "own"], "'own'"),
+        (["encode", "--dataset", "prototypes", "--symprec", "-0.1"], "-0.1"),
+        (["encode", "--dataset", "prototypes", "--symprec", "nan"], "nan"),
+        (["label", "--dataset", "prototypes", "--out", "a.txt"], "'a.txt'"),
+        (["label", "--dataset", "prototypes", "--out", "tests"], "'tests'"),
+        (["evaluate", "prototypes", *SMALL, "--seed", "-1"], "-1"),
+        (["evaluate", "prototypes", *SMALL, "--relax", "emt"], "'emt'"),
+        (["encode"], "--dataset"),
+        (["enc"], "'enc'"),
+        ([], "VERB"),
+    ],
+)
+def test_bad_arguments(arguments: list[str], value: str, capsys: pytest.CaptureFixture) -> None:
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    shown = capsys.readouterr().err
+    assert code == 2
+    assert value in shown and shown.count("\n") == 1
+
+
+def test_output_that_cannot_be_written_is_one_line(
+    crystals: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "out"
+    assert main(["encode", "--dataset", str(crystals), "--out", str(out)]) == 2
+    shown = capsys.readouterr().err
+    assert str(out.parent) in shown and shown.count("\n") == 1
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = "from symmbfn.cli.verbs import _parser; _parser()"
+    code = f"import sys; {code}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,195 @@
+"""What a model is told of a crystal: parts that are given, and properties that are asked for."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from symmbfn.conditions.training_draw import (
+    COMPLETE,
+    FREE,
+    LEFT_OUT,
+    draw_known,
+    told_properties,
+    with_conditions,
+)
+from symmbfn.generation.sampler import preset_sampler, sample
+from symmbfn.model.variables import Known, property_moments
+from symmbfn.networks.properties import PropertyTokens, standard_values, zero_inflated
+from symmbfn.training.fit import build_model
+from symmbfn.training.trainer import Trainer, TrainingConfig
+from tests.models import batch, beliefs_at, dataset, shaken_model
+
+GAP, ENERGY = "band_gap", "formation_energy_per_atom"
+
+
+def everywhere(model, data, given) -> Known:
+    """All of every crystal is given."""
+    where = {name: v.places(given) for name, v in model.variables.items()}
+    return Known(data, where)
+
+
+def with_parts(model, crystals, t=0.3, seed=0):
+    """Beliefs at time t, and what is given of about half of the crystals."""
+    data, beliefs, given, time = beliefs_at(model, crystals, t)
+    known = draw_known(model, data, given, torch.Generator().manual_seed(seed))
+    return data, beliefs, replace(given, known=known), time
+
+
+@pytest.mark.parametrize("elements_as", ["slots", "sites"])
+def test_given_places_come_out_as_they_are_and_cost_nothing(elements_as: str) -> None:
+    model = shaken_model(elements_as=elements_as)
+    data, beliefs, given, t = with_parts(model, dataset(8).batch(torch.arange(128)))
+    estimates = model(beliefs, given, t)
+    n_given = 0
+    for name, variable in model.variables.items():
+        where = variable.where_known(given)
+        if where is None:
+            continue
+        n_given += int(where.sum())
+        value, truth = estimates[name], data[name]
+        if name in model.classes:
+            assert torch.equal(value.argmax(-1)[where], truth[where])
+            assert (value.exp()[where].max(-1).values == 1).all()
+        else:
+            assert torch.equal(value[where], truth[where])
+    assert n_given > 100
+    all_given = replace(given, known=everywhere(model, data, given))
+    nats, cross_entropy = model.losses(data, model(beliefs, all_given, t), all_given, t)
+    for value in (*nats.values(), *cross_entropy.values()):
+        assert (value == 0).all()
+
+
+def test_beliefs_about_given_places_are_not_read() -> None:
+    model = shaken_model()
+    crystals = dataset(8).batch(torch.arange(128))
+    _, beliefs, given, t = with_parts(model, crystals)
+    other = beliefs_at(model, crystals, 0.3, seed=9)[1]
+    mixed = model.each(
+        lambda v: v.replaced(beliefs[v.name], other[v.name], given)  # noise where it is given
+    )
+    for name in model.variables:
+        assert torch.equal(model(mixed, given, t)[name], model(beliefs, given, t)[name]), name
+
+
+def test_a_given_part_changes_what_is_thought_of_the_rest() -> None:
+    model = shaken_model()
+    data, beliefs, given, t = beliefs_at(model, batch(), 0.3)
+    lattice = replace(given, known=Known(data, {"lattice": given.lattice_free}))
+    free, told = (model(beliefs, g, t)["coords"] for g in (given, lattice))
+    assert not torch.allclose(free, told, atol=1e-4)
+
+
+def test_a_crystal_that_is_given_wholly_comes_out_of_the_sampler() -> None:
+    model = shaken_model()
+    data, given = model.encode(batch())
+    given = replace(given, known=everywhere(model, data, given))
+    index = torch.arange(len(given.is_site))
+    sampler = preset_sampler(model, n_steps=3)
+    found = sample(model, given, sampler, seed=0, index=index)
+    assert torch.equal(found["lattice"], data["lattice"])
+    torch.testing.assert_close(found["coords"], data["coords"], atol=1e-5, rtol=0)
+    for name, variable in model.classes.items():
+        real = variable.is_real(given)
+        assert torch.equal(found[name].argmax(-1)[real], data[name][real])
+
+
+def test_shares_of_what_is_given_are_as_stated() -> None:
+    model = shaken_model()
+    data, given = model.encode(dataset(400).batch(torch.arange(16 * 400)))
+    known = draw_known(model, data, given, torch.Generator().manual_seed(0))
+    n = len(given.is_site)
+    some = torch.zeros(n, dtype=torch.bool)
+    for where in known.where.values():
+        some |= where.any(-1)
+    # of the others, some draw no part at all
+    assert some.float().mean() < 1 - COMPLETE + 0.02
+    assert some.float().mean() > 0.7 * (1 - COMPLETE)
+    # who holds an element is told only together with which one it is
+    held = known.where["pointers"].long() * (data["pointers"] + 1)
+    for b in range(0, n, 97):
+        slots = {int(i) - 1 for i in held[b] if i}
+        assert slots <= set(known.where["elements"][b].nonzero().flatten().tolist())
+    values = torch.zeros(20_000, 3)
+    told = ~told_properties(values, torch.Generator().manual_seed(0)).isnan()
+    assert abs(float((~told.any(-1)).float().mean()) - FREE - (1 - FREE) * LEFT_OUT**3) < 0.02
+    share = (1 - FREE) * (1 - LEFT_OUT)
+    torch.testing.assert_close(told.float().mean(0), torch.full((3,), share), atol=0.02, rtol=0)
+
+
+def test_a_model_that_can_be_told_nothing_draws_nothing() -> None:
+    model = shaken_model("paper")
+    data, given = model.encode(batch())
+    generator = torch.Generator().manual_seed(0)
+    state = generator.get_state()
+    assert with_conditions(model, data, given, torch.zeros(len(batch()), 0), generator) is given
+    assert torch.equal(generator.get_state(), state)
+
+
+# ---- properties -------------------------------------------------------------------------------
+
+
+def tokens() -> PropertyTokens:
+    torch.manual_seed(0)
+    read = PropertyTokens((ENERGY, GAP), torch.tensor([-1.0, 0.4]), torch.tensor([1.0, 0.5]))
+    torch.nn.init.normal_(read.null)
+    return read
+
+
+def test_an_open_property_is_its_null_vector_whatever_the_others_are() -> None:
+    read, nan = tokens(), torch.nan
+    both, none = read(torch.tensor([[-1.0, 0.5]])), read(torch.tensor([[nan, nan]]))
+    energy, gap = read(torch.tensor([[-1.0, nan]])), read(torch.tensor([[nan, 0.5]]))
+    torch.testing.assert_close(none[0], read.null.sum(0))
+    torch.testing.assert_close(both - energy, gap - none)  # they add
+
+
+def test_a_metal_is_told_from_a_small_gap_and_far_values_look_alike() -> None:
+    read = tokens()
+    metal, small, next_to_it = read(torch.tensor([[torch.nan, g] for g in (9e-4, 1.1e-3, 1.3e-3)]))
+    assert (metal - small).norm() > 10 * (small - next_to_it).norm()
+    far = read(torch.tensor([[-20.0, torch.nan], [-30.0, torch.nan]]))
+    torch.testing.assert_close(far[0], far[1])
+
+
+def test_the_tables_of_properties_move_with_the_model_and_are_not_saved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = tokens()
+    assert not {"mean", "std", "is_zero_inflated"} & read.state_dict().keys()
+    assert {name for name, _ in read.named_buffers()} == {"mean", "std", "is_zero_inflated"}
+    monkeypatch.setattr(torch, "tensor", pytest.fail)  # a copy to a GPU, and a wait, in every call
+    read(torch.zeros(1, 2))
+
+
+def test_moments_are_those_of_the_known_values() -> None:
+    values = torch.tensor([[1.0, 0.0], [3.0, torch.nan], [torch.nan, 1.0]])
+    mean, std = property_moments(values, (ENERGY, GAP))
+    gaps = torch.tensor([0.0, 2.0]).log()[1:]
+    torch.testing.assert_close(mean, torch.tensor([2.0, float(gaps) / 2]))
+    torch.testing.assert_close(std[0], torch.tensor(2.0).sqrt())
+    assert standard_values(torch.tensor([1.0]), zero_inflated((ENERGY,))) == 1.0
+    with pytest.raises(ValueError, match=f"knows nothing of {GAP}"):
+        property_moments(torch.tensor([[1.0, torch.nan], [2.0, torch.nan]]), (ENERGY, GAP))
+
+
+def test_a_property_that_the_dataset_lacks_is_not_known_of_any_crystal() -> None:
+    energies = torch.arange(16.0)[:, None]
+    crystals = replace(dataset(), properties=energies, property_names=(ENERGY,))
+    found = crystals.values_of((GAP, ENERGY))
+    assert found[:, 0].isnan().all()
+    assert torch.equal(found[:, 1], energies[:, 0])
+    assert crystals.values_of(()).shape == (16, 0)
+
+
+def test_weights_that_know_properties_go_on_with_crystals_of_which_none_is_known(tmp_path) -> None:
+    model = shaken_model(properties=(ENERGY, GAP))
+    crystals = dataset(4)
+    again = build_model(model.config, crystals, model, seed=0)
+    assert torch.equal(again.statistics.property_mean, model.statistics.property_mean)
+    settings = TrainingConfig(epochs=1.0, batch_size=16, warmup_steps=1)
+    average = Trainer(again, crystals, None, settings, tmp_path).run()
+    # the null vectors are what is learnt, and not how values are read
+    assert not torch.equal(again.properties.null, model.properties.null)
+    for old, new in zip(model.properties.read, average.properties.read, strict=True):
+        assert torch.equal(old[0].bias, new[0].bias)

@@ -1,0 +1,373 @@
+"""The page of a screening says what its report says, and needs nothing from anywhere else."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from pymatgen.core import Element
+
+from symmbfn.crystals.cell import Cell
+from symmbfn.crystals.elements import SYMBOLS, element_number
+from symmbfn.evaluation.distributions import UNITS, compare
+from symmbfn.evaluation.observables import Observables
+from symmbfn.evaluation.summary import summarise
+from symmbfn.figures.periodic_table import element_map, place_of, shade
+from symmbfn.pages.figures import (
+    distance_dots,
+    group_strip,
+    hull_energies,
+    memorisation,
+    powder_pattern,
+)
+from symmbfn.pages.screening_page import report_page
+from symmbfn.pages.tables import funnel, percent, space_group_html
+
+# formula, group asked, group found, status, energy above the hull
+MADE = [
+    ("NaCl", 225, 225, "ok", -0.02),
+    ("NaCl", 225, 225, "ok", -0.02),
+    ("MgO", 225, 225, "ok", 0.0),
+    ("TiO2", 136, 136, "ok", 0.1),
+    ("KBr", 225, 225, "ok", 0.3),
+    ("Fe", 229, 229, "ok", -0.1),
+    ("", 14, None, "reconstruction_failed", None),
+    ("CsI", 221, 221, "ok", 1.7),
+]
+KNOWN = {"MgO": "train", "CsI": "val"}
+PARTS = (".//{*}rect", ".//{*}text")
+
+
+def table_of(*, relaxed: int = 8, foreign: bool = False) -> pd.DataFrame:
+    """A screening of eight crystals, of which the first are relaxed."""
+    rows = []
+    for index, (formula, asked, found, status, energy) in enumerate(MADE):
+        is_ok = status == "ok"
+        first = [row[0] for row in MADE].index(formula)
+        known = KNOWN.get(formula)
+        compared = {
+            "comparison": "ok" if is_ok else "no_structure",
+            "duplicate_of": first if is_ok else None,
+            "is_first": first == index if is_ok else None,
+            "is_novel": known != "train" if is_ok else None,
+            "is_novel_anywhere": known is None if is_ok else None,
+            "known_split": known,
+            "nearest_train": 0.05 if known == "train" else None,
+        }
+        row: dict[str, Any] = {
+            "index": index,
+            "name": f"<{index}>.cif",
+            "status": status,
+            "reason": "" if is_ok else "unreadable",
+            "formula": formula,
+            "n_elements": len(re.findall("[A-Z]", formula)),
+            "density": 2.0 + index if is_ok else np.nan,
+            "volume_per_atom": 20.0 + index if is_ok else np.nan,
+            "space_group_number": None if foreign else asked,
+            "found_group": found,
+            "symmetry": "unasked" if foreign else ("kept" if is_ok else "none"),
+            "sharp_symmetry": "unasked" if foreign else ("kept" if is_ok else "none"),
+            "is_structurally_valid": is_ok,
+            "is_smact_valid": is_ok,
+            "has_good_contacts": is_ok,
+            **compared,
+        }
+        if relaxed:
+            at = index < relaxed
+            row |= {f"relaxed_{name}": value if at else None for name, value in compared.items()}
+            row |= {
+                "relax_status": status if at else None,
+                "relaxed_group": found if at else None,
+                "is_converged": is_ok if at else None,
+                "is_covered": energy is not None if at else None,
+                "knows_system": energy is not None if at else None,
+                "n_steps": 30.0 if at and is_ok else np.nan,
+                "relax_seconds": 2.0 if at and is_ok else np.nan,
+                "initial_energy_per_atom": -3.0,
+                "energy_per_atom": -3.2 if at and is_ok else np.nan,
+                "e_above_hull": energy if at and energy is not None else np.nan,
+            }
+        rows.append(row)
+    answers = [name for name in rows[0] if re.search("is_(first|novel|converged|covered)", name)]
+    return pd.DataFrame(rows).astype(dict.fromkeys(answers, "boolean"))
+
+
+def crowd(n: int) -> Observables:
+    """Real crystals, as far as a test needs them: rock salts."""
+    rng = np.random.default_rng(n)
+    shares = np.zeros((n, len(SYMBOLS)))
+    shares[:, [11, 17]] = 0.5
+    return Observables(
+        density=rng.normal(4.0, 1.0, n),
+        n_elements=np.full(n, 2),
+        space_group_number=np.full(n, 225),
+        volume_per_atom=rng.normal(20.0, 3.0, n),
+        lattice_parameters=rng.normal(6.0, 1.0, (n, 6)),
+        letter_counts=rng.integers(0, 3, (n, 27)),
+        element_shares=shares,
+    )
+
+
+def report_of(table: pd.DataFrame, source: str = "made/<b>here") -> dict[str, Any]:
+    found = compare(crowd(8), crowd(50), pool=crowd(60), n_draws=3)
+    return {
+        "source": source,
+        **summarise(table, seconds={"generation": 0.5}),
+        "distances": {name: {**row, "unit": UNITS[name], "n": 8} for name, row in found.items()},
+        "reference": {"name": "mp_20", "split": "val", "n": 50},
+        "hull": "some energies (7 phases)" if "relax_status" in table else None,
+        "settings": {"source": "d1" * 32, "relax_first": None, "known": {"train": "a" * 64}},
+        "source_facts": {"settings": {"seed": 5, "n_steps": 31}, "rebuilding_seconds": 0.1},
+        "seed": 0,
+        "versions": {"python": "3.11.7"},
+    }
+
+
+def rock_salt(formula: str = "NaCl", edge: float = 5.64) -> Cell:
+    elements = [element_number(symbol) for symbol in re.findall("[A-Z][a-z]?", formula)]
+    face = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    coords = np.concatenate([face, face + [0.5, 0, 0]])
+    return Cell(edge * np.eye(3), np.repeat(elements, 4), coords)
+
+
+CASES = {"relaxed": {}, "some relaxed": {"relaxed": 4}, "not relaxed": {"relaxed": 0},
+         "foreign": {"foreign": True}}  # fmt: skip
+
+
+def page_of(case: str) -> str:
+    table = table_of(**CASES[case])
+    relaxed = (
+        {index: rock_salt(edge=5.64 + index / 10) for index in range(8)}
+        if "relax_status" in table
+        else {}
+    )
+    return report_page(report_of(table), table, crowd(50), relaxed)
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return {case: page_of(case) for case in CASES}
+
+
+class Reader(HTMLParser):
+    """Addresses and text of a page; every element that is opened must be closed."""
+
+    VOID = ("meta", "br", "link", "img", "input")
+    LEFT_OPEN = ("html",)
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.stack: list[str] = []
+        self.text = ""
+        self.feed(page)
+        assert self.stack in ([], ["html"])
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        loads = ("src", "href", "srcset", "xlink:href")
+        self.addresses += [value or "" for name, value in attrs if name in loads]
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.stack):
+            self.text += f"{data} "
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_page_is_whole_and_loads_nothing(pages: dict[str, str], case: str) -> None:
+    reader = Reader(pages[case])
+    ours = [address for address in reader.addresses if not address.startswith("#")]
+    assert set(ours) <= {"candidates.csv", "candidates/"}
+    parts = re.split("<script>.*?</script>", pages[case], flags=re.DOTALL)
+    rest = "".join(parts)
+    assert not re.search(r"url\((?!#)|@import|<link", rest)
+    assert "<b>here" not in rest and "&lt;b&gt;here" in rest
+    assert len(rest) < 3e6
+    for anchor in re.findall('<a href="#([^"]+)"', rest):
+        assert f'id="{anchor}"' in rest
+    assert "nan" not in reader.text.lower().split() and "None " not in reader.text
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_figure_is_drawn_and_described(pages: dict[str, str], case: str) -> None:
+    page = re.sub("<script>.*?</script>", "", pages[case], flags=re.DOTALL)
+    for figure in re.findall("<figure.*?</figure>", page, flags=re.DOTALL):
+        svg = figure[figure.index("<svg") : figure.index("</svg>") + 6]
+        root = ElementTree.fromstring(svg.replace("<svg ", '<svg xmlns:xlink="x" ', 1))
+        assert len(root.attrib["aria-label"]) > 20 and root.attrib["role"] == "img"
+        assert re.search(r"<figcaption>[^<]{20,}</figcaption>", figure)
+        if "elements" not in root.attrib.get("class", ""):
+            labels = [text.text or "" for text in root.iter() if text.tag.endswith("text")]
+            axes = [label for label in labels if " / " in label]
+            assert len(axes) >= 2 or "space groups" in figure or "Distances" in figure, labels
+    assert len(re.findall("<figure", page)) >= 7
+
+
+@pytest.mark.filterwarnings("error")
+def test_distances_of_a_reference_without_differences_have_no_dots() -> None:
+    distances = report_of(table_of())["distances"]
+    found = {name: {**row, "floor_mean": 0.0} for name, row in distances.items()}
+    assert "Real crystals do not differ in density," in distance_dots(found).caption
+
+
+def test_page_is_the_same_again(pages: dict[str, str]) -> None:
+    assert page_of("relaxed") == pages["relaxed"]
+    ids = re.findall(r' id="([^"]+)"', re.sub("<script>.*?</script>", "", pages["relaxed"]))
+    for name in set(ids) - {name for name in ids if name.startswith(("ball-", "crystal-"))}:
+        assert ids.count(name) == 1, name
+
+
+def test_headline_counts_are_the_reports(pages: dict[str, str]) -> None:
+    text = " ".join(Reader(pages["relaxed"]).text.split())
+    # NaCl, its copy and Fe are below the hull, MgO on it; MgO is known and a copy counts once
+    assert "Of 8 crystals requested, 7 (87.5 %) are valid" in text
+    assert "4 (50.0 %) lie on or below the convex hull" in text
+    assert "2 (25.0 %) are stable, unique and new (95 % interval 7.1–59.1 %)" in text
+    some = " ".join(Reader(pages["some relaxed"]).text.split())
+    assert "The first 4 went to relaxation: 3 (75.0 %) lie on" in some
+
+
+def test_tables_hold_every_convention_and_add_up(pages: dict[str, str]) -> None:
+    table = pages["relaxed"].split('<table class="conventions">')[1].split("</table>")[0]
+    rows = re.findall("<tr>.*?</tr>", table)[1:]
+    report = report_of(table_of())
+    assert len(rows) == 14 and sum("stricter" in row for row in rows) == 4
+    for line, row in zip(rows[10:], report["stricter"]["known_system"][::2], strict=False):
+        assert f"<small>{row['count']}</small></td>" in line.split("<td>")[1]
+    for row in report["stability"]:
+        if row["convention"] == "any":
+            continue
+        names = ["paper", "metastable", "mattergen", "lemat_sun", "lemat_msun"]
+        line = rows[2 * names.index(row["convention"]) + (row["unaries"] == "left out")]
+        cell = line.split("<td>")[1 + ["stable", "unique", "novel", "sun"].index(row["figure"])]
+        assert f"<b>{percent(row['rate'], 8)}</b>" in cell
+        assert f"<small>{row['count']}</small></td>" in cell
+    text = " ".join(Reader(pages["relaxed"]).text.split())
+    assert "ok 7 87.5 % reconstruction failed 1 12.5 % all requests 8 100.0 %" in text
+    assert "in train 1 1 in val 1 1" in text
+    assert "in no split, first of its kind 4 4 in no split, a copy of another 1 1" in text
+    assert "not compared 1 1 crystals 8 8" in text
+
+
+def test_without_relaxation_nothing_is_said_of_stability(pages: dict[str, str]) -> None:
+    page = pages["not relaxed"]
+    assert "nothing is said of stability" in page and 'id="stability"' not in page
+    assert "3Dmol" not in page and "CHGNet" not in page and "eV/atom" not in page
+    assert "3Dmol" in pages["relaxed"] and "some energies (7 phases)" in pages["relaxed"]
+    assert pages["relaxed"].count('class="symmbfn-crystal"') == 3  # NaCl, Fe and TiO2
+
+
+def test_foreign_crystals_have_no_asked_group(pages: dict[str, str]) -> None:
+    assert "Space group as asked" in pages["relaxed"]
+    assert "Space group as asked" not in pages["foreign"]
+
+
+def test_draws_coverage_and_gaps_are_shown_where_they_are_known(pages: dict[str, str]) -> None:
+    table = table_of().assign(band_gap=[1.25, np.nan, 0.0, 0.0, 2.0, 0.0, np.nan, 1.0])
+    report = report_of(table)
+    values = {name: (0.123, 0.045) for name in report["distances"]}
+    report["distances_of_1000"] = {"valid": values, "all": values}
+    report["coverage"] = {"n_reference": 50, "n_generated": 8, "n_recalled": 45, "n_precise": 6}
+    report["coverage"] |= {"n_recalled_jointly": 40, "n_precise_jointly": 4}
+    page = report_page(report, table, crowd(50), {index: rock_salt() for index in range(8)})
+    text = " ".join(Reader(page).text.split())
+    assert text.count("0.123 ± 0.045") == 16
+    assert "near a generated one 90.0 % 45 of 50 80.0 % 40 of 50" in text
+    assert "near a real one 75.0 % 6 of 8 50.0 % 4 of 8" in text
+    assert "band gap 1.2 eV, as predicted" in text and text.count("a metal, as predicted") == 2
+    before = " ".join(Reader(pages["relaxed"]).text.split())
+    assert "Coverage" not in before and "draws of 1,000" not in before and "predicted" not in before
+
+
+def test_funnel_bars_are_as_long_as_their_counts() -> None:
+    steps = [("requested", 8), ("valid", 6), ("unique", 2)]
+    text = funnel([{"name": name, "count": count} for name, count in steps])
+    widths = re.findall('class="full" width="([0-9.]+)"', text)
+    assert [float(width) for width in widths] == [100, 75, 25]
+
+
+def test_limits_count_as_stable_in_the_histogram() -> None:
+    energies = [-0.02, 0.0, 0.1, 0.1001, 3.0, np.nan]
+    rows = pd.DataFrame({"e_above_hull": energies})
+    picture = hull_energies(rows)
+    assert "2 at or below 0, 3 at or below 0.1" in picture.caption
+    assert "5 of 6" in picture.caption and "Beyond the axis: 1" in picture.caption
+    # two crystals in the bar that ends at 0, one in that which ends at 0.1, one in the next
+    line = re.findall(r'<path d="(M [^"]+)" clip-path[^>]+stroke: #0072b2', picture.svg)
+    heights = [float(pair.split()[1]) for pair in re.findall(r"[ML] ([0-9. ]+)", line[-1])]
+    floor = max(heights)
+    levels = [round(floor - height, 2) for height in heights if height < floor]
+    assert levels[0] == pytest.approx(2 * levels[-1], abs=0.05) and len(set(levels)) == 2
+
+
+def test_generated_groups_point_upwards() -> None:
+    picture = group_strip(np.full(4, 225), np.full(9, 2))
+    assert "cubic 100 against 0" in picture.caption and "triclinic 0 against 100" in picture.caption
+    bars = re.findall(r'<path d="(M [^"]+z\n)" clip-path[^>]+fill: (#\w+)', picture.svg)
+    ours, theirs = (
+        [
+            float(y)
+            for path, fill in bars
+            if fill == colour
+            for y in re.findall(r"[ML] [0-9.]+ ([0-9.]+)", path)
+        ]
+        for colour in ("#0072b2", "#8d95a3")
+    )
+    # y of SVG points downwards; both stand on the same line
+    assert min(ours) < max(ours) == min(theirs) < max(theirs)
+
+
+def test_memorisation_counts_within_a_distance() -> None:
+    picture = memorisation(np.array([0.05, 0.2, np.nan, np.nan]), np.array([0.01, np.nan]))
+    caption = picture.caption.replace("\u00a0", " ")
+    assert "As generated, 25.0 % within 0.1 Å, 2 of 4" in caption
+    assert "relaxed, 50.0 % within 0.1 Å, 1 of 2" in caption
+
+
+def test_powder_lines_obey_bragg() -> None:
+    picture = powder_pattern(rock_salt())
+    # of rock salt the lines 200 and 220 are the strongest
+    angles = [2 * np.degrees(np.arcsin(1.54184 * np.sqrt(s) / 2 / 5.64)) for s in (4, 8)]
+    said = ", ".join(f"{angle:.1f}°" for angle in angles)
+    assert f"strongest lines at {said}" in picture.caption
+
+
+@pytest.mark.parametrize("number", range(1, 119))
+def test_elements_stand_where_pymatgen_puts_them(number: int) -> None:
+    row, column = place_of(number)
+    element = Element.from_Z(number)
+    if element.is_lanthanoid or element.is_actinoid:
+        first = 57 if element.is_lanthanoid else 89
+        assert (row, column) == (7.4 + element.is_actinoid, 2 + number - first)
+    else:
+        assert (row + 1, column + 1) == (element.row, element.group)
+
+
+def test_elements_are_coloured_only_beyond_chance() -> None:
+    generated, real = np.zeros(119, dtype=np.int64), np.zeros(119, dtype=np.int64)
+    generated[[8, 26, 11]] = 90, 10, 30
+    real[[8, 26, 11, 3]] = 300, 500, 310, 10
+    root = ElementTree.fromstring(element_map(generated, 100, real, 1000))
+    fills = {
+        group[0].text.split(":")[0]: group[1].attrib["fill"] for group in root if group.tag == "g"
+    }
+    blue, red = ([int(fills[s][i : i + 2], 16) for i in (1, 3, 5)] for s in ("O", "Fe"))
+    assert blue[2] > blue[0] and red[0] > red[2]
+    assert fills["Na"] == fills["Li"] != fills["U"] == "#ffffff"
+    # one crystal of many with an element that no real one has is no difference
+    one = np.eye(119, dtype=np.int64)[36]
+    assert "real crystals: none; more seldom: none" in element_map(one, 10_000, 0 * one, 9_000)
+    assert shade(1.0) == "#0072b2" and shade(-1.0) == "#d55e00"
+    assert "more often than in real crystals: O; more seldom: Fe" in root.attrib["aria-label"]
+
+
+def test_symbols_are_written_as_printed() -> None:
+    assert "<i>P</i>6<sub>3</sub>/<i>m</i><i>m</i><i>c</i>" in space_group_html(194)
+    assert '<i>F</i><i>m</i><span class="bar">3</span><i>m</i>' in space_group_html(225)
