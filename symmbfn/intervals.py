@@ -22,7 +22,7 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     Raises:
         ValueError: counts that no trial can give.
 
-    Source: Wilson, J. Am. Stat. Assoc. 22, 209 (1927).
+    Source: Wilson 1927.
     """
     if not (n >= 1 and 0 <= successes <= n):
         raise ValueError(f"successes must lie in 0..n with n >= 1, got {successes} of {n}")
@@ -49,7 +49,7 @@ def newcombe_interval(
     Raises:
         ValueError: counts that no trial can give.
 
-    Source: Newcombe, Statistics in Medicine 17, 873 (1998), method 10: from Wilson's intervals.
+    Source: Newcombe 1998: its tenth method, from Wilson's intervals.
     """
     (low, high), (low_other, high_other) = (
         wilson_interval(k, of, confidence) for k, of in zip(successes, n, strict=True)
@@ -79,7 +79,7 @@ def bootstrap_deviation(
         n_resamples: how many resamples.
         seed: of the choice of rows.
 
-    Source: Efron, Ann. Stat. 7, 1 (1979).
+    Source: Efron 1979.
     """
     rng = np.random.default_rng(seed)
     return np.std([figure(rng.integers(n, size=n)) for _ in range(n_resamples)], axis=0, ddof=1)

@@ -25,7 +25,7 @@ OTHER = re.compile(
 
 
 def sources(path: Path) -> Iterator[str]:
-    """What follows each `Source:` in the docstrings and comments of a file, to the paragraph's end."""
+    """What follows each `Source:` in the docstrings and comments of a file, to the next gap."""
     for paragraph in re.split(r"\n\s*\n", "\n\n".join(texts(path))):
         for found in paragraph.split("Source:")[1:]:
             yield " ".join(found.split()).removesuffix(".")

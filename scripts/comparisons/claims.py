@@ -154,7 +154,7 @@ def changes(
         Of every variant that shares a seed with its other; none where fewer than three variants
         have two seeds, or chance does nothing.
 
-    Source: two-way analysis of variance, without interaction.
+    Source: ours: two-way analysis of variance, without interaction.
     """
     between = [v[SEEDS[1]] - v[SEEDS[0]] for v in values.values() if len(v) == len(SEEDS)]
     degrees = len(between) - 1
@@ -175,7 +175,7 @@ def changes(
 def differing(found: Mapping[str, Mapping[str, Change]]) -> dict[str, list[str]]:
     """Metrics in which a variant differs, with 95 % confidence of all variants together.
 
-    Source: Holm, Scand. J. Stat. 6, 65 (1979), among the variants of each metric.
+    Source: Holm 1979: among the variants of each metric.
     """
     sure: dict[str, list[str]] = {name: [] for name in found}
     for metric in TESTED:

@@ -39,7 +39,7 @@ FILES = {
     "perov_5": [("perov_5", "train"), ("perov_5", "val"), ("perov_5", "test_open")],
 }
 LATTICE_TOLERANCE = 2e-3  # of k
-COORDINATE_TOLERANCE = 3e-3  # fractional, as in method 1.5
+COORDINATE_TOLERANCE = 3e-3  # fractional
 
 
 @cache

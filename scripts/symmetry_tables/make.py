@@ -10,7 +10,7 @@ number of the file is a small integer and the loaded values are exact.
 
 Run: python -m scripts.symmetry_tables.make
 
-Source: method sections 1.5 (normaliser), 2.1-2.2 (encoding), 3.1 (lattice).
+Source: book, method-canonical; book, method-site-symmetry; book, method-lattice-families.
 """
 
 import itertools
@@ -77,7 +77,7 @@ def encode_site(rotations: np.ndarray) -> np.ndarray:
     Args:
         rotations: matrices of the site group, shape (n, 3, 3).
 
-    Source: method 2.1-2.2.
+    Source: book, method-site-symmetry.
     """
     has_inversion = any((w == -np.eye(3)).all() for w in rotations)
     order = np.ones(len(AXES), dtype=int)
@@ -137,7 +137,7 @@ def normalising_translations(
     That is: (W, t)(V, v)(W, t)^-1 is in G for every (V, v) of G. Along polar axes t is
     continuous; there it is left at zero.
 
-    Source: method 1.5.
+    Source: book, method-eq-normaliser.
     """
     is_centring = np.zeros((GRID,) * 3, dtype=bool)
     identity = np.eye(3, dtype=int)
@@ -162,7 +162,7 @@ def normaliser_cosets(
 
     Cosets ignore the translation along polar axes.
 
-    Source: method 1.5.
+    Source: book, method-eq-normaliser.
     """
     found = [
         (w, t)

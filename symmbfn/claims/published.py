@@ -73,7 +73,7 @@ def published_table(number: int) -> PublishedTable:
     Raises:
         ValueError: another table.
 
-    Source: Ruple et al. 2026; method 10.1 and 10.2.
+    Source: Table 1; Table 2; Table 3.
     """
     tables = _content()["tables"]
     if str(number) not in tables:
@@ -106,13 +106,13 @@ def published_hyperparameters() -> dict[str, tuple[str, str]]:
     """Setting -> value as stated, and where; what is not here the paper leaves open.
 
     They are the same for all datasets; the number of epochs without improvement, which is said to
-    differ, is not stated. Source: method 6 and 10.3.
+    differ, is not stated. Source: book, method-left-open.
     """
     return {name: (value, where) for name, (value, where) in _content()["hyperparameters"].items()}
 
 
 def errata() -> tuple[Erratum, ...]:
-    """What is wrong in the printed formulas and tables. Source: method 4.10 and 8.5."""
+    """What is wrong in the printed formulas and tables. Source: book, method-errata."""
     return tuple(Erratum(**entry) for entry in _content()["errata"])
 
 

@@ -146,7 +146,7 @@ def hyperparameters(dataset: str = "mp_20") -> tuple[Hyperparameter, ...]:
     Raises:
         ValueError: another dataset.
 
-    Source: the paper and its authors' README as in method 10.3; ours from the configurations.
+    Source: book, method-left-open: the paper's; ours: from the configurations.
     """
     stated = published_hyperparameters()
     paper, default = (settings_of(preset, dataset) for preset in ("paper", "default"))

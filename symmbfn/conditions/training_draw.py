@@ -48,7 +48,7 @@ def told_properties(
 ) -> Float[Tensor, "B Q"]:
     """Properties with those that are not told left open (NaN).
 
-    Source: classifier-free guidance, Ho and Salimans 2022; one null for each, method 5.3.
+    Source: Ho and Salimans 2022: classifier-free guidance; book, method-properties.
     """
     shape, device = properties.shape, properties.device
     is_free = torch.rand((shape[0], 1), generator=generator, device=device) < FREE
@@ -62,7 +62,7 @@ def draw_known(model: SymmBFN, data: Variables, given: Given, generator: torch.G
     Elements may be given as a list, or with the sites that hold them; letters, the lattice and
     whole sites (coordinates, letter and element) each by themselves.
 
-    Source: method 7.6, "Given channels"; the shares ours.
+    Source: book, method-parts.
     """
     b, n = given.is_site.shape
 

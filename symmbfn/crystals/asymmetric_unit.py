@@ -22,7 +22,7 @@ def to_chart(
         fractional_coords: any real numbers, shape (..., 3).
         tolerance: how far from m/24 a coordinate may lie to be set there.
 
-    Source: method 1.3, "Coordinate chart".
+    Source: book, method-chart.
     """
     grid_point = np.rint(fractional_coords * SNAP_GRID) / SNAP_GRID
     is_near = np.abs(fractional_coords - grid_point) < tolerance

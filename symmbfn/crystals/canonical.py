@@ -96,7 +96,7 @@ def representative_of(
     Returns:
         Coordinates in the chart [-0.06, 0.94), exactly on the locus of that member.
 
-    Source: method 1.3.
+    Source: book, method-representative.
     """
     return representatives_of(space_group_number, wyckoff_position, fractional_coords[None], rule)[
         0
@@ -141,7 +141,7 @@ def canonical_form(
     unlike a comparison of sorted coordinates this is continuous and needs no tolerance, so
     noise in the coordinates hardly ever changes the choice.
 
-    Source: method 1.5; the beacon is ours.
+    Source: book, method-canonical.
     """
     number = unit.space_group_number
     metric = k_to_metric(torch.from_numpy(unit.lattice_k)).numpy()

@@ -57,7 +57,7 @@ def put_on_loci(sites: Sites, lattice: Float[Tensor, "B 3 3"], representative: s
     Returns:
         The sites with coordinates on their first loci and their residuals.
 
-    Source: method 7.3.
+    Source: book, method-projection.
     """
     tables = loci(sites.coords.device)
     cell = lattice[sites.crystal]
@@ -122,7 +122,7 @@ def merge_collapsed(
     Returns:
         As many sites; those that moved have another row and `is_merged` set.
 
-    Source: method 7.4, rule 1.
+    Source: book, method-cleaning: rule 1.
     """
     tables = loci(sites.coords.device)
     todo = (tables.degrees_of_freedom[sites.row] > 0).nonzero().squeeze(-1)
@@ -192,7 +192,7 @@ class Geometry:
         overlaps: crystal -> report of a pair of different elements that coincide.
         duplicates: crystal -> report of a pair of one element that coincide.
 
-    Source: method 7.4, rule 2; 8.7.
+    Source: book, method-cleaning: rule 2; book, method-validity: contacts.
     """
 
     sites: Sites
@@ -220,7 +220,7 @@ def measure(
     Returns:
         Sites, atoms, distances and reports.
 
-    Source: method 7.4, rule 2; 8.7.
+    Source: book, method-cleaning: rule 2; book, method-validity: contacts.
     """
     atoms, site_of_atom = expand_orbits(sites.coords, sites.row)
     tables = loci(atoms.device)

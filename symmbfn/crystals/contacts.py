@@ -21,7 +21,7 @@ def closest_contacts(cell: Cell) -> tuple[float, float]:
     Returns:
         Distance in angstrom, and the ratio.
 
-    Source: method 8.7; what `measure` finds for crystals built from sites.
+    Source: book, method-validity: what `measure` finds for crystals built from sites.
     """
     lattice = torch.tensor(cell.lattice_matrix, dtype=torch.float64).unsqueeze(0)
     reduced = reduce_lattice(lattice)

@@ -351,7 +351,7 @@ def primitive_vectors(space_group_number: int) -> Float[np.ndarray, "3 3"]:
     Returns:
         The vectors as columns, shape (3, 3), in units of the conventional edges.
 
-    Source: the definitions of spglib.
+    Source: Togo et al. 2024 (spglib).
     """
     centring = CENTRINGS[symmetry_tables().centring[space_group_number - 1]]
     return PRIMITIVE_VECTORS[centring]

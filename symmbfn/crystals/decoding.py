@@ -46,7 +46,7 @@ def decode_wyckoff(
     Raises:
         ValueError: not exactly one of the two kinds of probabilities is given.
 
-    Source: method 7.2.
+    Source: book, method-decoding.
     """
     if (wyckoff_log_probs is None) == (axis_log_probs is None):
         raise ValueError("give either wyckoff_log_probs or axis_log_probs")
@@ -90,7 +90,10 @@ def decode_wyckoff(
 def _position_scores(
     axis_log_probs: Float[Tensor, "S 15 13"], number: Int[Tensor, "S"]
 ) -> Float[Tensor, "S 27"]:
-    """sum_j log P[j, E_w(j)] for every position w of the group. Source: method 7.2."""
+    """sum_j log P[j, E_w(j)] for every position w of the group.
+
+    Source: book, method-eq-decoding-axes.
+    """
     classes = _axis_classes(axis_log_probs.device)[number - 1]
     return axis_log_probs.double().clamp(min=LEAST_LOG_PROB).gather(-1, classes).sum(-2)
 

@@ -29,7 +29,7 @@ def reduce_lattice(lattice: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:
     Returns:
         Rows of the reduced basis, shape (B, 3, 3), angstrom.
 
-    Source: Nguyen and Stehle, ACM Trans. Algorithms 5, 46 (2009): the greedy algorithm.
+    Source: Nguyen and Stehlé 2009: the greedy algorithm.
     """
     steps = torch.tensor(
         [[i, j] for i in (-1.0, 0.0, 1.0) for j in (-1.0, 0.0, 1.0)],

@@ -52,7 +52,7 @@ def images_of(
         metric: metric tensors, shape (B, 3, 3), angstrom^2.
         rotations, translations: of the operations, padding included.
 
-    Source: ours.
+    Source: book, method-images.
     """
     # (B, N_i, N_j, O) for each axis: operations last, so that whole rows of them are one sweep
     by_axis = rotations.permute(3, 0, 2, 1)[:, :, :, None]  # (y, B, x, 1, O)

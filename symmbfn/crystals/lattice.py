@@ -19,7 +19,7 @@ from symmbfn.crystals.symmetry import CRYSTAL_FAMILIES, symmetry_tables
 
 K6_RANGE = (0.2, 3.4)
 K4_LIMIT, K5_LIMIT = 1.6, 1.4
-# angstrom; method 3.3 says 130, which would refuse a real crystal of MP-20 with a cell of 132
+# angstrom; a crystal of MP-20 has a cell of 132
 LENGTH_RANGE = (1.5, 150.0)
 ANGLE_RANGE = (15.0, 165.0)  # degrees
 SQUARINGS = 10  # of the exponential: eight terms of its series are exact to |S| of 100
@@ -34,7 +34,7 @@ def metric_to_k(metric: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"
     Returns:
         k, shape (..., 6), float64.
 
-    Source: method 3.1, k_i = <S, B_i> / <B_i, B_i>.
+    Source: book, method-eq-k: k_i = <S, B_i> / <B_i, B_i>.
     """
     eigenvalues, vectors = torch.linalg.eigh(metric.double())
     s = (vectors * (eigenvalues.log() / 2).unsqueeze(-2)) @ vectors.mT
@@ -62,7 +62,7 @@ def k_to_metric(k: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
 
     Non-finite k gives a non-finite metric and no exception.
 
-    Source: method 3.1, S = sum_i k_i B_i.
+    Source: book, method-eq-k: S = sum_i k_i B_i.
     """
     k1, k2, k3, k4, k5, k6 = k.double().unbind(-1)
     rows = [k5 + k4, k1, k2, k1, k5 - k4, k3, k2, k3, -2 * k5]  # without its trace, k6
@@ -88,7 +88,7 @@ def constrain_k(
 ) -> Float[Tensor, "*batch 6"]:
     """Overwrite the components of k that a space group fixes; float64.
 
-    Source: method 3.1, proj(k) = m k + c.
+    Source: book, method-eq-lattice-constraint.
     """
     number = torch.as_tensor(space_group_number, device=k.device)
     free, fixed = lattice_constraints(number)
@@ -121,7 +121,7 @@ def k_to_parameters(
     Returns:
         a, b, c in angstrom and alpha, beta, gamma in degrees, shape (..., 6), float64.
 
-    Source: method 3.1 (inverse), 3.3 (exact family values).
+    Source: book, method-lattice; book, method-lattice-families: what is exact.
     """
     number = torch.as_tensor(space_group_number, device=k.device)
     free, _ = lattice_constraints(number)
@@ -178,7 +178,7 @@ def lattice_constraints(
     Returns:
         Mask of free components, and the fixed values (0 where free), both (..., 6).
 
-    Source: method 3.1, table of families.
+    Source: book, method-lattice-families.
     """
     free, fixed, _ = _lattice_tables()
     row = space_group_number.long() - 1
@@ -190,7 +190,7 @@ def is_plausible_lattice(
 ) -> Bool[Tensor, "*batch"]:
     """Tell which lattices lie within the generous bounds real crystals keep.
 
-    Source: method 3.3; k6 also bounds the volume.
+    Source: book, method-lattice-bounds.
     """
     parameters = k_to_parameters(k, space_group_number)
     lengths, angles = parameters[..., :3], parameters[..., 3:]

@@ -39,7 +39,7 @@ class Loci:
         complements: takes the part of a displacement that leaves the locus, fractional metric.
         shifts: the 27 lattice translations around the origin.
 
-    Source: method 7.3.
+    Source: book, method-projection.
     """
 
     position_start: Int[Tensor, "231"]
@@ -65,7 +65,7 @@ def loci(device: torch.device) -> Loci:
     Returns:
         The tables, shared: do not write into them.
 
-    Source: method 7.3.
+    Source: book, method-projection.
     """
     tables = symmetry_tables()
     row_of_operation = np.repeat(np.arange(len(tables.letter)), np.diff(tables.orbit_start))
@@ -125,7 +125,7 @@ def project(
         The point of the first locus that the operation sends next to `coords`, and what
         separates `coords` from the locus, both fractional, shape (S, 3).
 
-    Source: method 7.3, Cartesian metric, with A^+ written as a weighted least square.
+    Source: book, method-eq-nearest-space.
     """
     tables = loci(coords.device)
     row = tables.row_of_operation[operation]
@@ -161,7 +161,7 @@ def squared_distance(
     Returns:
         Squared fractional distances, shape (S,).
 
-    Source: method 7.3, fractional metric.
+    Source: book, method-eq-nearest.
     """
     tables = loci(coords.device)
     offset = coords - tables.translations[operation]
@@ -184,7 +184,7 @@ def expand_orbits(
         Fractional coordinates in [0, 1), shape (A, 3), orbit after orbit with the
         representative first, and the site of each atom, shape (A,).
 
-    Source: method 7.3.
+    Source: book, method-projection.
     """
     tables = loci(representatives.device)
     site, operation = ranges(tables.orbit_start[row], tables.multiplicity[row])
@@ -267,7 +267,7 @@ def nearest_point(coords: Float[Tensor, "S 3"], row: Int[Tensor, "S"]) -> Float[
     Returns:
         Points on the loci, fractional, shape (S, 3).
 
-    Source: method 7.3, fractional metric, first operation.
+    Source: book, method-eq-nearest.
     """
     tables = loci(coords.device)
     first = tables.orbit_start[row]

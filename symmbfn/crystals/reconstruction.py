@@ -52,7 +52,7 @@ def reconstruct(
         axis_log_probs: log P of each axis symbol instead. With neither, the positions in
             the batch are taken as they are.
         representative: "locus" when sites were encoded on the first locus of their
-            position, "centre" when they may lie on any of its loci (method 1.3).
+            position, "centre" when they may lie on any of its loci.
         merge: clean up orbits that collapsed and sites that coincide, and count them in
             `n_merged` and `n_dropped`. Off where the composition or the positions are a
             condition: then coinciding sites fail.
@@ -66,7 +66,7 @@ def reconstruct(
     Raises:
         ValueError: a space group, element, position or option that does not exist.
 
-    Source: method 7.2-7.4, guards of 3.3 and 8.7.
+    Source: book, method-decoding; book, method-projection; book, method-cleaning.
     """
     _check(batch, representative)
     indices = range(len(batch)) if indices is None else indices
@@ -109,7 +109,7 @@ def cells_as_they_are(
     Raises:
         ValueError: a space group or element that does not exist.
 
-    Source: the paper's "Baseline"; method 9.1.
+    Source: Methods, "Baseline"; book, method-full-cell.
     """
     _check(batch, "locus")
     alone = replace(
@@ -224,7 +224,7 @@ def _without_nan(
 
 
 def _lattice_on_family(batch: AsymmetricUnitBatch) -> Float[Tensor, "B 6"]:
-    """Overwrite the lattice coefficients that the group fixes. Source: method 3.1."""
+    """Overwrite the lattice coefficients that the group fixes. Source: book, method-lattice."""
     free, fixed = lattice_constraints(batch.space_group_number)
     return torch.where(free, batch.lattice_k.double(), fixed.double())
 
@@ -316,7 +316,7 @@ def _offsets(crystal: Int[Tensor, "X"], n_crystals: int) -> list[int]:
 def _broken_guard(
     is_plausible: bool, cell: np.ndarray, minimum_distance: float, overlap: str
 ) -> str:
-    """Return why a structure is no valid geometry, or nothing. Source: method 3.3, 7.4, 8.7."""
+    """Return why a structure is no valid geometry, or nothing. Source: book, method-guards."""
     if not is_plausible:
         parameters = " ".join(f"{value:.4g}" for value in cell_parameters(cell))
         return f"implausible cell {parameters}"

@@ -129,7 +129,7 @@ def asymmetric_unit(
         ValueError: the structure is refused by `check_structure`, or its symmetry could not
             be determined consistently.
 
-    Source: method 1.2-1.5.
+    Source: book, method-asymmetric-unit.
     """
     check_structure(structure)
     cell = (

@@ -52,7 +52,7 @@ class SymmetryTables:
     products with the Euclidean cosets. `lattice_fixed` holds the value of each lattice
     coefficient that is not free.
 
-    Source: method sections 1.5, 2.1-2.2, 3.1.
+    Source: book, method-canonical; book, method-site-symmetry; book, method-lattice-families.
     """
 
     operation_start: Int[np.ndarray, "231"]

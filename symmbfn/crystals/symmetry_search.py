@@ -23,7 +23,7 @@ class FoundSymmetry:
         space_group_number: 1 to 230, or None where the search failed.
         keeps_operations: whether every operation of the asked group is among those found.
 
-    Source: method 7.5.
+    Source: book, method-symmetry-check.
     """
 
     space_group_number: int | None
@@ -72,7 +72,7 @@ def find_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> FoundSymmetry:
     Returns:
         What spglib finds in the conventional cell.
 
-    Source: method 7.5.
+    Source: book, method-symmetry-check.
     """
     if crystal.lattice_matrix is None or not len(crystal):
         return FoundSymmetry(None, False)
@@ -100,7 +100,7 @@ def check_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> Crystal:
         The record with the group that was found; its status is "symmetry_mismatch" where that
         is neither the group that was asked for nor a supergroup of it.
 
-    Source: method 7.5.
+    Source: book, method-symmetry-check.
     """
     if crystal.status != "ok":
         return crystal

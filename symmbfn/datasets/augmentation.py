@@ -30,7 +30,7 @@ def augmented(dataset: EncodedDataset, n_copies: int, seed: int) -> EncodedDatas
     Raises:
         ValueError: n_copies below 1, or sites of another kind.
 
-    Source: method 1.5, as an alternative to the canonical form.
+    Source: book, method-canonical: as an alternative to the canonical form.
     """
     if n_copies < 1:
         raise ValueError(f"n_copies must be at least 1, got {n_copies}")

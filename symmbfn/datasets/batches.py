@@ -50,7 +50,7 @@ class BucketedBatches:
         epoch: number of the current epoch, from 0.
         position: batches of it that were given out.
 
-    Source: method 5.2 (buckets by sites), 5.4 (by operations); carrying over is ours.
+    Source: book, method-network.
     """
 
     def __init__(

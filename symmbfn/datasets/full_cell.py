@@ -47,7 +47,7 @@ def full_cells(dataset: EncodedDataset) -> EncodedDataset:
     Raises:
         ValueError: the sites of the dataset are atoms already.
 
-    Source: the paper's "Baseline"; method.md 9.1.
+    Source: Methods, "Baseline"; book, method-full-cell.
     """
     atoms = _atoms_of(dataset)
     return _of_atoms(dataset, "full cells", atoms.crystal, atoms.number, atoms.coords)
@@ -66,7 +66,7 @@ def primitive_cells(dataset: EncodedDataset) -> EncodedDataset:
     Raises:
         ValueError: the sites of the dataset are atoms already, or a cell cannot be reduced.
 
-    Source: Jiao et al. 2023 (DiffCSP) and Wu et al. 2025 (CrysBFN), data; method.md 9.1.
+    Source: Jiao et al. 2023 (DiffCSP); Wu et al. 2025 (CrysBFN); book, method-primitive-cell.
     """
     atoms = _atoms_of(dataset)
     groups = dataset.space_group_number.tolist()

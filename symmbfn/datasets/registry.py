@@ -328,7 +328,7 @@ def _text_of(path: Path) -> str:
 def _prototypes() -> "pandas.DataFrame":
     """The AFLOW crystallographic prototypes that pymatgen carries, as P1 CIFs.
 
-    Source: Mehl et al., Comput. Mater. Sci. 136, S1 (2017), as packaged by pymatgen.
+    Source: Mehl et al. 2017 (AFLOW): as packaged by pymatgen.
     """
     import pandas as pd
     from pymatgen.core import Structure

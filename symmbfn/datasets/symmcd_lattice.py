@@ -31,7 +31,7 @@ def with_symmcd_lattice(dataset: EncodedDataset) -> EncodedDataset:
     Raises:
         ValueError: the dataset has these coefficients already.
 
-    Source: Levy et al. 2025 (SymmCD), as read in method 3.1.
+    Source: Levy et al. 2025 (SymmCD): its code; book, method-symmcd-lattice.
     """
     if dataset.settings.get("lattice") == "symmcd":
         raise ValueError("this dataset has the lattice coefficients of SymmCD already")
@@ -58,7 +58,7 @@ def logarithm(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"
         log A = ln(c) I + int_0^1 (A/c - I) (I + s (A/c - I))^-1 ds with c = (det A)^(1/3), by
         Gauss-Legendre quadrature, shape (..., 3, 3).
 
-    Source: Higham 2008, "Functions of Matrices", Eq. 11.1.
+    Source: Higham 2008, Eq. 11.1.
     """
     identity = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
     scale = torch.linalg.det(matrix).pow(1 / 3)[..., None, None]

@@ -26,7 +26,7 @@ def group_shares(space_group_number: Int[np.ndarray, "n"]) -> Float[np.ndarray, 
 def jensen_shannon_distance(p: Float[np.ndarray, "G"], q: Float[np.ndarray, "G"]) -> float:
     """Square root of the Jensen-Shannon divergence in nats; at most sqrt(ln 2) = 0.833.
 
-    Source: Methods, "Evaluation metrics"; method 8.2.
+    Source: Methods, "Evaluation metrics"; book, method-eq-distances.
     """
     m = (p + q) / 2
 
@@ -38,17 +38,26 @@ def jensen_shannon_distance(p: Float[np.ndarray, "G"], q: Float[np.ndarray, "G"]
 
 
 def density_distance(generated: Observables, reference: Observables) -> float:
-    """d_rho: Wasserstein-1 distance between the densities, g/cm3. Source: method 8.1."""
+    """d_rho: Wasserstein-1 distance between the densities, g/cm3.
+
+    Source: book, method-distances.
+    """
     return float(wasserstein_distance(generated.density, reference.density))
 
 
 def elements_distance(generated: Observables, reference: Observables) -> float:
-    """d_elem: Wasserstein-1 distance between the numbers of elements. Source: method 8.1."""
+    """d_elem: Wasserstein-1 distance between the numbers of elements.
+
+    Source: book, method-distances.
+    """
     return float(wasserstein_distance(generated.n_elements, reference.n_elements))
 
 
 def group_distance(generated: Observables, reference: Observables) -> float:
-    """d_G: Jensen-Shannon distance between the space groups. Source: method 8.2."""
+    """d_G: Jensen-Shannon distance between the space groups.
+
+    Source: book, method-distances.
+    """
     return jensen_shannon_distance(
         group_shares(generated.space_group_number), group_shares(reference.space_group_number)
     )
@@ -266,7 +275,7 @@ def drawn_thousands(
     Raises:
         ValueError: fewer crystals than in one draw.
 
-    Source: method 8.0 and 8.1.
+    Source: book, method-draws.
     """
     crowds = {
         "valid": judged_observables(row for row in judged if row.is_valid),

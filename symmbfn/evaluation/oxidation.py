@@ -80,7 +80,7 @@ def is_smact_valid(atomic_numbers: Int[np.ndarray, "A"]) -> bool:
     Args:
         atomic_numbers: of all atoms of a cell, shape (A,); at least one.
 
-    Source: Davies et al., Chem 1, 617 (2016); method 8.7.
+    Source: Davies et al. 2016; book, method-validity.
     """
     numbers, counts = np.unique(np.asarray(atomic_numbers), return_counts=True)
     divisor = reduce(gcd, counts.tolist())

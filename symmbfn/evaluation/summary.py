@@ -35,7 +35,7 @@ def summarise(
     Raises:
         ValueError: no rows.
 
-    Source: method 8; users, "Judging".
+    Source: book, method-report.
     """
     if table.empty:
         raise ValueError("nothing can be said of 0 crystals")

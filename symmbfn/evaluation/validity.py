@@ -24,7 +24,7 @@ def is_structurally_valid(crystal: Crystal) -> bool:
     Stricter than the published rule in that the guards of the reconstruction count as well:
     sites of two elements in one place, of which one was removed, and implausible cells.
 
-    Source: method 8.7; guards 3.3 and 7.4.
+    Source: book, method-validity; book, method-guards.
     """
     return _is_apart(crystal.status, crystal.minimum_distance, crystal.volume)
 
@@ -131,7 +131,7 @@ def judge_cell(cell: Cell, *, index: int = 0) -> Judgement:
         A judgement as of a record. The status is "invalid_geometry" where numbers are not finite,
         the cell has no more than 0.1 cubic angstrom, or atoms are within 0.5 angstrom.
 
-    Source: method 8.7, the published rule.
+    Source: book, method-validity: the published rule.
     """
     n_atoms = len(cell)
     flaw = _flaw(cell)

@@ -179,7 +179,7 @@ def draw_loops(axes: Any) -> None:
     Args:
         axes: matplotlib axes of 6.5 by 5 inches; lettering that large fits the boxes.
 
-    Source: Fig. 2, redrawn; D and the meaning of the letters under the chart are ours.
+    Source: Fig. 2: redrawn; ours: D and the meaning of the letters under the chart.
     """
     from matplotlib.patches import FancyBboxPatch
 

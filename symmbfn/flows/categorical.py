@@ -20,7 +20,7 @@ def bayesian_update(
     Returns:
         Logits of the posterior, shape (..., K): Bayes' rule is an addition here.
 
-    Source: Methods, "Atom types", update function above Eq. 7.
+    Source: Methods, "Atom types": update function above Eq. 7.
     """
     return logits + y
 
@@ -37,7 +37,7 @@ def sender_mean(
     Returns:
         Mean of one sample, or of the logits at t, shape (..., K).
 
-    Source: Methods, Eq. 6 (with the all-ones vector in place of the identity).
+    Source: Methods, "Atom types", Eq. 6: with the vector of ones in place of the identity.
     """
     n_classes = probabilities.shape[-1]
     return accuracy * (n_classes * probabilities - 1)
@@ -58,7 +58,7 @@ def bayesian_flow(
     Returns:
         Logits z of the input distribution softmax(z), shape (..., K).
 
-    Source: Methods, "Atom types", Bayesian flow distribution.
+    Source: Methods, "Atom types": Bayesian flow distribution.
     """
     n_classes = one_hot.shape[-1]
     return sender_mean(one_hot, accuracy) + torch.sqrt(n_classes * accuracy) * noise
@@ -77,7 +77,7 @@ def flow_noise(
     Returns:
         (z - beta (K e - 1)) / sqrt(K beta), shape (..., K).
 
-    Source: the flow distribution of Methods, "Atom types", solved for the noise.
+    Source: book, method-eq-flow-classes: solved for the noise.
     """
     n_classes = logits.shape[-1]
     return (logits - sender_mean(one_hot, accuracy)) / torch.sqrt(n_classes * accuracy)
@@ -138,7 +138,7 @@ def loss_nats(
     Returns:
         Loss in nats, shape (...).
 
-    Source: Methods, Eq. 10 (t multiplies).
+    Source: Methods, "Atom types", Eq. 10: t multiplies the norm.
     """
     n_classes = probabilities.shape[-1]
     true = probabilities.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
@@ -159,7 +159,7 @@ def sample_one_hot(
         One-hot rows in the precision of `log_probabilities`, shape (..., K); never a class
         of probability 0.
 
-    Source: ours, inverse transform sampling.
+    Source: ours: inverse transform sampling.
     """
     cumulative = log_probabilities.double().exp().cumsum(-1)
     total = cumulative[..., -1:]

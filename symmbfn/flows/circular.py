@@ -28,7 +28,7 @@ def bayesian_update(
     Returns:
         Vector of the posterior, shape (..., 2).
 
-    Source: Wu et al. 2025 (CrysBFN), Bayesian update of the von Mises distribution.
+    Source: Wu et al. 2025 (CrysBFN): Bayesian update of the von Mises distribution.
     """
     return belief + vector(y, accuracy)
 
@@ -80,7 +80,7 @@ def certainty(belief: Float[Tensor, "*X 2"], final: float) -> Float[Tensor, "*X"
     Returns:
         (ln c - ln 1e-7) / (ln final - ln 1e-7), shape (...), at least 0.
 
-    Source: Wu et al. 2025 (CrysBFN), entropy conditioning.
+    Source: Wu et al. 2025 (CrysBFN): entropy conditioning.
     """
     log_c = concentration(belief).clamp_min(NOTHING).log()
     return (log_c - math.log(NOTHING)) / (math.log(final) - math.log(NOTHING))
@@ -99,7 +99,7 @@ def bayesian_flow(
     Returns:
         Vector of the belief, shape (..., 2).
 
-    Source: Wu et al. 2025 (CrysBFN), simulation of the flow distribution.
+    Source: Wu et al. 2025 (CrysBFN): simulation of the flow distribution.
     """
     return vector(x[..., None] + deviations, accuracies).sum(-2)
 
@@ -117,8 +117,7 @@ def loss_nats(
     Returns:
         Nats of the message, shape (...).
 
-    Source: Wu et al. 2025 (CrysBFN), discrete-time loss; the divergence of two von Mises
-    distributions of equal concentration.
+    Source: Wu et al. 2025 (CrysBFN): discrete-time loss; book, method-eq-loss-circle.
     """
     # 1 - cos keeps no digits of a small difference
     distance = 2 * torch.sin((x - x_hat) / 2) ** 2

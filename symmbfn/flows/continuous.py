@@ -25,7 +25,7 @@ def bayesian_update(
     Returns:
         Mean and precision of the posterior, shapes of `mean` and `precision`.
 
-    Source: Methods, "Bayesian flow for continuous variables", update function.
+    Source: Methods, "Bayesian flow for continuous variables": update function.
     """
     posterior = precision + accuracy
     return (precision * mean + accuracy * y) / posterior, posterior
@@ -44,7 +44,7 @@ def sender_sample(
     Returns:
         Sender sample y, shape of `x`.
 
-    Source: Methods, "Bayesian flow for continuous variables", sender distribution.
+    Source: Methods, "Bayesian flow for continuous variables": sender distribution.
     """
     return x + noise / torch.sqrt(accuracy)
 
@@ -62,7 +62,7 @@ def bayesian_flow(
     Returns:
         Mean mu, shape of `x`: all updates up to t in one draw.
 
-    Source: Methods, "Bayesian flow for continuous variables", flow distribution.
+    Source: Methods, "Bayesian flow for continuous variables": flow distribution.
     """
     return gamma * x + torch.sqrt(gamma * (1 - gamma)) * noise
 
@@ -80,7 +80,7 @@ def flow_noise(
     Returns:
         (mu - gamma x) / sqrt(gamma (1 - gamma)), shape of `mean`.
 
-    Source: the flow distribution of Methods, solved for the noise.
+    Source: book, method-eq-flow-numbers: solved for the noise.
     """
     return (mean - gamma * x) / torch.sqrt(gamma * (1 - gamma))
 
@@ -107,7 +107,8 @@ def estimate(
     Raises:
         ValueError: another target.
 
-    Source: "noise": Methods, Eq. 4; "v": ours, makes the loss an unweighted square.
+    Source: Methods, "Bayesian flow for continuous variables", Eq. 4: "noise";
+    Salimans and Ho 2022: "v"; book, method-targets.
     """
     if target == "noise":
         return (mean - torch.sqrt(gamma * (1 - gamma)) * output) / gamma
@@ -133,6 +134,7 @@ def loss_nats(
     Returns:
         Loss in nats, shape of `x`.
 
-    Source: Methods, Eq. 5 (with the squared error inside the expectation).
+    Source: Methods, "Bayesian flow for continuous variables", Eq. 5: with the squared error inside
+    the expectation.
     """
     return 0.5 * rate * (x - x_hat) ** 2

@@ -33,7 +33,7 @@ class MessageSchedule(nn.Module):
     Attributes:
         accuracies: alpha_0 (next to none) to alpha_n, shape (n + 1,).
 
-    Source: Wu et al. 2025 (CrysBFN), linear entropy; the solution on a grid is ours.
+    Source: Wu et al. 2025 (CrysBFN): linear entropy; book, method-linear-entropy.
     """
 
     accuracies: Tensor
@@ -103,7 +103,7 @@ def linear_entropy_accuracies(n_messages: int, final: float) -> tuple[float, ...
     Raises:
         ValueError: an argument out of range.
 
-    Source: Wu et al. 2025 (CrysBFN); there the entropy of the mean concentration is linear.
+    Source: book, method-eq-linear-entropy.
     """
     if n_messages < 1 or not final > 0:
         raise ValueError(f"no accuracies of {n_messages} messages up to concentration {final}")

@@ -26,7 +26,7 @@ def _shift_right(x: Tensor, bits: int) -> Tensor:
 
 
 def _mix(x: Tensor) -> Tensor:
-    """splitmix64's finaliser; integer products wrap. Source: Steele, Lea and Flood 2014."""
+    """splitmix64's finaliser; integer products wrap. Source: Steele et al. 2014."""
     x = (x ^ _shift_right(x, 30)) * _MIX_1
     x = (x ^ _shift_right(x, 27)) * _MIX_2
     return x ^ _shift_right(x, 31)
@@ -64,7 +64,7 @@ def normal(
 ) -> Float[Tensor, "B *shape"]:
     """Standard normal draws, float32; arguments as in `uniform`.
 
-    Source: Box and Muller 1958, two draws from each word.
+    Source: Box and Muller 1958: two draws from each word.
     """
     n = math.prod(shape)
     bits = _bits(seed, index, stream, (n + 1) // 2)

@@ -67,7 +67,7 @@ class SamplerConfig:
     def tempered(self, name: str, log_p: Float[Tensor, "*X K"]) -> Float[Tensor, "*X K"]:
         """Log-probabilities that a variable's classes are drawn from.
 
-        Source: method.md 4.8, "Other knobs"; letters stay, since their frequencies are the data's.
+        Source: book, method-temperature.
         """
         if name not in TEMPERED or self.temperature == 1:
             return log_p

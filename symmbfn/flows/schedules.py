@@ -15,7 +15,7 @@ class ContinuousSchedule:
     Args:
         sigma1: standard deviation of the input distribution at t = 1, in units of the data.
 
-    Source: Methods, "Bayesian flow for continuous variables", accuracy schedule.
+    Source: Methods, "Bayesian flow for continuous variables": accuracy schedule.
     """
 
     sigma1: float
@@ -79,7 +79,7 @@ class CategoricalSchedule:
         power: 2 as published; with less the classes settle earlier. Below 1 the rate, and with
             it the loss, would have no bound at t = 0.
 
-    Source: Methods, "Atom types", accuracy schedule; the rule for beta1 is ours.
+    Source: Methods, "Atom types": accuracy schedule; book, method-beta1.
     """
 
     beta1: float
@@ -117,7 +117,7 @@ def uniform_grid(n_steps: int, start: float = 0.0) -> Float[Tensor, "S"]:
     Raises:
         ValueError: n_steps below 1.
 
-    Source: Methods, sampling, with start = 0.
+    Source: Methods, "Sampling": with start = 0.
     """
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1, got {n_steps}")
@@ -140,7 +140,7 @@ def log_snr_grid(
     Raises:
         ValueError: n_steps below 1.
 
-    Source: ours; in closed-form toys the best grid for second-order steps.
+    Source: book, method-grids.
     """
     ends = schedule.half_log_snr(uniform_grid(1, start))
     inner = torch.linspace(ends[0].item(), ends[1].item(), n_steps + 1, dtype=torch.float64)

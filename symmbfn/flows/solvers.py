@@ -3,8 +3,8 @@
 The share eta of fresh noise names the sampler: sqrt(1 - beta_s / beta_t) is the ancestral BFN
 sampler, 0 the probability-flow ODE, 1 a redraw from the flow ("end-back", biased).
 
-Source: one family for the samplers of the paper, of Xue et al. 2024 (BFN-Solver) and of
-Qu et al. 2024 (MolCRAFT); the common form is ours.
+Source: Methods, "Sampling"; Xue et al. 2024 (BFN-Solver); Qu et al. 2024 (MolCRAFT);
+book, method-solvers: the common form.
 """
 
 import torch
@@ -25,7 +25,7 @@ def ancestral_eta(
     Returns:
         eta = sqrt(1 - beta_s / beta_t) in (0, 1], shape of the accuracies.
 
-    Source: ours; equal to the sampler of the Methods with the same random numbers.
+    Source: book, method-solvers: the sampler of the Methods with the same random numbers.
     """
     return torch.sqrt(1 - accuracy_s / accuracy_t)
 
@@ -51,7 +51,7 @@ def continuous_step(
     Returns:
         mu_t, shape of `mean`.
 
-    Source: the family at the top of this file; eps_hat is `continuous.flow_noise`.
+    Source: book, method-eq-family: eps_hat is `continuous.flow_noise`.
     """
     kept = continuous.flow_noise(mean, x_hat, gamma_s)
     return continuous.bayesian_flow(x_hat, gamma_t, torch.sqrt(1 - eta**2) * kept + eta * noise)
@@ -85,8 +85,8 @@ def continuous_step_second_order(
     Returns:
         Mean at t, shape of `mean`.
 
-    Source: ours, the two-step exponential integrators of Lu et al. 2022 (DPM-Solver++, its ODE
-    and its SDE) in BFN form.
+    Source: Lu et al. 2022 (DPM-Solver++): its two-step integrators of ODE and SDE;
+    book, method-eq-second-order: in the form for a BFN.
     """
     gamma_r, gamma_s, gamma_t = gammas
     lam_r, lam_s, lam_t = (0.5 * torch.logit(g) for g in gammas)
@@ -123,7 +123,7 @@ def categorical_step(
     Returns:
         z_t, shape (..., K).
 
-    Source: the family at the top of this file; eps_hat is `categorical.flow_noise`.
+    Source: book, method-eq-family: eps_hat is `categorical.flow_noise`.
     """
     kept = categorical.flow_noise(logits, e_hat, accuracy_s)
     return categorical.bayesian_flow(e_hat, accuracy_t, torch.sqrt(1 - eta**2) * kept + eta * noise)

@@ -26,7 +26,7 @@ def mean_resultant(concentration: Float[Tensor, "*X"]) -> Float[Tensor, "*X"]:
     Returns:
         A in [0, 1), shape of `concentration`.
 
-    Source: Mardia and Jupp, "Directional Statistics", 3.5.4.
+    Source: Mardia and Jupp 2000, Sec. 3.5.4.
     """
     return torch.special.i1e(concentration) / torch.special.i0e(concentration)
 
@@ -40,7 +40,7 @@ def entropy(concentration: Float[Tensor, "*X"]) -> Float[Tensor, "*X"]:
     Returns:
         Nats, shape of `concentration`; ln(2 pi) at c = 0.
 
-    Source: Mardia and Jupp, "Directional Statistics", 3.5.4.
+    Source: Mardia and Jupp 2000, Sec. 3.5.4.
     """
     log_i0 = torch.special.i0e(concentration).log() + concentration
     return math.log(2 * math.pi) + log_i0 - concentration * mean_resultant(concentration)
@@ -58,7 +58,7 @@ def from_normal(
     Returns:
         A draw of vM(0, c), in [-pi, pi], float64 to its last digits.
 
-    Source: ours, inverse transform sampling; Newton's method within a bracket.
+    Source: ours: inverse transform sampling, by Newton's method within a bracket.
     """
     target, c = torch.broadcast_tensors(normal.double().abs(), concentration.double())
     low, high = torch.zeros_like(target), torch.full_like(target, math.pi)
@@ -111,7 +111,7 @@ def table_of(concentrations: Float[Tensor, "M"]) -> Float[Tensor, "M Z 4"]:
     Returns:
         Coefficients from the cube down, in the position within a cell, shape (M, Z, 4), float64.
 
-    Source: ours, Hermite interpolation with exact slopes.
+    Source: ours: Hermite interpolation with exact slopes.
     """
     z = torch.arange(0, MOST + SPACING / 2, SPACING, dtype=torch.float64)
     c = concentrations.double()[:, None].expand(-1, len(z))

@@ -17,7 +17,7 @@ LEAST = 0.03  # angstrom; a vector as short as this has no direction
 def confine(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
     """Keep estimated coordinates where data can be: clipped about the chart, or wrapped.
 
-    Source: the wrap is the paper's, after every call; the clip ours (method.md 4.6).
+    Source: Methods, "Sampling": the wrap; book, method-confine: the clip.
     """
     x = model.fractional(estimates.continuous["coords"])
     x = x.clamp(CHART_END - 1.15, CHART_END + 0.15) if model.config.is_standardised else x % 1.0
@@ -67,7 +67,7 @@ def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: fl
     Returns:
         The estimates, with other coordinates.
 
-    Source: ours.
+    Source: book, method-clearance.
     """
     _, is_settled = settled_letters(estimates, given)
     x = model.fractional(estimates.continuous["coords"])

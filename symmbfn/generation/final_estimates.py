@@ -129,7 +129,7 @@ def ascending_classes(
 ) -> Int[Tensor, "B S"]:
     """Most likely classes of the slots that strictly ascend: the elements of a crystal differ.
 
-    Exact, by dynamic programming over the slots. Source: ours.
+    Exact, by dynamic programming over the slots. Source: book, method-elements.
     """
     n_slots, n_classes = log_probabilities.shape[1:]
     scores = log_probabilities.clamp_min(-1e4) * is_slot[..., None]
@@ -153,7 +153,7 @@ def every_slot_used(log_pointers: Float[Tensor, "B N S"], given: Given) -> Int[T
     """Most likely pointers such that each element of the crystal has at least one site.
 
     A slot without a site takes the one that loses least by moving, among sites whose slot keeps
-    another. Source: ours.
+    another. Source: book, method-elements.
     """
     log_p = log_pointers.clamp_min(-1e4)
     pointers = log_p.argmax(-1)

@@ -105,7 +105,7 @@ def sample(
     Returns:
         Estimates of the continuous variables and log-probabilities of the classes at t = 1.
 
-    Source: Methods, "Sampling"; the other solvers as in `flows.solvers`.
+    Source: Methods, "Sampling"; book, method-sampler.
     """
     check_sampler(model, sampler)
     predict, device = predict or model, given.is_site.device

@@ -1,6 +1,6 @@
 """What a model is, in one frozen dataclass, and the presets.
 
-One code path serves all: `paper` is the published model as method.md 11 defines it, `default` the
+One code path serves all: `paper` is the published model as far as it is stated, `default` the
 recommended one, and `full_cell` the published baseline, which knows every atom of the cell and no
 symmetry but the space group's name and lattice. `circular` is that baseline with coordinates on
 the circle.
@@ -35,7 +35,8 @@ class ModelConfig:
             always: it says how many there are).
         n_slots: most elements a crystal can have, with slots.
         target: what the network predicts of continuous variables: "v", "noise" or "data".
-        is_preconditioned: logits are the beliefs' plus the network's (method.md 4.12).
+        is_preconditioned: logits are the beliefs' plus the network's
+            (book, method-preconditioning).
         has_bounded_state: slots, pointers and letters are read as bounded logits and, with
             self-conditioning, as estimated before, too, and not as probabilities alone; None: as
             `is_preconditioned`.
@@ -171,12 +172,12 @@ class ModelConfig:
 
 
 def default_config(elements: tuple[int, ...], **changes: Any) -> ModelConfig:
-    """The recommended model (method.md 11), `changes` by keyword.
+    """The recommended model, `changes` by keyword.
 
     Raises:
         ValueError: no elements.
 
-    Source: beta1 = 32 / K for K classes, method.md 4.7.
+    Source: book, method-beta1: beta1 = 32 / K for K classes; book, method-loss: weights.
     """
     n_slots = changes.get("n_slots", ModelConfig.n_slots)
     chosen = {
@@ -191,9 +192,9 @@ def default_config(elements: tuple[int, ...], **changes: Any) -> ModelConfig:
 
 
 def paper_config(**changes: Any) -> ModelConfig:
-    """The model of the paper as method.md 11 defines it: K = 94, 15 x 13 axes, noise target.
+    """The model of the paper: K = 94, 15 x 13 axes, noise target; what it leaves open is ours.
 
-    Source: Methods; weights and accuracies from the authors' README.
+    Source: Ruple et al. 2026 (SymmBFN); book, method-left-open: weights and accuracies.
     """
     config = ModelConfig(
         elements=tuple(range(1, 95)),
@@ -230,7 +231,7 @@ def full_cell_config(
     Flows, network and sampler are those of `paper_config`, and so are the space group and the
     lattice it fixes, which stay given; only the representation of the crystal differs.
 
-    Source: Methods, "Baseline"; method.md 9.1.
+    Source: Methods, "Baseline"; book, method-full-cell.
     """
     weights = {"coords": 1.0, "lattice": 0.1, "elements": 3.0}
     return paper_config(**{"elements": elements, "symmetry": "none", "weights": weights, **changes})
@@ -242,7 +243,7 @@ def circular_config(elements: tuple[int, ...] = tuple(range(1, 95)), **changes: 
     The estimate is the belief's mean plus the network's output, wrapped, as published; the other
     variables keep the targets of `paper_config`.
 
-    Source: Wu et al. 2025 (CrysBFN); method.md 9.2.
+    Source: Wu et al. 2025 (CrysBFN); book, method-circular-cell.
     """
     return full_cell_config(**{"elements": elements, "coords_as": "circular", **changes})
 

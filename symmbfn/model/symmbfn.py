@@ -77,7 +77,7 @@ class SymmBFN(nn.Module):
         config: what the model is.
         statistics: what its training data was like.
 
-    Source: Ruple et al. 2026, "Symmetry-aware Bayesian flow networks"; default preset ours.
+    Source: Ruple et al. 2026 (SymmBFN); book, method-model: the default preset.
     """
 
     coords_mean: Tensor
@@ -266,7 +266,7 @@ class SymmBFN(nn.Module):
     def prior(self, given: Given, t: float, noise: Variables) -> Variables:
         """Beliefs at a small time t before any call, as the average crystal would give them.
 
-        At t = 0 the exact prior: mean 0, all classes alike. Source: method.md 4.4.
+        At t = 0 the exact prior: mean 0, all classes alike. Source: book, method-start.
         """
         time = torch.full((len(given.is_site),), t, device=given.is_site.device)
         return self.each(lambda v: v.prior(given, time, noise[v.name]))

@@ -32,7 +32,7 @@ class ClassTable(nn.Module):
         width: hidden width H.
         log_prior: log of the classes' frequencies, shape (K,), from which the logits start.
 
-    Source: Jiao et al. 2023 (DiffCSP), type embedding and head.
+    Source: Jiao et al. 2023 (DiffCSP): type embedding and head.
     """
 
     def __init__(self, n_inputs: int, width: int, log_prior: Float[Tensor, "K"] | None = None):
@@ -152,7 +152,7 @@ def position_geometry() -> Float[Tensor, "P F"]:
         Features of all 1,731 positions, shape (1731, 212): 15 x 13 site-symmetry classes, the
         first operation (9 + 3), degrees of freedom one-hot (4), log2(multiplicity) / 4.
 
-    Source: ours; the encoding is that of method 2.1.
+    Source: book, method-letters; book, method-site-symmetry: the encoding.
     """
     tables = symmetry_tables()
     one_hot = nn.functional.one_hot(torch.tensor(tables.encoding).long(), 13).flatten(1)

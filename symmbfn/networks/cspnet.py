@@ -13,7 +13,7 @@ class Modulation(nn.Module):
     Args:
         width: hidden width H.
 
-    Source: Peebles and Xie 2023 (DiT), adaLN; the gate starts from 1 and not from 0.
+    Source: Peebles and Xie 2023 (DiT): adaLN, but with a gate that starts from 1.
     """
 
     def __init__(self, width: int):
@@ -47,7 +47,7 @@ class Layer(nn.Module):
         edge_layers: 2 or 1, as in `CSPNet`.
         is_modulated: read shift, scale and gate from the graph vector.
 
-    Source: Jiao et al. 2023 (DiffCSP), CSPLayer; block form and modulation ours.
+    Source: Jiao et al. 2023 (DiffCSP): CSPLayer; book, method-network: blocks, modulation.
     """
 
     def __init__(self, width: int, edge_width: int, *, edge_layers: int, is_modulated: bool):
@@ -127,7 +127,7 @@ class CSPNet(nn.Module):
         is_modulated: graph vector enters every layer by shift, scale and gate; otherwise it is
             concatenated to the sites' input only, as published.
 
-    Source: Jiao et al. 2023 (DiffCSP), CSPNet; block form, modulation and compression ours.
+    Source: Jiao et al. 2023 (DiffCSP): CSPNet; book, method-network: what differs.
     """
 
     def __init__(

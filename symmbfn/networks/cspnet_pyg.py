@@ -18,7 +18,7 @@ class CSPNetPyG(CSPNet):
 
     Args: as in `CSPNet`.
 
-    Source: Jiao et al. 2023 (DiffCSP), CSPNet.
+    Source: Jiao et al. 2023 (DiffCSP): CSPNet.
     """
 
     def forward(  # type: ignore[override]  # an edge list is what this form is about
@@ -74,7 +74,7 @@ class EdgeListCSPNet(CSPNetPyG):
     Attributes:
         is_published: edges are made by `published_edges` and not by `complete_edges`.
 
-    Source: ours; the network is Jiao et al. 2023 (DiffCSP), CSPNet.
+    Source: book, method-edge-list; Jiao et al. 2023 (DiffCSP): CSPNet.
     """
 
     is_published = False
@@ -140,7 +140,7 @@ def published_edges(is_site: Bool[Tensor, "B N"]) -> Int[Tensor, "2 E"]:
     Returns:
         Edges, shape (2, E), as `complete_edges`.
 
-    Source: the way of Jiao et al. 2023 (DiffCSP) and of those who followed; method.md 5.2.
+    Source: book, method-edge-list.
     """
     sizes = is_site.sum(-1).tolist()
     blocks = [torch.ones(n, n, device=is_site.device) for n in sizes]

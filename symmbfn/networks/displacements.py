@@ -18,8 +18,8 @@ class Displacements(nn.Module):
         n_images: images of each pair.
         features: hidden width of the pairs.
 
-    Source: ours; the form of a force in Schuett et al. 2021 (PaiNN), without equivariance, which
-    the frame of the space group makes needless.
+    Source: book, method-heads; Schütt et al. 2021 (PaiNN): the form, without its equivariance,
+    which a network in the frame of the space group does not need.
     """
 
     def __init__(self, width: int, edge_features: int, n_images: int, features: int = 96):

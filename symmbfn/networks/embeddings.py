@@ -29,7 +29,7 @@ def time_features(t: Float[Tensor, "B"], n_frequencies: int = 16) -> Float[Tenso
     Returns:
         Features, shape (B, 1 + 2 n_frequencies).
 
-    Source: method 5.2.
+    Source: book, method-features.
     """
     angle = math.pi * t[:, None] * torch.arange(1, n_frequencies + 1, device=t.device)
     return torch.cat([t[:, None], angle.sin(), angle.cos()], dim=-1)
@@ -45,7 +45,7 @@ def phases(x: Float[Tensor, "*X 3"], n_frequencies: int) -> tuple[Tensor, Tensor
     Returns:
         Sines and cosines, each of shape (..., 3 F).
 
-    Source: Jiao et al. 2023 (DiffCSP), Fourier features.
+    Source: Jiao et al. 2023 (DiffCSP): Fourier features.
     """
     angle = 2 * math.pi * x[..., None] * torch.arange(1, n_frequencies + 1, device=x.device)
     angle = angle.flatten(-2)
@@ -64,7 +64,7 @@ def pair_phases(
     Returns:
         Features of the ordered pairs (i, j), shape (B, N, N, 2 P).
 
-    Source: Jiao et al. 2023 (DiffCSP), Fourier features of the relative coordinates.
+    Source: Jiao et al. 2023 (DiffCSP): Fourier features of the relative coordinates.
     """
     sin_i, cos_i, sin_j, cos_j = sin[:, :, None], cos[:, :, None], sin[:, None], cos[:, None]
     return torch.cat([sin_j * cos_i - cos_j * sin_i, cos_j * cos_i + sin_j * sin_i], dim=-1)
@@ -82,7 +82,7 @@ def gaussian_basis(
     Returns:
         Values in (0, 1], shape (..., C).
 
-    Source: Schuett et al. 2017 (SchNet), radial basis.
+    Source: Schütt et al. 2017 (SchNet): radial basis.
     """
     width = centres[1] - centres[0]
     return torch.exp(-0.5 * ((distance[..., None] - centres.to(distance)) / width) ** 2)

@@ -31,7 +31,7 @@ def axis_classes() -> Bool[Tensor, "G 15 13"]:
     Returns:
         True where at least one position has the class, shape (230, 15, 13): 1.7 of 13 on average.
 
-    Source: method 2.4.
+    Source: book, method-axis-mask.
     """
     tables = symmetry_tables()
     n_positions = torch.tensor(tables.position_start).long().diff()

@@ -33,7 +33,7 @@ def mean_messages(
     Returns:
         Mean messages, shape (B, N, H).
 
-    Source: Jiao et al. 2023 (DiffCSP), CSPLayer's first edge layer; the order of the sweeps ours.
+    Source: Jiao et al. 2023 (DiffCSP): first edge layer of CSPLayer; ours: the order of the sums.
     """
     if receiver.device.type != "cpu" or torch.compiler.is_compiling():
         pairs = nn.functional.linear(edges, matrix)

@@ -27,7 +27,7 @@ def standard_values(
         values: in the units of the data, NaN where not known, shape (..., Q).
         is_zero_inflated: see `zero_inflated`, shape (Q,).
 
-    Source: method 5.3.
+    Source: book, method-properties.
     """
     return torch.where(is_zero_inflated, values.clamp_min(0).log1p(), values)
 
@@ -40,8 +40,7 @@ class PropertyTokens(nn.Module):
         mean, std: of the standard values in training, shape (Q,).
         width: of the vector.
 
-    Source: the paper conditions on a sinusoidal encoding; null vectors as in Ho and Salimans 2022
-    (classifier-free guidance); the features are method 5.3.
+    Source: book, method-properties; Ho and Salimans 2022: null vectors.
     """
 
     mean: Tensor

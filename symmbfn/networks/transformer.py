@@ -22,8 +22,8 @@ class AttentionLayer(nn.Module):
         width: hidden width H, a multiple of the heads.
         edge_width: width E of the pair features.
 
-    Source: Jumper et al. 2021 (AlphaFold), pair bias and pair values of the structure module;
-        Peebles and Xie 2023 (DiT), modulation; update of Jiao et al. 2023 (DiffCSP).
+    Source: Jumper et al. 2021 (AlphaFold): pair bias and pair values of the structure module;
+        Peebles and Xie 2023 (DiT): modulation; Jiao et al. 2023 (DiffCSP): update.
     """
 
     def __init__(self, width: int, edge_width: int):
@@ -84,7 +84,7 @@ class Transformer(CSPNet):
         width: hidden width H, a multiple of the 8 heads.
         depth: number of layers L.
 
-    Source: method 5.2, "Transformer variant"; see `AttentionLayer`.
+    Source: ours: layers as in `AttentionLayer`.
     """
 
     def __init__(

@@ -238,7 +238,7 @@ def powder_pattern(cell: Cell) -> Picture:
     Args:
         cell: any cell of it.
 
-    Source: pymatgen's XRDCalculator.
+    Source: Ong et al. 2013 (pymatgen): XRDCalculator.
     """
     from pymatgen.analysis.diffraction.xrd import XRDCalculator
 

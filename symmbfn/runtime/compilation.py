@@ -144,7 +144,7 @@ def onednn_products(device: torch.device) -> Iterator[None]:
     Args:
         device: where the matrices lie.
 
-    Source: ours; torch.set_float32_matmul_precision.
+    Source: ours: as torch.set_float32_matmul_precision.
     """
     before = torch.get_float32_matmul_precision()
     is_wanted = device.type == "cpu" and before == "highest" and not _HAS_TORCH_DEFAULTS.get()

@@ -77,7 +77,7 @@ def input_files(cell: Cell) -> dict[str, str]:
     Returns:
         CIF and POSCAR alone where the Materials Project has no settings for an element.
 
-    Source: pymatgen's MPRelaxSet.
+    Source: Ong et al. 2013 (pymatgen): MPRelaxSet.
     """
     from pymatgen.io.cif import CifWriter
     from pymatgen.io.vasp import Poscar

@@ -1,4 +1,4 @@
-"""Closed-form properties of the lattice coefficients k (method 3.1, 3.3)."""
+"""Closed-form properties of the lattice coefficients k (book, method-lattice)."""
 
 import math
 

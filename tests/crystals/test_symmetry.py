@@ -153,7 +153,7 @@ def test_letter_to_encoding_is_injective_in_59_groups() -> None:
     ],
 )
 def test_letters_that_share_an_encoding(number: int, classes: str) -> None:
-    """Method, appendix A."""
+    """Classes of letters that only the coordinates tell apart."""
     tables, rows = symmetry_tables(), positions_of(number)
     by_encoding: dict[bytes, list[str]] = {}
     for letter, encoding in zip(tables.letter[rows], tables.encoding[rows], strict=True):
@@ -217,7 +217,7 @@ def test_normaliser_maps_the_group_onto_itself(number: int) -> None:
 
 
 def test_normaliser_sizes() -> None:
-    """Method 1.5: number of cosets of the 162 groups without a polar axis."""
+    """Number of cosets of the 162 groups without a polar axis."""
     tables = symmetry_tables()
     sizes = np.diff(tables.normaliser_start)
     non_polar = ~tables.polar_axes.any(axis=1)

@@ -91,7 +91,7 @@ def test_published_size_of_the_distortion(data_folder: Path) -> None:
     data = encode_dataset("mp_20_mini", split="train", workers=1)
     lengths, angles = errors(data, lambda g: (g > 2) & (g < 16))
     assert len(lengths) > 50
-    # method.md 3.1, from another sample: the worst edge of a cell, and beta
+    # from another sample: the worst edge of a cell, and beta
     assert lengths.max(1).mean() == pytest.approx(0.064, abs=0.01)
     assert angles.max(1).mean() == pytest.approx(3.6, abs=0.8)
     assert 0.15 < lengths.max() < 0.3 and 10 < angles.max() < 25

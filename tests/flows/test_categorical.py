@@ -82,7 +82,7 @@ def test_the_flow_noise_inverts_the_flow() -> None:
 def test_certainty_at_the_end_is_as_the_rule_says(
     n_classes: int, beta1: float, published: float
 ) -> None:
-    """Share of right argmax at t = 1 (method.md 4.7), and exactly by one integral."""
+    """Share of right argmax at t = 1 (book, method-beta1), and exactly by one integral."""
     n = 20_000
     flow = categorical.bayesian_flow(
         one_hot(0, n_classes).expand(n, -1), accuracy(beta1), normal((n, n_classes))

@@ -105,7 +105,7 @@ def test_the_v_output_has_unit_variance_when_the_data_has() -> None:
     ],
 )
 def test_the_loss_is_a_weighted_square_of_the_output(target: str, weight) -> None:
-    # |ln sigma1| times the square, unweighted for v: method.md 4.3
+    # |ln sigma1| times the square, unweighted for v (book, method-targets)
     t = torch.linspace(0.01, 1, 500, dtype=torch.float64)
     gamma, rate = SCHEDULE.gamma(t), SCHEDULE(t)[1]
     x, eps, wrong = normal((500,), 1), normal((500,), 2), normal((500,), 3)

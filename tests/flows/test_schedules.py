@@ -73,7 +73,7 @@ def test_the_published_schedule_is_as_it_was_to_the_last_bit() -> None:
 
 
 def test_published_values_of_the_continuous_schedule() -> None:
-    # method.md 4.1: gamma at three times, precision at the end, sender's deviation at the start
+    # in closed form: gamma at three times, precision at the end, sender's deviation at the start
     schedule = ContinuousSchedule(0.02)
     gamma = schedule.gamma(torch.tensor([0.1, 0.25, 0.5], dtype=torch.float64))
     np.testing.assert_allclose(gamma.numpy(), [0.543, 0.859, 0.980], atol=5e-4)

@@ -183,7 +183,7 @@ def mixture_denoiser(mean: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 
 
 def mixture_start(draws: torch.Tensor) -> torch.Tensor:
-    """mu at the start with the mean and variance of the data: method.md 4.4."""
+    """mu at the start with the mean and variance of the data (book, method-start)."""
     gamma = SCHEDULE.gamma(torch.tensor(START, dtype=torch.float64))
     m = (WEIGHTS * MEANS).sum()
     second = (WEIGHTS * (MEANS**2 + STDS**2)).sum() - m**2

@@ -118,7 +118,7 @@ def test_the_classes_of_an_axis_are_those_of_the_positions() -> None:
         own = encoding[positions_of(number)]
         for axis in range(15):
             assert set(np.flatnonzero(table[number - 1, axis])) == set(own[:, axis])
-    # method.md 2.4: 1.73 of 13 on average, one alone for 48 % of the axes
+    # 1.73 of 13 on average, one alone for 48 % of the axes
     count = table.sum(-1)
     assert count.mean() == pytest.approx(1.73, abs=0.005)
     assert (count == 1).mean() == pytest.approx(0.48, abs=0.005)

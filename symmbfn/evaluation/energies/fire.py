@@ -33,7 +33,7 @@ class Descent:
             of the cell, shape (R, 3), angstrom.
         owner: crystal of each row, shape (R,).
 
-    Source: FrechetCellFilter and FIRE of ASE; Bitzek et al., PRL 97, 170201 (2006).
+    Source: Larsen et al. 2017 (ASE): FrechetCellFilter and FIRE; Bitzek et al. 2006 (FIRE).
     """
 
     def __init__(self, cells: Sequence[Cell]):

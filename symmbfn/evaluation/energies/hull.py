@@ -249,8 +249,7 @@ def least_energy_mixture(
     Raises:
         RuntimeError: the programme finds no mixture, which the pure elements always are.
 
-    Source: ours; the dual of the lower hull, exact where a triangulation of all phases is not
-    needed.
+    Source: ours: the dual of the lower hull, exact, and without a triangulation of all phases.
     """
     from scipy.optimize import linprog
 

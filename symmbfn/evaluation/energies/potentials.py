@@ -76,7 +76,9 @@ class Chgnet:
     Raises:
         ValueError: unknown model name.
 
-    Source: Deng et al., Nature Machine Intelligence 5, 1031 (2023). Needs the package chgnet.
+    Needs the package chgnet.
+
+    Source: Deng et al. 2023 (CHGNet).
     """
 
     def __init__(self, model_name: str = "0.3.0", *, device: torch.device | str = "cpu"):

@@ -99,7 +99,7 @@ def fit_references(
         ValueError: a strength that is not positive, energies that are not finite, or an
             element without energy of its own.
 
-    Source: ours; ridge regression.
+    Source: ours: ridge regression.
     """
     if not strength > 0:
         raise ValueError(f"strength must be positive, got {strength}")

@@ -129,7 +129,7 @@ def relax(
     Returns:
         One row for each crystal, in their order.
 
-    Source: FIRE and FrechetCellFilter of ASE; guards of our own.
+    Source: Larsen et al. 2017 (ASE): FIRE and FrechetCellFilter; ours: the guards.
     """
     config = config or RelaxationConfig()
     rows, starts = [Relaxed("ok", seconds=0.0) for _ in cells], {}

@@ -48,7 +48,7 @@ class Convention:
         return low_enough & (e_above_hull > self.above)
 
 
-# Source: users, "Judging"; method 8.3. The relaxers and matchers differ too, and are not ours.
+# Their relaxers and matchers differ from ours, too. Source: book, method-stability.
 CONVENTIONS = (
     Convention("paper", 0.0),
     Convention("metastable", 0.1),
@@ -107,7 +107,7 @@ def stability_rates(table: "pandas.DataFrame") -> "pandas.DataFrame":
     Raises:
         ValueError: no rows, or a column that is missing.
 
-    Source: method 8.3 and 8.4; users, "Judging".
+    Source: book, method-stability; book, method-sun.
     """
     import pandas as pd
 
@@ -133,7 +133,7 @@ def first_of_each(table: "pandas.DataFrame", is_counted: "pandas.Series") -> Boo
 
     The first of a class need not be stable: then the first stable copy stands for it.
 
-    Source: method 8.4, "first of each duplicate class among the stable ones".
+    Source: book, method-sun.
     """
     labels = table.index.to_series()
     classes = table["duplicate_of"].where(table["duplicate_of"].notna(), labels)
@@ -212,7 +212,7 @@ def cost(seconds_per_sample: float, rate: Rate) -> Cost:
     Raises:
         ValueError: a time that is not positive and finite.
 
-    Source: Table 2; method 8.5.
+    Source: Table 2; book, method-cost.
     """
     if not 0 < seconds_per_sample < math.inf:
         raise ValueError(f"seconds per sample must be positive, got {seconds_per_sample}")

@@ -24,7 +24,7 @@ class Symmetriser:
         translations: shape (n, 3).
         images: atom on which each operation puts each atom, shape (n, A).
 
-    Source: ours; the same averages as ASE's FixSymmetry.
+    Source: Larsen et al. 2017 (ASE): the averages of FixSymmetry.
     """
 
     rotations: Int[np.ndarray, "n 3 3"]

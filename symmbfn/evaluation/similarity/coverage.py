@@ -100,7 +100,7 @@ def coverage(
     Raises:
         ValueError: no crystals on one side.
 
-    Source: Xie et al., ICLR 2022; method 8.7.
+    Source: Xie et al. 2022 (CDVAE); book, method-coverage.
     """
     if not (len(generated) and len(reference)):
         raise ValueError(f"coverage of {len(reference)} crystals by {len(generated)}")
@@ -140,7 +140,9 @@ def fingerprints(
     Returns:
         A row for every entry, in order.
 
-    Source: method 8.7. Needs the extra "metrics".
+    Needs the extra "metrics".
+
+    Source: book, method-coverage.
     """
     path = cache_folder() / "fingerprints" / f"{_digest(cells, time_limit)[:16]}.npz"
     if path.is_file():

@@ -3,7 +3,7 @@
 Means and standard deviations of the 132 Magpie features in the order of matminer's preset, over
 a set of CDVAE's authors that is not MP-20. Only on their scale does the cutoff mean the same.
 
-Source: Xie et al., ICLR 2022; its repository (MIT licence, copyright 2021 Tian Xie, Xiang Fu),
+Source: Xie et al. 2022 (CDVAE): its repository (MIT licence, copyright 2021 Tian Xie, Xiang Fu),
 rounded to nine digits.
 """
 

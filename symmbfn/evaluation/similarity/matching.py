@@ -100,7 +100,7 @@ def find_duplicates(
     Raises:
         ValueError: no worker or no time.
 
-    Source: method 8.4.
+    Source: book, method-matching.
     """
     from symmbfn.evaluation.similarity.matching_tasks import first_match, prepare
 
@@ -170,7 +170,7 @@ def find_known(
     Raises:
         ValueError: no worker or no time.
 
-    Source: method 8.4.
+    Source: book, method-matching.
     """
     from symmbfn.evaluation.similarity.matching_tasks import all_matches, reduce_cell
 

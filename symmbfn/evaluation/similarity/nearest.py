@@ -77,7 +77,7 @@ def average_minimum_distances(cell: Cell, k: int = N_NEIGHBOURS) -> Float[np.nda
         ValueError: no atoms, coordinates that are not finite, no volume, or a cell so flat that
             its neighbours are too many to look at.
 
-    Source: Widdowson et al., MATCH 87, 529 (2022), definition of AMD.
+    Source: Widdowson et al. 2022 (AMD).
     """
     if not len(cell):
         raise ValueError("a cell without atoms has no distances")

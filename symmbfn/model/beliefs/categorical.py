@@ -24,7 +24,7 @@ class Categorical(Variable):
         schedule: its accuracy.
         n_classes: number of classes K.
         log_prior: log frequency of the classes in training, shape (K,); None for alike.
-        is_preconditioned: the network adds to the belief's logits (method.md 4.12).
+        is_preconditioned: the network adds to the belief's logits (book, method-preconditioning).
         is_state_read: the network reads bounded logits and its previous estimate, too.
     """
 

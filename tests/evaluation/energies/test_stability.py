@@ -224,7 +224,7 @@ def test_printed_costs_follow_from_the_printed_rates_in_20_of_24() -> None:
 
 
 def test_rates_that_the_four_contradicting_costs_imply() -> None:
-    """As method 8.5 has them, in %."""
+    """Of the costs whose digits contradict the rates, in %."""
     implied = {
         method: tuple(100 * float(row[0]) / float(price) for price in row[3:])
         for method, row in PRINTED.items()
