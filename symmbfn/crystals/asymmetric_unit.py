@@ -16,11 +16,14 @@ SNAP_TOLERANCE = 1e-4
 def to_chart(
     fractional_coords: Float[np.ndarray, "*batch 3"], tolerance: float = SNAP_TOLERANCE
 ) -> Float[np.ndarray, "*batch 3"]:
-    """Map coordinates into the chart [-0.06, 0.94), special values m/24 exactly.
+    """Map coordinates into the chart [-0.06, 0.94), and those near m / 24 to m / 24 exactly.
 
     Args:
-        fractional_coords: any real numbers, shape (..., 3).
-        tolerance: how far from m/24 a coordinate may lie to be set there.
+        fractional_coords: any finite numbers, shape (..., 3).
+        tolerance: largest distance from m / 24 that is removed, fractional.
+
+    Returns:
+        Coordinates in the chart, shape (..., 3).
 
     Source: book, method-chart.
     """
@@ -80,7 +83,14 @@ class AsymmetricUnitBatch:
     def stack(
         cls, units: Sequence[AsymmetricUnit], dtype: torch.dtype = torch.float64
     ) -> "AsymmetricUnitBatch":
-        """Pad units to the largest of them.
+        """Join crystals to a batch, padded to the largest of them.
+
+        Args:
+            units: B crystals, at least one.
+            dtype: of lattice and coordinates.
+
+        Returns:
+            A batch on the CPU.
 
         Raises:
             ValueError: there are no units.
@@ -108,7 +118,14 @@ class AsymmetricUnitBatch:
         )
 
     def unstack(self, identifiers: Sequence[str] | None = None) -> list[AsymmetricUnit]:
-        """Return the crystals one by one, without padding, as NumPy."""
+        """Split the batch into its crystals, without padding, as NumPy arrays.
+
+        Args:
+            identifiers: name of each crystal; None leaves the names empty.
+
+        Returns:
+            B crystals, in order.
+        """
         names = [""] * len(self) if identifiers is None else identifiers
         lattice_k = self.lattice_k.detach().cpu().double().numpy()
         columns = [
@@ -157,6 +174,14 @@ class AsymmetricUnitBatch:
         return self.lattice_k.device
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "AsymmetricUnitBatch":
-        """Move every tensor to a device."""
+        """Move every tensor to a device.
+
+        Args:
+            device: where to.
+            non_blocking: do not wait for the copy, as in `torch.Tensor.to`.
+
+        Returns:
+            A batch on the device.
+        """
         values = (getattr(self, field.name) for field in fields(self))
         return type(self)(*(value.to(device, non_blocking=non_blocking) for value in values))

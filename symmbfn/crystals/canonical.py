@@ -1,12 +1,11 @@
-"""One description per crystal: which atom stands for an orbit, and which setting is used.
+"""The canonical form: which atom represents an orbit, and which setting a crystal is written in.
 
-A space group leaves its Euclidean normaliser open: the origin of Pnma may sit in eight
-places, and along a polar axis anywhere. The canonical form picks one of these settings by
-a rule that looks at the crystal alone, so that the same crystal always reads the same.
-A cell that happens to be more symmetric than its group has further settings with the same
-metric; they take part as well (see `settings`).
-Settings that differ by a mirror are tried too where the normaliser holds one, so mirror
-twins share their canonical form.
+A space group leaves its setting open: the origin of Pnma can lie in eight places, and along a
+polar axis anywhere. These choices form the Euclidean normaliser of the group. The canonical form
+takes one of them by a rule that depends on the crystal alone, so that equal crystals are written
+equally. A cell that happens to be more symmetric than its group has further settings with the same
+metric; they take part as well (see `settings`). Where the normaliser holds a mirror, a crystal and
+its mirror image have the same canonical form.
 """
 
 from dataclasses import replace
@@ -44,14 +43,24 @@ def project_onto_locus(
     wyckoff_position: int,
     fractional_coords: Float[np.ndarray, "n 3"],
 ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n"]]:
-    """Project points along the idempotent map u -> R u + t of a Wyckoff position.
+    """Project points onto the first locus of a Wyckoff position.
 
-    The map has integer R with R R = R and R t = 0, so a point lies on the locus, up to whole
-    cells n, exactly when (I - R) x - t is the integer vector n.
+    The first operation u -> R u + t of a position is a projection with R R = R and R t = 0. So a
+    point x lies on the locus, up to a lattice translation n, exactly when (I - R) x - t = n.
+
+    Args:
+        space_group_number: 1 to 230.
+        wyckoff_position: index within the group, 0 is the general position.
+        fractional_coords: n points, shape (n, 3).
 
     Returns:
-        Points on the locus, shape (n, 3), in no particular cell, and how far each was off
-        in its worst fractional coordinate.
+        Points on the locus, shape (n, 3), not reduced to one cell; and the largest difference of a
+        fractional coordinate from the locus, shape (n,).
+
+    Raises:
+        ValueError: the group has no such position.
+
+    Source: book, method-eq-locus.
     """
     rotations, translations = orbit_of(space_group_number, wyckoff_position)
     rotation, translation = rotations[0], translations[0]
@@ -64,11 +73,21 @@ def project_onto_locus(
 def move_onto_locus(
     space_group_number: int, wyckoff_position: int, fractional_coords: Float[np.ndarray, "3"]
 ) -> tuple[Float[np.ndarray, "3"], float]:
-    """Replace a site by the symmetry-equivalent point on the representative locus.
+    """Replace a site by the equivalent point on the first locus of its position.
+
+    Args:
+        space_group_number: 1 to 230.
+        wyckoff_position: index within the group, 0 is the general position.
+        fractional_coords: of the site, shape (3,).
 
     Returns:
-        The point nearest the locus among the images of the site, projected onto it, and how
-        far it was off in its worst fractional coordinate.
+        The image of the site nearest to the locus, projected onto it, shape (3,); and the largest
+        difference of a fractional coordinate from the locus.
+
+    Raises:
+        ValueError: the group has no such position.
+
+    Source: book, method-representative.
     """
     rotations, translations = operations_of(space_group_number)
     images = rotations @ fractional_coords + translations
@@ -109,7 +128,19 @@ def representatives_of(
     fractional_coords: Float[np.ndarray, "n 3"],
     rule: Representative = "locus",
 ) -> Float[np.ndarray, "n 3"]:
-    """Apply `representative_of` to many sites of one Wyckoff position."""
+    """Apply `representative_of` to many sites of one Wyckoff position.
+
+    Args:
+        space_group_number: 1 to 230.
+        wyckoff_position: index within the group.
+        fractional_coords: points on the first locus, shape (n, 3).
+        rule: as in `representative_of`.
+
+    Returns:
+        Coordinates in the chart [-0.06, 0.94), shape (n, 3).
+
+    Source: book, method-representative.
+    """
     on_grid = to_chart(fractional_coords)
     snapped = project_onto_locus(space_group_number, wyckoff_position, on_grid)[0]
     is_centre = rule == "centre"
@@ -132,14 +163,20 @@ def representatives_of(
 def canonical_form(
     unit: AsymmetricUnit, representative: Representative = "locus"
 ) -> AsymmetricUnit:
-    """Rewrite a crystal in the one setting of its space group that the crystal itself picks.
+    """Rewrite a crystal in the one setting of its space group that a rule chooses.
 
-    Settings are the cosets of the Euclidean normaliser; along polar axes also every shift
-    that puts an atom of the first orbit at zero, where "first" means lowest atomic number,
-    then earliest letter. The setting with the smallest sorted list of (atomic number,
-    letter) wins. Ties go to the setting whose atoms crowd most around a fixed beacon point;
-    unlike a comparison of sorted coordinates this is continuous and needs no tolerance, so
-    noise in the coordinates hardly ever changes the choice.
+    The settings are the cosets of the Euclidean normaliser. Along polar axes every shift is tried
+    that puts an atom of the first orbit at 0; "first" means lowest atomic number, then earliest
+    letter. The setting with the smallest sorted list of (atomic number, letter) wins. Ties go to
+    the setting whose atoms lie closest around a fixed point, the beacon. This score is a continuous
+    function of the coordinates and needs no tolerance, so noise hardly ever changes the choice.
+
+    Args:
+        unit: in any setting that has the tables' axes.
+        representative: rule for the representatives, see `representative_of`.
+
+    Returns:
+        The same crystal, its sites sorted as in `arranged`.
 
     Source: book, method-canonical.
     """
@@ -174,7 +211,17 @@ def canonical_form(
 
 
 def arranged(unit: AsymmetricUnit, representative: Representative = "locus") -> AsymmetricUnit:
-    """Apply the rule for representatives and sort sites: letter a first, then element, x."""
+    """Choose the representatives and sort the sites, in the setting that the crystal has.
+
+    Args:
+        unit: sites on the first loci of their positions.
+        representative: rule for the representatives, see `representative_of`.
+
+    Returns:
+        The crystal with its sites sorted: letter a first, then by atomic number, then by x, y, z.
+
+    Source: book, method-canonical.
+    """
     number = unit.space_group_number
     coords = np.array(
         [

@@ -1,4 +1,4 @@
-"""Any cell of any crystal: a lattice and its atoms, with no word of symmetry."""
+"""A cell of a crystal: lattice and atoms, without symmetry."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,14 @@ class Cell:
 
     @classmethod
     def of(cls, crystal: Crystal, *, primitive: bool = False) -> "Cell":
-        """The conventional cell of a crystal, or the primitive one of its space group.
+        """The conventional cell of a crystal, or the primitive cell of its space group.
+
+        Args:
+            crystal: a record with structure.
+            primitive: take the primitive cell.
+
+        Returns:
+            The cell.
 
         Raises:
             ValueError: there is no structure.
@@ -43,13 +50,27 @@ class Cell:
 
     @classmethod
     def from_pymatgen(cls, structure: "Structure") -> "Cell":
-        """The cell of an ordered pymatgen Structure."""
+        """The cell of a pymatgen Structure.
+
+        Args:
+            structure: ordered, one element a site.
+
+        Returns:
+            The cell, atoms in the same order.
+        """
         numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
         return cls(np.array(structure.lattice.matrix), numbers, np.array(structure.frac_coords))
 
     @classmethod
     def from_ase(cls, atoms: "Atoms") -> "Cell":
-        """The cell of ASE Atoms."""
+        """The cell of ASE Atoms.
+
+        Args:
+            atoms: periodic in three directions.
+
+        Returns:
+            The cell, atoms in the same order, coordinates not wrapped.
+        """
         numbers = np.array(atoms.numbers, dtype=np.int64)
         return cls(np.array(atoms.cell.array), numbers, atoms.get_scaled_positions(wrap=False))
 

@@ -18,17 +18,18 @@ CHUNK_PAIRS = 1_000_000
 
 @dataclass(frozen=True)
 class Sites:
-    """The sites of all crystals in one row, crystal after crystal.
+    """The sites of all crystals in one list, crystal after crystal.
 
     Attributes:
         crystal: which crystal each site belongs to, shape (S,), ascending.
         group: space group number, shape (S,).
-        atomic_number: shape (S,).
+        atomic_number: element, shape (S,).
         row: row in the table of Wyckoff positions, shape (S,).
         coords: fractional, shape (S, 3); once projected, on the first locus of `row`.
-        confidence: log P of the position, shape (S,): of two sites in one place the surer stays.
+        confidence: log P of the position, shape (S,): of two sites in one place the more probable
+            one stays.
         residual: how far the site was moved, shape (S,), angstrom.
-        is_merged: moved onto a more special position than it was given, shape (S,).
+        is_merged: moved to a more special position than the predicted one, shape (S,).
 
     Source: ours.
     """
@@ -47,7 +48,7 @@ class Sites:
 
 
 def put_on_loci(sites: Sites, lattice: Float[Tensor, "B 3 3"], representative: str) -> Sites:
-    """Move every site onto its locus: the first one, or any where that is far.
+    """Move every site onto the first locus of its position, or onto any if the first is far.
 
     Args:
         sites: S sites with coordinates anywhere.
@@ -111,8 +112,8 @@ def merge_collapsed(
 ) -> Sites:
     """Move sites whose own images are too close onto the special position between them.
 
-    The position has smaller multiplicity and is the nearest such; multiplicities fall, so
-    this ends.
+    Of all positions of smaller multiplicity the nearest one is taken, if it is near enough. The
+    multiplicity falls each time, so the loop ends.
 
     Args:
         sites: on their loci.
@@ -209,7 +210,7 @@ def measure(
 ) -> Geometry:
     """Fill the cells, drop sites that coincide, and measure the closest contacts.
 
-    By symmetry, representatives against all atoms see every distance.
+    By symmetry the distances from the representatives to all atoms are all distances that occur.
 
     Args:
         sites: on their loci.

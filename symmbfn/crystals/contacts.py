@@ -1,4 +1,4 @@
-"""The closest contacts of one cell, whoever made it."""
+"""The shortest contacts of one cell."""
 
 import torch
 
@@ -11,17 +11,17 @@ CONTACT_RATIO = 0.7  # of a distance and the sum of the two covalent radii, in r
 
 
 def closest_contacts(cell: Cell) -> tuple[float, float]:
-    """Return the shortest distance, and the smallest distance over the sum of covalent radii.
+    """Return the shortest distance, and the smallest distance in sums of covalent radii.
 
-    The two may belong to different pairs. An atom's own images count.
+    The two may belong to different pairs. Images of an atom in neighbouring cells count.
 
     Args:
-        cell: at least one atom in a cell of more than no volume, all numbers finite.
+        cell: at least one atom, a volume above 0, all numbers finite.
 
     Returns:
-        Distance in angstrom, and the ratio.
+        Distance in angstrom, and the smallest ratio of a distance to the sum of the two radii.
 
-    Source: book, method-validity: what `measure` finds for crystals built from sites.
+    Source: book, method-validity: equal to what `measure` finds for crystals built from sites.
     """
     lattice = torch.tensor(cell.lattice_matrix, dtype=torch.float64).unsqueeze(0)
     reduced = reduce_lattice(lattice)

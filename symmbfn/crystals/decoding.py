@@ -26,12 +26,12 @@ def decode_wyckoff(
 ) -> tuple[Int[Tensor, "B N"], Float[Tensor, "B N"]]:
     """Choose the Wyckoff position of every site.
 
-    The cost of position w at coordinate x is -log P(w) + distance(x, locus of w)^2 / (2 s^2)
-    with s = 0.05; positions with one site symmetry are told apart by the coordinate alone.
-    The sum over the sites of a crystal is minimised exactly, under the condition that a
-    position without free coordinates, a point, is taken at most once. Of the sites that
-    compete for a point and lie at it, those that lose go to other points first: on a free
-    position there they would only collapse into the one that won.
+    The cost of position w at coordinate x is -log P(w) + distance(x, locus of w)^2 / (2 s^2) with
+    s = 0.05; positions of equal site symmetry are told apart by the distance alone. The sum over
+    the sites of a crystal is minimised exactly, under the condition that a position without free
+    coordinates, a point, is taken at most once. Sites that compete for a point and lie close to it
+    go to other points before they go to a free position, where the orbit would collapse onto the
+    point again.
 
     Args:
         batch: crystals; their space groups, coordinates and `is_site` are read.
@@ -40,8 +40,8 @@ def decode_wyckoff(
         representative: "locus" measures to the first locus, "centre" to the nearest one.
 
     Returns:
-        Index of the position within its group and its log P among the positions of the
-        group, both (B, N) and 0 on padding.
+        Index of the position within its group, and its log P among the positions of the group, both
+        of shape (B, N) and 0 on padding.
 
     Raises:
         ValueError: not exactly one of the two kinds of probabilities is given.

@@ -12,7 +12,7 @@ MAX_REDUCTION_STEPS = 100
 
 
 class GeometryError(ValueError):
-    """A cell or distances between atoms that no crystal has."""
+    """A cell, or distances between atoms, that no crystal has."""
 
     status = "invalid_geometry"  # of a record, wherever the error ends its way
 
@@ -71,11 +71,11 @@ def _ratio(a: Tensor, b: Tensor) -> Tensor:
 
 
 class PairDistances:
-    """Distances of many pairs: cheap bounds for all, the exact value where it is asked for.
+    """Distances of many pairs: bounds for all, the exact value where it is needed.
 
-    Wrapping a displacement gives an upper bound, and the exact distance where the cell is
-    a box; the plane spacings give a lower bound. Only pairs that can fall below a cutoff
-    are compared with their 27 images.
+    Wrapping a displacement gives an upper bound, and the exact distance where the cell is a box.
+    The distances between lattice planes give a lower bound. Only pairs that can fall below a
+    cutoff are compared with their 27 images.
 
     Args:
         coords: fractional coordinates in the basis of `lattice`, shape (X, 3).

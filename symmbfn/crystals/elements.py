@@ -1,7 +1,9 @@
-"""Frozen numbers of the elements, indexed by atomic number; index 0 is no element.
+"""Constants of the elements, indexed by atomic number; index 0 is no element.
 
-Masses and Mendeleev numbers are pymatgen's; covalent radii are those of Cordero et al.,
-Dalton Trans. 2832 (2008), as tabulated in ASE, which puts 0.2 angstrom where there is none.
+Masses and Mendeleev numbers are those of pymatgen. Covalent radii are as tabulated in ASE, which
+has 0.2 angstrom where there is none.
+
+Source: Ong et al. 2013 (pymatgen); Cordero et al. 2008: covalent radii.
 """
 
 import numpy as np
@@ -61,6 +63,12 @@ for _array in (ATOMIC_MASS, COVALENT_RADIUS, MENDELEEV_NUMBER):
 
 def element_number(symbol: str) -> int:
     """Return the atomic number of an element symbol.
+
+    Args:
+        symbol: as in the periodic table, "Na".
+
+    Returns:
+        Atomic number, 1 to 118.
 
     Raises:
         ValueError: no element has this symbol.

@@ -1,4 +1,4 @@
-"""Symmetry images of sites: the vectors from every site to all atoms that another stands for."""
+"""Symmetry images: the vectors from every site to all atoms of the orbits of all sites."""
 
 from typing import NamedTuple
 
@@ -11,14 +11,17 @@ HALF_CELL = 0.5 + 1e-4  # fractional; on the half cell itself rounding would cho
 
 
 class Images(NamedTuple):
-    """Vectors from every site to the images of every other under all operations.
+    """Vectors from every site i to the images of every site j under all operations.
+
+    A vector is wrapped to the nearest whole numbers. In a skewed cell that need not be the shortest
+    one, so one flip by a lattice vector along the best axis is made where it shortens the vector.
 
     Attributes:
-        wrapped: three components v of the wrapped vectors, fractional, each (B, N, N, O).
-        squared: their squared lengths, angstrom^2.
-        gain: by how much a flip along `axis` by a lattice vector shortens that.
-        axis: the best axis to flip.
-        is_flipped: whether the flip is made.
+        wrapped: the three components of the wrapped vectors, fractional, each (B, N, N, O).
+        squared: squared lengths of the wrapped vectors, angstrom^2, shape (B, N, N, O).
+        gain: by how much a flip along `axis` lowers the squared length, angstrom^2.
+        axis: the axis with the largest gain, 0 to 2.
+        is_flipped: whether the flip is made: where the gain is positive.
     """
 
     wrapped: tuple[Tensor, ...]
@@ -28,11 +31,22 @@ class Images(NamedTuple):
     is_flipped: Tensor
 
     def distance(self) -> Float[Tensor, "B N N O"]:
-        """Lengths of the shortest vectors, angstrom."""
+        """Lengths of the vectors after the flip.
+
+        Returns:
+            Distances, angstrom, shape (B, N, N, O).
+        """
         return (self.squared - self.gain * self.is_flipped).clamp_min(0).sqrt()
 
     def vectors(self, index: Int[Tensor, "B N N I"]) -> Float[Tensor, "B N N I 3"]:
-        """The shortest vectors of some operations, fractional."""
+        """Vectors of chosen operations, after the flip.
+
+        Args:
+            index: I operations of each pair, shape (B, N, N, I).
+
+        Returns:
+            Fractional vectors, shape (B, N, N, I, 3).
+        """
         vector = torch.stack([part.gather(-1, index) for part in self.wrapped], dim=-1)
         axes = torch.arange(3, device=index.device) == self.axis.gather(-1, index)[..., None]
         flip = axes * self.is_flipped.gather(-1, index)[..., None]
@@ -45,12 +59,17 @@ def images_of(
     rotations: Float[Tensor, "B O 3 3"],
     translations: Float[Tensor, "B O 3"],
 ) -> Images:
-    """Vectors g x_j - x_i of all ordered pairs and operations, to the nearest lattice image.
+    """Vectors g x_j - x_i of all ordered pairs (i, j) and operations g, to the nearest lattice
+    image.
 
     Args:
         x: fractional coordinates, shape (B, N, 3).
         metric: metric tensors, shape (B, 3, 3), angstrom^2.
-        rotations, translations: of the operations, padding included.
+        rotations: of the operations, padding included, shape (B, O, 3, 3).
+        translations: of the operations, fractional, shape (B, O, 3).
+
+    Returns:
+        Wrapped vectors, their lengths and flips.
 
     Source: book, method-images.
     """

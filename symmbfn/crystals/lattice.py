@@ -42,7 +42,16 @@ def metric_to_k(metric: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"
 
 
 def symmetric_to_k(s: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"]:
-    """Return the coefficients of a symmetric matrix S = sum_i k_i B_i, shape (..., 6)."""
+    """Return the coefficients of a symmetric matrix over the basis.
+
+    Args:
+        s: S, symmetric, shape (..., 3, 3).
+
+    Returns:
+        k with S = sum_i k_i B_i, shape (..., 6).
+
+    Source: book, method-eq-k.
+    """
     s1, s2, s3 = s.diagonal(dim1=-2, dim2=-1).unbind(-1)
     return torch.stack(
         [
@@ -58,9 +67,14 @@ def symmetric_to_k(s: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"]:
 
 
 def k_to_metric(k: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
-    """Return the metric exp(2 S) of k, shape (..., 3, 3), float64, square angstrom.
+    """Return the metric exp(2 S) of k.
 
-    Non-finite k gives a non-finite metric and no exception.
+    Args:
+        k: lattice coefficients, shape (..., 6). Numbers that are not finite give a metric that is
+            not finite, and no exception.
+
+    Returns:
+        Metric L L^T, shape (..., 3, 3), float64, square angstrom.
 
     Source: book, method-eq-k: S = sum_i k_i B_i.
     """
@@ -86,7 +100,14 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 def constrain_k(
     k: Float[Tensor, "*batch 6"], space_group_number: Int[Tensor, "*batch"] | int
 ) -> Float[Tensor, "*batch 6"]:
-    """Overwrite the components of k that a space group fixes; float64.
+    """Overwrite the components of k that a space group fixes.
+
+    Args:
+        k: lattice coefficients, shape (..., 6).
+        space_group_number: 1 to 230, one for all or one each.
+
+    Returns:
+        k that obeys the crystal family, shape (..., 6), float64.
 
     Source: book, method-eq-lattice-constraint.
     """
@@ -103,6 +124,8 @@ def parameters_to_metric(parameters: Float[Tensor, "*batch 6"]) -> Float[Tensor,
 
     Returns:
         Metric, shape (..., 3, 3), float64, square angstrom.
+
+    Source: book, method-lattice: the definition of the metric.
     """
     a, b, c, alpha, beta, gamma = parameters.double().unbind(-1)
     ab, ac, bc = a * b * _cos(gamma), a * c * _cos(beta), b * c * _cos(alpha)
@@ -112,14 +135,15 @@ def parameters_to_metric(parameters: Float[Tensor, "*batch 6"]) -> Float[Tensor,
 def k_to_parameters(
     k: Float[Tensor, "*batch 6"], space_group_number: Int[Tensor, "*batch"] | int
 ) -> Float[Tensor, "*batch 6"]:
-    """Return the cell parameters of k, with what the crystal family fixes exactly so.
+    """Return the cell parameters of k.
 
     Args:
-        k: lattice coefficients; those the space group fixes are overwritten first.
+        k: lattice coefficients, shape (..., 6); those the space group fixes are overwritten first.
         space_group_number: 1 to 230, one for all or one each.
 
     Returns:
-        a, b, c in angstrom and alpha, beta, gamma in degrees, shape (..., 6), float64.
+        a, b, c in angstrom and alpha, beta, gamma in degrees, shape (..., 6), float64. Edges that
+        the crystal family makes equal, and its angles of 90 and 120 degrees, are exact.
 
     Source: book, method-lattice; book, method-lattice-families: what is exact.
     """
@@ -146,13 +170,15 @@ def k_to_parameters(
 
 
 def parameters_to_matrix(parameters: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
-    """Return the lattice matrix of cell parameters, in pymatgen's orientation.
+    """Return the lattice matrix of cell parameters, in the orientation that pymatgen uses.
 
     Args:
         parameters: a, b, c in angstrom and alpha, beta, gamma in degrees, shape (..., 6).
 
     Returns:
         Rows a (in the xz plane), b, c (along z), shape (..., 3, 3), float64, angstrom.
+
+    Source: Ong et al. 2013 (pymatgen): the orientation.
     """
     a, b, c, alpha, beta, gamma = parameters.double().unbind(-1)
     sin_alpha, sin_beta = torch.deg2rad(alpha).sin(), torch.deg2rad(beta).sin()
@@ -188,7 +214,14 @@ def lattice_constraints(
 def is_plausible_lattice(
     k: Float[Tensor, "*batch 6"], space_group_number: Int[Tensor, "*batch"] | int
 ) -> Bool[Tensor, "*batch"]:
-    """Tell which lattices lie within the generous bounds real crystals keep.
+    """Tell which lattices lie within wide bounds that real crystals keep.
+
+    Args:
+        k: lattice coefficients, shape (..., 6); those the space group fixes are overwritten first.
+        space_group_number: 1 to 230, one for all or one each.
+
+    Returns:
+        True where k4, k5, k6, all edges and all angles lie within their bounds, shape (...).
 
     Source: book, method-lattice-bounds.
     """

@@ -1,9 +1,10 @@
-"""Wyckoff positions as affine loci: the nearest point, its distance and its orbit.
+"""Wyckoff positions as sets of points: the nearest point, its distance, and the orbit.
 
-Operation m of a position maps its free parameters u to R_m u + t_m; the image of all u,
-repeated by every lattice translation, is one of its loci. Here the free parameters are the
-representative itself, the point on the first locus, because the first map is idempotent.
-Everything is a gather from the tables and a product of 3 x 3 matrices, for many sites at once.
+Operation m of a position maps its free parameters u to R_m u + t_m. The image of all u, repeated by
+every lattice translation, is a point, a line, a plane or all of space: the m-th *locus* of the
+position. The first operation is a projection, so the parameters can be the point on the first locus
+itself, the representative. All functions work on many sites at once, by a look-up in the tables and
+products of 3 x 3 matrices.
 """
 
 from dataclasses import dataclass
@@ -193,13 +194,15 @@ def expand_orbits(
 
 
 def wrap(coords: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """Map to [0, 1); what rounding leaves just below 1 is 0.
+    """Map coordinates to [0, 1); what rounding leaves just below 1 becomes 0.
 
     Args:
         coords: fractional coordinates, shape (..., 3).
 
     Returns:
         Coordinates in [0, 1), shape (..., 3).
+
+    Source: ours.
     """
     wrapped = coords - coords.floor()
     return torch.where(wrapped > 1 - 1e-12, 0.0, wrapped)
@@ -208,14 +211,16 @@ def wrap(coords: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
 def ranges(
     start: Int[Tensor, "S"], length: Int[Tensor, "S"]
 ) -> tuple[Int[Tensor, "A"], Int[Tensor, "A"]]:
-    """Concatenate start[i], ..., start[i] + length[i] - 1 over i.
+    """Concatenate the integers start[i], ..., start[i] + length[i] - 1 for all i.
 
     Args:
         start: first entry of each range, shape (S,).
         length: number of its entries, at least 0, shape (S,).
 
     Returns:
-        The i of each entry and the entry, both of shape (sum of lengths,).
+        The i of each entry, and the entry, both of shape (sum of lengths,).
+
+    Source: ours.
     """
     owner = torch.arange(len(start), device=start.device).repeat_interleave(length)
     before = length.cumsum(0) - length
@@ -223,13 +228,15 @@ def ranges(
 
 
 def inverse_3x3(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """Invert by cofactors: for thousands of small matrices far quicker than a factorisation.
+    """Invert matrices by their cofactors: for many small matrices much faster than a factorisation.
 
     Args:
         matrix: of non-zero determinant, shape (..., 3, 3).
 
     Returns:
         Inverses, shape (..., 3, 3); not finite where the determinant is 0.
+
+    Source: ours: Cramer's rule.
     """
     a, b, c = matrix.unbind(-2)
     cofactors = torch.stack(

@@ -1,9 +1,8 @@
 """From predicted asymmetric units to finished crystals, for whole batches at once.
 
-Letters are decoded, every site is moved onto the locus of its Wyckoff position, orbits
-that collapsed are merged, the cell is filled from the tables and judged. Nothing is
-dropped in silence: each request is answered by one record with a status, a reason, and
-the numbers of sites that were merged and dropped.
+Letters are decoded, every site is moved onto the locus of its Wyckoff position, collapsed orbits
+are merged, and the cell is filled from the tables and checked. Each request gives one record with
+a status, a reason, and the numbers of sites that were merged and dropped.
 """
 
 from collections.abc import Sequence
@@ -95,7 +94,7 @@ def cells_as_they_are(
     indices: Sequence[int] | None = None,
     seed: int | None = None,
 ) -> list[Crystal]:
-    """Build a full crystal from predictions of all its atoms; none is moved, merged or made.
+    """Build a full crystal from predictions of all its atoms, without moving or merging any.
 
     Args:
         batch: sites are the atoms of the cell; `lattice_k` need not obey the group.
@@ -104,7 +103,7 @@ def cells_as_they_are(
 
     Returns:
         One record per crystal as from `reconstruct`, with the lattice of the space group's family
-        and that group as the one asked for. Their units have one site per atom, in P1.
+        and the group of the request. Their units have one site per atom, in P1.
 
     Raises:
         ValueError: a space group or element that does not exist.

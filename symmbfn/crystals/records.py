@@ -1,4 +1,4 @@
-"""Crystals as lines of JSON: plain facts to read, and the asymmetric unit to build them again."""
+"""Crystals as lines of JSON: facts to read, and the asymmetric unit to build the crystal from."""
 
 import json
 import math
@@ -28,10 +28,18 @@ NEEDED = (*FACTS, *FACTS_OF_STRUCTURE, "lattice_k", "sites")
 
 
 def record_of(crystal: Crystal) -> dict[str, Any]:
-    """Everything of a crystal in JSON types; null where there is no structure.
+    """All facts of a crystal as JSON types.
 
-    The keys are those of `Crystal`, where they are explained. `lattice_k` and the coordinates
-    of `sites` are exact, the other numbers are rounded.
+    The keys are those of `Crystal`, where they are explained. `lattice_k` and the coordinates of
+    `sites` are exact, all other numbers are rounded to six decimals.
+
+    Args:
+        crystal: a record of any status.
+
+    Returns:
+        Key -> value; null, or an empty list, for what a record without structure does not have.
+
+    Source: ours.
     """
     tables = symmetry_tables()
     group = crystal.space_group_number
@@ -81,7 +89,19 @@ def record_of(crystal: Crystal) -> dict[str, Any]:
 
 
 def crystals_of(records: list[dict[str, Any]]) -> list[Crystal]:
-    """Inverse of `record_of`, for many at once."""
+    """Build crystals from the records of `record_of`, many at once.
+
+    Args:
+        records: of any status.
+
+    Returns:
+        One crystal for each record, in order.
+
+    Raises:
+        KeyError: a record lacks a key.
+
+    Source: ours.
+    """
     built: dict[int, Crystal] = {}
     rows = [row for row, record in enumerate(records) if record["sites"]]
     if rows:
@@ -103,13 +123,18 @@ def crystals_of(records: list[dict[str, Any]]) -> list[Crystal]:
 
 
 def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Records of a file, one after the other.
+    """Read the records of a file, one after the other.
 
     Args:
         path: `records.jsonl`, or the folder of a run.
 
+    Returns:
+        An iterator over the records.
+
     Raises:
         ValueError: a line that is no record.
+
+    Source: ours.
     """
     path = Path(path)
     path = path / "records.jsonl" if path.is_dir() else path
@@ -125,14 +150,38 @@ def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def read_crystals(path: str | Path) -> Iterator[Crystal]:
-    """Crystals of a file or of the folder of a run, whatever their status, as `read_records`."""
+    """Read the crystals of a file or of the folder of a run, whatever their status.
+
+    Args:
+        path: `records.jsonl`, or the folder of a run.
+
+    Returns:
+        An iterator over the crystals.
+
+    Raises:
+        ValueError: a line that is no record.
+
+    Source: ours.
+    """
     records = read_records(path)
     while chunk := list(islice(records, CHUNK)):
         yield from crystals_of(chunk)
 
 
 def lines_of(records: Iterable[dict[str, Any]]) -> str:
-    """Text of records, one line each."""
+    """Write records as text.
+
+    Args:
+        records: of `record_of`.
+
+    Returns:
+        One line of JSON for each record.
+
+    Raises:
+        ValueError: a number that is not finite.
+
+    Source: ours.
+    """
     return "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
 
 

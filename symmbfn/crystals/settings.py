@@ -1,7 +1,8 @@
-"""The settings that a space group leaves open, and what each does to positions and lattice.
+"""The settings that a space group leaves open, and how each changes positions and lattice.
 
-Euclidean normaliser: origins and axes that no crystal of the group can tell apart. A cell more
-symmetric than its group, say Pmm2 with a = b, has further ones with the same metric.
+A change of origin and axes that maps the group onto itself and keeps the metric belongs to the
+Euclidean normaliser. A cell that is more symmetric than its group, such as Pmm2 with a = b, has
+further such changes; they are called special here.
 """
 
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ GENERIC = np.array([0.13719, 0.27183, 0.41421])
 
 @dataclass(frozen=True)
 class Settings:
-    """What the alternative settings of one group do to its Wyckoff positions.
+    """How the C settings of one space group move its W Wyckoff positions.
 
-    `image[c, w]` is the position that coset c sends position w to; the affine map
-    `image_rotations[c, w]`, `image_translations[c, w]` sends the locus of w onto the locus
-    of its image, up to whole cells. `rotations[c]` is what the coset does to the axes.
+    Attributes:
+        rotations: what each setting does to the axes, shape (C, 3, 3).
+        image: position that a setting sends each position to, index within the group, shape (C, W).
+        image_rotations, image_translations: affine map from the first locus of a position to that
+            of its image, up to lattice translations, shape (C, W, 3, 3) and (C, W, 3).
     """
 
     rotations: Float[np.ndarray, "C 3 3"]
@@ -39,7 +42,17 @@ class Settings:
 
 
 def special_cosets(space_group_number: int, metric: Float[np.ndarray, "3 3"]) -> tuple[int, ...]:
-    """Return the rows of the special cosets that keep this metric."""
+    """Find the special settings of a group that keep the metric of a cell.
+
+    Args:
+        space_group_number: 1 to 230.
+        metric: of the cell, shape (3, 3), square angstrom.
+
+    Returns:
+        Rows of `special_rotations` in the tables that change no squared length by more than 0.2 %.
+
+    Source: book, method-canonical.
+    """
     tables = symmetry_tables()
     number = space_group_number
     first, last = (int(row) for row in tables.special_start[number - 1 : number + 1])
@@ -51,14 +64,19 @@ def special_cosets(space_group_number: int, metric: Float[np.ndarray, "3 3"]) ->
 
 @cache
 def settings_of(space_group_number: int, special: tuple[int, ...]) -> Settings:
-    """Work out the Euclidean cosets, and their products with the special ones given.
+    """Work out the settings of a group: the Euclidean cosets, and their products with special ones.
 
     Args:
         space_group_number: 1 to 230.
-        special: rows of `special_cosets`.
+        special: rows that `special_cosets` found.
+
+    Returns:
+        The settings, the identity first.
 
     Raises:
-        ValueError: a coset moves a position onto none of the group's: the tables are wrong.
+        ValueError: a setting moves a position onto none of the group's: the tables are wrong.
+
+    Source: book, method-canonical.
     """
     number = space_group_number
     tables, rows = symmetry_tables(), positions_of(number)
@@ -106,13 +124,18 @@ def moved_k(
     space_group_number: int,
     rotation: Float[np.ndarray, "*batch 3 3"],
 ) -> Float[np.ndarray, "*batch 6"]:
-    """Return k of the cell in which a point x of the old cell is W x.
+    """Return k of the cell after a change of axes that takes a point x to W x.
 
     Args:
-        lattice_k: of the old cell, kept as it is where W keeps the metric.
-        metric: of the old cell, shape (..., 3, 3).
+        lattice_k: of the old cell, shape (..., 6); returned as it is where W keeps the metric.
+        metric: of the old cell, shape (..., 3, 3), square angstrom.
         space_group_number: one for all.
         rotation: W, shape (..., 3, 3).
+
+    Returns:
+        Lattice coefficients, shape (..., 6).
+
+    Source: book, method-canonical.
     """
     inverse = np.linalg.inv(rotation)
     moved = inverse.mT @ metric @ inverse
@@ -126,6 +149,17 @@ def is_on_locus(
     origin: Float[np.ndarray, "3"],
     points: Float[np.ndarray, "n 3"],
 ) -> Bool[np.ndarray, "n"]:
-    """Tell which points lie on the locus of an idempotent map, whole cells aside."""
+    """Tell which points lie on the locus of a projection u -> R u + t, up to lattice translations.
+
+    Args:
+        projection: R, shape (3, 3).
+        origin: t, shape (3,).
+        points: fractional coordinates, shape (n, 3).
+
+    Returns:
+        Mask, shape (n,).
+
+    Source: book, method-eq-locus.
+    """
     offset = points @ (np.eye(3) - projection).T - origin
     return np.abs(offset - np.rint(offset)).max(axis=-1) < EXACT

@@ -1,8 +1,10 @@
-"""The 230 space groups as frozen tables.
+"""The 230 space groups as stored tables.
 
-Everything is in the default setting of the International Tables: unique axis b and cell
-choice 1, hexagonal axes for rhombohedral groups, origin choice 2. The file beside this
-module is written by scripts/symmetry_tables/make.py; nothing here needs another library.
+Everything is in the default setting of the International Tables: unique axis b and cell choice 1,
+hexagonal axes for rhombohedral groups, origin choice 2. The file beside this module is written by
+scripts/symmetry_tables/make.py; reading it needs no other library than NumPy.
+
+Source: book, method-crystals.
 """
 
 import re
@@ -39,18 +41,23 @@ _FORMER_SYMBOLS = {"Abm2": 39, "Aba2": 41, "Cmca": 64, "Cmma": 67, "Ccca": 68}
 class SymmetryTables:
     """Operations, Wyckoff positions and normalisers of all space groups, as flat arrays.
 
-    Row G - 1 belongs to space group number G. `*_start` arrays hold offsets: the rows of
-    entry i are `start[i]:start[i + 1]`. A column vector u of fractional coordinates maps
-    to R u + t.
+    Row G - 1 belongs to space group number G. Arrays named `*_start` hold offsets: the rows of
+    entry i are `start[i]:start[i + 1]`. An operation takes fractional coordinates u to R u + t.
 
-    `encoding` holds, per Wyckoff position, one of `AXIS_CLASSES` for each of 15 directions.
-    The first row of each orbit is an idempotent map onto the locus of the position: its
-    representative. `normaliser_*` lists one member of each coset of the Euclidean
-    normaliser, the identity first; its translation along `polar_axes` is free and stored
-    as 0. `special_*` lists, for triclinic to orthorhombic groups, what else normalises the
-    group but keeps the metric of special cells only, such as a = b; each stands for its
-    products with the Euclidean cosets. `lattice_fixed` holds the value of each lattice
-    coefficient that is not free.
+    Attributes:
+        operation_*: the operations of the general position, centring translations included.
+        letter, multiplicity, degrees_of_freedom: of each Wyckoff position.
+        encoding: per position, the index in `AXIS_CLASSES` for each of 15 directions.
+        orbit_*: maps from the representative to the members of an orbit; the first of each position
+            is the projection onto its first locus.
+        normaliser_*: one member of each coset of the Euclidean normaliser, the identity first. Its
+            translation along `polar_axes` is free and stored as 0.
+        special_*: for triclinic to orthorhombic groups, what else maps the group onto itself but
+            keeps the metric of special cells only, such as a = b. Each stands for its products
+            with the Euclidean cosets.
+        lattice_free, lattice_fixed: which lattice coefficients are free, and the values of the
+        others. crystal_family, centring: indices in `CRYSTAL_FAMILIES` and `CENTRINGS`.
+        hermann_mauguin, hall_number: short symbol, and spglib's number of the default setting.
 
     Source: book, method-canonical; book, method-site-symmetry; book, method-lattice-families.
     """
@@ -83,7 +90,13 @@ class SymmetryTables:
 
 @cache
 def symmetry_tables() -> SymmetryTables:
-    """Load the tables, once. The arrays are shared: do not write into them."""
+    """Load the tables, once.
+
+    Returns:
+        The tables, shared by all callers and therefore read-only.
+
+    Source: book, method-crystals.
+    """
     with (files("symmbfn.crystals") / "symmetry_tables.npz").open("rb") as file:
         stored = dict(np.load(file, allow_pickle=False))
     for name in stored:
@@ -99,14 +112,36 @@ def symmetry_tables() -> SymmetryTables:
 
 
 def check_space_group_number(number: int) -> int:
-    """Return the number as int, or raise ValueError outside 1..230."""
+    """Check the number of a space group.
+
+    Args:
+        number: any number.
+
+    Returns:
+        The number as int.
+
+    Raises:
+        ValueError: the number is outside 1 to 230.
+    """
     if not 1 <= number <= 230:
         raise ValueError(f"space group number must be 1 to 230, got {number}")
     return int(number)
 
 
 def positions_of(space_group_number: int) -> slice:
-    """Return the table rows of the Wyckoff positions of a group, general position first."""
+    """Return the table rows of the Wyckoff positions of a group, general position first.
+
+    Args:
+        space_group_number: 1 to 230.
+
+    Returns:
+        Rows, as a slice.
+
+    Raises:
+        ValueError: the number is outside 1 to 230.
+
+    Source: book, method-crystals.
+    """
     start = symmetry_tables().position_start
     number = check_space_group_number(space_group_number)
     return slice(int(start[number - 1]), int(start[number]))
@@ -115,10 +150,18 @@ def positions_of(space_group_number: int) -> slice:
 def operations_of(
     space_group_number: int,
 ) -> tuple[Int[np.ndarray, "n 3 3"], Float[np.ndarray, "n 3"]]:
-    """Return the general-position operations of a group, centring translations included.
+    """Return the operations of a group's general position, centring translations included.
+
+    Args:
+        space_group_number: 1 to 230.
 
     Returns:
         Rotations, shape (n, 3, 3), and translations in [0, 1), shape (n, 3).
+
+    Raises:
+        ValueError: the number is outside 1 to 230.
+
+    Source: book, method-crystals.
     """
     tables = symmetry_tables()
     number = check_space_group_number(space_group_number)
@@ -129,14 +172,19 @@ def operations_of(
 def orbit_of(
     space_group_number: int, wyckoff_position: int
 ) -> tuple[Float[np.ndarray, "m 3 3"], Float[np.ndarray, "m 3"]]:
-    """Return the affine maps that send a representative to every member of its orbit.
+    """Return the maps from a representative to every member of its orbit.
 
     Args:
         space_group_number: 1 to 230.
         wyckoff_position: index within the group, 0 is the general position.
 
+    Returns:
+        Rotations R_m, shape (m, 3, 3), and translations t_m, shape (m, 3): member m is R_m u + t_m.
+
     Raises:
         ValueError: the group has no such position.
+
+    Source: book, method-eq-orbit.
     """
     tables = symmetry_tables()
     positions = positions_of(space_group_number)

@@ -1,4 +1,4 @@
-"""The space group that a finished structure has, beside the one it was made for."""
+"""The space group found in a finished structure, compared with the one of its request."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -47,11 +47,16 @@ class FoundSymmetry:
 
 
 def search_symmetry(cell: Cell, symprec: float = SYMPREC) -> "SpglibDataset | None":
-    """What spglib finds in a cell, or None where it finds nothing.
+    """Search the symmetry of a cell with spglib.
 
     Args:
         cell: at least one atom.
         symprec: distance tolerance, angstrom.
+
+    Returns:
+        The dataset of spglib, or None where it finds nothing.
+
+    Source: Togo et al. 2024 (spglib).
     """
     import spglib
 

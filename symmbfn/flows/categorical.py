@@ -1,4 +1,4 @@
-"""The Bayesian flow of categorical variables: elements, letters, site-symmetry axes.
+"""The Bayesian flow of classes: elements, letters, site-symmetry axes.
 
 Beliefs are carried as logits z with theta = softmax(z), so Bayes' rule is an addition.
 """
@@ -28,14 +28,14 @@ def bayesian_update(
 def sender_mean(
     probabilities: Float[Tensor, "*X K"], accuracy: Float[Tensor, "*#X 1"]
 ) -> Float[Tensor, "*X K"]:
-    """Mean of what the sender adds to the logits: accuracy (K e - 1).
+    """Mean of a message, which is added to the logits: accuracy (K e - 1).
 
     Args:
         probabilities: e, one-hot rows or their expectation, shape (..., K), in [0, 1].
-        accuracy: alpha of one sample or beta(t) of all up to t, shape (..., 1), at least 0.
+        accuracy: alpha of one message or beta(t) of all up to t, shape (..., 1), at least 0.
 
     Returns:
-        Mean of one sample, or of the logits at t, shape (..., K).
+        Mean of one message, or of the logits at t, shape (..., K).
 
     Source: Methods, "Atom types", Eq. 6: with the vector of ones in place of the identity.
     """
@@ -67,7 +67,7 @@ def bayesian_flow(
 def flow_noise(
     logits: Float[Tensor, "*X K"], one_hot: Float[Tensor, "*X K"], accuracy: Float[Tensor, "*#X 1"]
 ) -> Float[Tensor, "*X K"]:
-    """The noise that takes the class to these logits: the inverse of `bayesian_flow`.
+    """The noise that leads from the class to these logits: the inverse of `bayesian_flow`.
 
     Args:
         logits: z at time t, shape (..., K).
@@ -86,10 +86,10 @@ def flow_noise(
 def bounded_state(
     logits: Float[Tensor, "*X K"], accuracy: Float[Tensor, "*#X 1"]
 ) -> Float[Tensor, "*X K"]:
-    """z / sqrt(0.05 + K beta): of order one at all times.
+    """z / sqrt(0.05 + K beta): logits scaled to order one at all times.
 
-    At small t theta is uniform to the eye while the logits already carry evidence; this input
-    lets the network see it.
+    At small t the probabilities are all close to 1 / K although the logits already carry evidence.
+    This input shows the evidence to the network.
 
     Args:
         logits: z at time t, shape (..., K).
@@ -98,7 +98,7 @@ def bounded_state(
     Returns:
         The scaled logits, shape (..., K), unitless.
 
-    Source: ours.
+    Source: book, method-beliefs.
     """
     return logits / torch.sqrt(0.05 + logits.shape[-1] * accuracy)
 

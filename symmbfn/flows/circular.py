@@ -1,8 +1,9 @@
 """The Bayesian flow on the circle: fractional coordinates as angles.
 
 Beliefs are carried as the vector c (cos m, sin m) of their von Mises distribution vM(m, c), so
-Bayes' rule is an addition. Its length is not the sum of the accuracies, so that there is no flow
-in one draw: messages are drawn one by one and added up. All angles are in radians.
+Bayes' rule is an addition. The length of the sum of two vectors is not the sum of their lengths,
+so there is no formula for many messages at once: they are drawn one by one and added. All angles
+are in radians.
 """
 
 import math
@@ -34,48 +35,54 @@ def bayesian_update(
 
 
 def vector(angle: Float[Tensor, "*X"], length: Float[Tensor, "*#X"]) -> Float[Tensor, "*X 2"]:
-    """length (cos, sin): a belief from its mean and concentration.
+    """The vector length (cos angle, sin angle): a belief from its mean and concentration.
 
     Args:
-        angle: m, shape (...), radians.
-        length: c, broadcastable, at least 0.
+        angle: mean m, shape (...), radians.
+        length: concentration c, broadcastable, at least 0.
 
     Returns:
         The vector, shape (..., 2).
+
+    Source: book, method-circular.
     """
     return torch.stack([length * angle.cos(), length * angle.sin()], dim=-1)
 
 
 def mean(belief: Float[Tensor, "*X 2"]) -> Float[Tensor, "*X"]:
-    """m of a belief, in (-pi, pi].
+    """Mean m of a belief.
 
     Args:
         belief: c (cos m, sin m), shape (..., 2).
 
     Returns:
-        Radians, shape (...).
+        Radians in (-pi, pi], shape (...).
+
+    Source: book, method-circular.
     """
     return torch.atan2(belief[..., 1], belief[..., 0])
 
 
 def concentration(belief: Float[Tensor, "*X 2"]) -> Float[Tensor, "*X"]:
-    """c of a belief, at least 0.
+    """Concentration c of a belief.
 
     Args:
         belief: c (cos m, sin m), shape (..., 2).
 
     Returns:
-        Length of the vector, shape (...).
+        Length of the vector, at least 0, shape (...).
+
+    Source: book, method-circular.
     """
     return torch.linalg.vector_norm(belief, dim=-1)
 
 
 def certainty(belief: Float[Tensor, "*X 2"], final: float) -> Float[Tensor, "*X"]:
-    """ln c between that of no message (0) and that of the last one (1).
+    """ln c of a belief, scaled to 0 before any message and about 1 after the last one.
 
     Args:
         belief: c (cos m, sin m), shape (..., 2).
-        final: concentration that a belief ends with, about.
+        final: concentration that beliefs have at the end, about.
 
     Returns:
         (ln c - ln 1e-7) / (ln final - ln 1e-7), shape (...), at least 0.

@@ -1,4 +1,4 @@
-"""The Bayesian flow of continuous variables: coordinates and lattice.
+"""The Bayesian flow of numbers: coordinates and lattice.
 
 Every function is one equation. Times and accuracies broadcast against the variable.
 """
@@ -34,7 +34,7 @@ def bayesian_update(
 def sender_sample(
     x: Float[Tensor, "*X"], accuracy: Float[Tensor, "*#X"], noise: Float[Tensor, "*X"]
 ) -> Float[Tensor, "*X"]:
-    """Draw what the sender tells: y ~ N(x, 1 / accuracy).
+    """Draw one message of the sender: y ~ N(x, 1 / accuracy).
 
     Args:
         x: data, any shape, standardised.
@@ -70,7 +70,7 @@ def bayesian_flow(
 def flow_noise(
     mean: Float[Tensor, "*X"], x: Float[Tensor, "*X"], gamma: Float[Tensor, "*#X"]
 ) -> Float[Tensor, "*X"]:
-    """The noise that takes x to this mean: the inverse of `bayesian_flow`.
+    """The noise that leads from x to this mean: the inverse of `bayesian_flow`.
 
     Args:
         mean: mu of the input distribution at t, any shape.
@@ -94,12 +94,12 @@ def estimate(
     """Data estimate from the network's output.
 
     Args:
-        output: the network's output, same shape as the variable.
-        mean: mean of the input distribution.
-        gamma: beta / (1 + beta), in (0, 1).
-        target: "noise" (the paper: output is the flow's noise), "v" (output is
-            (x - mean) / sqrt(1 - gamma), which has unit variance at all times when the data
-            has), or "data" (output is x itself).
+        output: of the network, shape of the variable.
+        mean: of the input distribution, same shape, standardised.
+        gamma: beta / (1 + beta), broadcastable, in (0, 1).
+        target: "noise" (as published: the output is the flow's noise), "v" (the output is
+            (x - mean) / sqrt(1 - gamma), of unit variance at all times if the data has it), or
+            "data" (the output is x itself).
 
     Returns:
         Estimate of x, shape of `mean`, standardised.

@@ -1,9 +1,10 @@
-"""Accuracies of the messages about a circular variable, such that entropy falls linearly.
+"""Accuracies of the messages about an angle, such that the expected entropy falls linearly.
 
-What a message adds to a belief depends on the belief, so the accuracies have no formula. But the
-concentration c of a belief is a Markov chain: given c, the next message lies at an angle y from
-the mean with density I0(|c + alpha e^iy|) / (2 pi I0(c) I0(alpha)), and leads to |c + alpha e^iy|.
-The chain is followed on a grid, and each accuracy is the root of one equation.
+How much a message sharpens a belief depends on the belief, so there is no formula for the
+accuracies. But the concentration c of a belief is a Markov chain: the next message lies at an
+angle y from the mean with density I0(|c + alpha e^iy|) / (2 pi I0(c) I0(alpha)), and the new
+concentration is |c + alpha e^iy|. The distribution of c is computed on a grid, and each accuracy
+is the root of one equation.
 """
 
 import math
@@ -21,17 +22,17 @@ ROUNDING = 1e-3  # of a step, so that the time k / n is that of k messages
 
 
 class MessageSchedule(nn.Module):
-    """n messages at equal intervals of time; between them nothing is heard.
+    """n messages at equal intervals of time.
 
-    Before the first, there is one of next to no accuracy, which gives beliefs a random direction.
-    The last is what a network is judged by at the end: as in training, none hears it.
+    A message number 0 of almost no accuracy comes before the others and gives beliefs a random
+    direction. The last message, number n, is never received: the network is judged by its loss.
 
     Args:
         n_messages: n.
         final: concentration whose entropy is expected after n messages.
 
     Attributes:
-        accuracies: alpha_0 (next to none) to alpha_n, shape (n + 1,).
+        accuracies: alpha_0 (almost none) to alpha_n, shape (n + 1,).
 
     Source: Wu et al. 2025 (CrysBFN): linear entropy; book, method-linear-entropy.
     """
@@ -49,7 +50,7 @@ class MessageSchedule(nn.Module):
         self.register_buffer("table", table.float(), persistent=False)
 
     def received(self, t: Float[Tensor, "*T"]) -> Int[Tensor, "*T"]:
-        """Number of messages that have come by time t, the zeroth not counted.
+        """Number of messages received by time t, number 0 not counted.
 
         Args:
             t: times in [0, 1], any shape.
@@ -60,13 +61,14 @@ class MessageSchedule(nn.Module):
         return (t * self.n_messages + ROUNDING).long().clamp(0, self.n_messages - 1)
 
     def forward(self, t: Float[Tensor, "*T"]) -> tuple[Float[Tensor, "*T"], Float[Tensor, "*T"]]:
-        """Sum of the accuracies of what has come, and the accuracy of the message that is next.
+        """Accuracy received by time t, and the accuracy of the next message.
 
         Args:
             t: times in [0, 1], any shape.
 
         Returns:
-            Both of the shape of `t`.
+            Sum of the accuracies of the messages received, and the accuracy of the next one, both
+            of the shape of `t`.
         """
         received = self.received(t)
         return self.sums[received], self.accuracies[received + 1]
@@ -94,11 +96,14 @@ def _accuracies_and_table(n_messages: int, final: float) -> tuple[Tensor, Tensor
 
 @cache
 def linear_entropy_accuracies(n_messages: int, final: float) -> tuple[float, ...]:
-    """alpha_1 to alpha_n with E H(c_i) = H(0) + i / n (H(final) - H(0)), H the entropy.
+    """Find alpha_1 to alpha_n with E H(c_i) = H(0) + i / n (H(final) - H(0)), H the entropy.
 
     Args:
         n_messages: n, at least 1.
         final: concentration, above 0.
+
+    Returns:
+        n accuracies.
 
     Raises:
         ValueError: an argument out of range.

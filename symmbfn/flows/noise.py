@@ -1,8 +1,8 @@
-"""Noise as a function of (seed, crystal, stream): no state, so no crystal depends on another.
+"""Noise as a function of (seed, crystal, stream): without state, so that crystals are independent.
 
-A counter-based generator: the splitmix64 finaliser over seed, index, stream and position,
-in torch integers, on any device. Positions count from a fixed origin per site and class, so
-padding a batch changes nothing.
+A counter-based generator: the finaliser of splitmix64 over seed, index, stream and position, in
+torch integers, on any device. Positions count from a fixed origin per site and class, so padding a
+batch changes nothing.
 """
 
 import math
@@ -45,7 +45,7 @@ def _bits(seed: int, index: Int[Tensor, "B"], stream: int, n: int) -> Int[Tensor
 def uniform(
     seed: int, index: Int[Tensor, "B"], stream: int, shape: tuple[int, ...]
 ) -> Float[Tensor, "B *shape"]:
-    """Uniform draws in (0, 1), float64.
+    """Uniform draws in (0, 1).
 
     Args:
         seed: of the whole request.
@@ -53,6 +53,11 @@ def uniform(
         stream: which draw of the crystal this is (variable and step).
         shape: trailing shape; an entry depends on its place counted along the last axis
             first, so a longer first axis keeps the earlier entries.
+
+    Returns:
+        Draws, shape (B, *shape), float64.
+
+    Source: Steele et al. 2014: splitmix64.
     """
     bits = _bits(seed, index, stream, math.prod(shape))
     # 52 bits and a half fit a double exactly: 53 would round up to 1
@@ -62,7 +67,13 @@ def uniform(
 def normal(
     seed: int, index: Int[Tensor, "B"], stream: int, shape: tuple[int, ...]
 ) -> Float[Tensor, "B *shape"]:
-    """Standard normal draws, float32; arguments as in `uniform`.
+    """Standard normal draws.
+
+    Args:
+        seed, index, stream, shape: as in `uniform`.
+
+    Returns:
+        Draws, shape (B, *shape), float32.
 
     Source: Box and Muller 1958: two draws from each word.
     """
@@ -93,10 +104,24 @@ class Draws:
     place: int
 
     def normal(self, shape: tuple[int, ...]) -> Float[Tensor, "B *shape"]:
-        """Standard normal draws of a trailing shape."""
+        """Standard normal draws.
+
+        Args:
+            shape: trailing shape.
+
+        Returns:
+            Draws, shape (B, *shape), float32.
+        """
         return normal(self.seed, self.index, self.step * STREAMS_PER_STEP + self.place, shape)
 
     def uniform(self, shape: tuple[int, ...]) -> Float[Tensor, "B *shape"]:
-        """Uniform draws in (0, 1), independent of the normal ones."""
+        """Uniform draws in (0, 1), independent of the normal ones.
+
+        Args:
+            shape: trailing shape.
+
+        Returns:
+            Draws, shape (B, *shape), float64.
+        """
         stream = self.step * STREAMS_PER_STEP + CLASSES + self.place
         return uniform(self.seed, self.index, stream, shape)

@@ -65,7 +65,14 @@ class SamplerConfig:
             raise ValueError(f"grid_power is for the solver 'bfn', got {self.solver!r}")
 
     def tempered(self, name: str, log_p: Float[Tensor, "*X K"]) -> Float[Tensor, "*X K"]:
-        """Log-probabilities that a variable's classes are drawn from.
+        """Log-probabilities from which the classes of a variable are drawn.
+
+        Args:
+            name: of the variable; only elements and pointers have a temperature.
+            log_p: estimated log-probabilities, shape (..., K).
+
+        Returns:
+            Normalised log-probabilities, shape (..., K).
 
         Source: book, method-temperature.
         """
@@ -79,7 +86,14 @@ class SamplerConfig:
         return self.solver != "ode2" if self.eta is None else self.eta > 0
 
     def noise_share(self, accuracy_s: Tensor, accuracy_t: Tensor) -> Tensor:
-        """Share of fresh noise in a step from one accuracy to the next."""
+        """Share eta of fresh noise in a step.
+
+        Args:
+            accuracy_s, accuracy_t: beta at the start and at the end of the step, any shape.
+
+        Returns:
+            eta in [0, 1], shape of the accuracies.
+        """
         if self.eta is None and self.solver != "ode2":
             return solvers.ancestral_eta(accuracy_s, accuracy_t)
         return torch.full_like(accuracy_t, self.eta or 0.0)
@@ -100,7 +114,14 @@ class Step:
     draws: Draws
 
     def noise(self, like: Float[Tensor, "B *X"]) -> Float[Tensor, "B *X"]:
-        """Standard normal noise in the shape of a belief; zero for a sampler without it."""
+        """Standard normal noise for a belief.
+
+        Args:
+            like: a belief, shape (B, ...).
+
+        Returns:
+            Noise in the shape of the belief; zero for a sampler without noise.
+        """
         if not self.sampler.is_noisy:
             return torch.zeros_like(like)
         return self.draws.normal(tuple(like.shape[1:]))

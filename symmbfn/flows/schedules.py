@@ -1,4 +1,4 @@
-"""Accuracy schedules: how much the sender has told by time t, and at what rate."""
+"""Accuracy schedules: how accurate the messages up to time t are together, and at what rate."""
 
 import math
 from dataclasses import dataclass
@@ -10,10 +10,13 @@ from symmbfn._shapes import Float, Tensor
 
 @dataclass(frozen=True)
 class ContinuousSchedule:
-    """beta(t) = sigma1^(-2t) - 1: the precision 1 + beta grows exponentially to sigma1^-2.
+    """beta(t) = sigma1^(-2t) - 1, so that the precision 1 + beta grows exponentially to sigma1^-2.
 
     Args:
-        sigma1: standard deviation of the input distribution at t = 1, in units of the data.
+        sigma1: standard deviation of the belief at t = 1, in units of the data, in (0, 1).
+
+    Raises:
+        ValueError: sigma1 outside (0, 1).
 
     Source: Methods, "Bayesian flow for continuous variables": accuracy schedule.
     """
@@ -48,7 +51,7 @@ class ContinuousSchedule:
         return -torch.expm1(2 * math.log(self.sigma1) * t)
 
     def half_log_snr(self, t: Float[Tensor, "*T"]) -> Float[Tensor, "*T"]:
-        """lambda = (1/2) ln beta(t), the variable in which the solvers are second order.
+        """lambda = (1/2) ln beta(t), half the logarithm of the signal-to-noise ratio.
 
         Args:
             t: times in (0, 1], any shape.
@@ -75,9 +78,13 @@ class CategoricalSchedule:
     """beta(t) = beta1 t^power.
 
     Args:
-        beta1: final accuracy; 32 / K settles K classes at t = 1 (z-score 4).
-        power: 2 as published; with less the classes settle earlier. Below 1 the rate, and with
+        beta1: accuracy at t = 1, above 0; with 32 / K the right one of K classes leads by four
+            standard deviations.
+        power: 2 as published; with less the classes are decided earlier. Below 1 the rate, and with
             it the loss, would have no bound at t = 0.
+
+    Raises:
+        ValueError: beta1 not positive, or power below 1.
 
     Source: Methods, "Atom types": accuracy schedule; book, method-beta1.
     """

@@ -1,7 +1,7 @@
-"""The von Mises distribution: entropy, resultant, and exact draws made of normal ones.
+"""The von Mises distribution: entropy, mean resultant, and draws made of normal ones.
 
-The angle is a monotone function of a standard normal number, so that noise of a circular variable
-is the same kind of noise, from the same generators, as that of any other.
+A draw is a monotone function of a standard normal number. So the noise of an angle comes from the
+same generators as that of any other variable.
 """
 
 import math
@@ -32,7 +32,7 @@ def mean_resultant(concentration: Float[Tensor, "*X"]) -> Float[Tensor, "*X"]:
 
 
 def entropy(concentration: Float[Tensor, "*X"]) -> Float[Tensor, "*X"]:
-    """ln(2 pi I0(c)) - c A(c).
+    """Entropy ln(2 pi I0(c)) - c A(c).
 
     Args:
         concentration: c, any shape, at least 0.
@@ -49,14 +49,14 @@ def entropy(concentration: Float[Tensor, "*X"]) -> Float[Tensor, "*X"]:
 def from_normal(
     normal: Float[Tensor, "*X"], concentration: Float[Tensor, "*#X"]
 ) -> Float[Tensor, "*X"]:
-    """The angle whose distribution function is that of the normal number: F(y) = Phi(z).
+    """The angle y with F(y) = Phi(z): its distribution function equals that of the normal number z.
 
     Args:
         normal: z, a standard normal draw, any shape, not empty, at most 8 in size.
         concentration: c, broadcastable, at least 0.
 
     Returns:
-        A draw of vM(0, c), in [-pi, pi], float64 to its last digits.
+        A draw of vM(0, c), in [-pi, pi], exact to the last digits of float64.
 
     Source: ours: inverse transform sampling, by Newton's method within a bracket.
     """
@@ -103,13 +103,14 @@ MOST = 7.0  # beyond every draw in single precision
 
 
 def table_of(concentrations: Float[Tensor, "M"]) -> Float[Tensor, "M Z 4"]:
-    """`from_normal` for a few concentrations, as cubics between equally spaced numbers.
+    """Tabulate `from_normal` for a few concentrations, as cubics between equally spaced numbers.
 
     Args:
         concentrations: c of each row, shape (M,).
 
     Returns:
-        Coefficients from the cube down, in the position within a cell, shape (M, Z, 4), float64.
+        Coefficients of the cubics, highest power first, in the position within a cell from 0 to 1,
+        shape (M, Z, 4), float64.
 
     Source: ours: Hermite interpolation with exact slopes.
     """
@@ -127,11 +128,13 @@ def from_table(
     """Draws of all rows of a table, to single precision.
 
     Args:
-        table: as of `table_of`, row m for the last axis' place m.
+        table: of `table_of`; row m belongs to place m of the last axis.
         normal: standard normal draws, shape (..., M).
 
     Returns:
         Angles in [-pi, pi], shape and precision of `normal`.
+
+    Source: ours.
     """
     place = (normal.abs() / SPACING).clamp_max(table.shape[1] - 1e-3)
     cell = place.floor()
