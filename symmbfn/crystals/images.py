@@ -59,8 +59,8 @@ def images_of(
     rotations: Float[Tensor, "B O 3 3"],
     translations: Float[Tensor, "B O 3"],
 ) -> Images:
-    """Vectors g x_j - x_i of all ordered pairs (i, j) and operations g, to the nearest lattice
-    image.
+    """Vectors g x_j - x_i to the nearest lattice image, of all ordered pairs (i, j) and operations
+    g.
 
     Args:
         x: fractional coordinates, shape (B, N, 3).

@@ -48,15 +48,16 @@ class SymmetryTables:
         operation_*: the operations of the general position, centring translations included.
         letter, multiplicity, degrees_of_freedom: of each Wyckoff position.
         encoding: per position, the index in `AXIS_CLASSES` for each of 15 directions.
-        orbit_*: maps from the representative to the members of an orbit; the first of each position
-            is the projection onto its first locus.
+        orbit_*: maps from the representative to the members of an orbit; the first of each
+            position is the projection onto its first locus.
         normaliser_*: one member of each coset of the Euclidean normaliser, the identity first. Its
             translation along `polar_axes` is free and stored as 0.
         special_*: for triclinic to orthorhombic groups, what else maps the group onto itself but
             keeps the metric of special cells only, such as a = b. Each stands for its products
             with the Euclidean cosets.
-        lattice_free, lattice_fixed: which lattice coefficients are free, and the values of the
-        others. crystal_family, centring: indices in `CRYSTAL_FAMILIES` and `CENTRINGS`.
+        lattice_free: which lattice coefficients are free.
+        lattice_fixed: values of the others.
+        crystal_family, centring: indices in `CRYSTAL_FAMILIES` and `CENTRINGS`.
         hermann_mauguin, hall_number: short symbol, and spglib's number of the default setting.
 
     Source: book, method-canonical; book, method-site-symmetry; book, method-lattice-families.

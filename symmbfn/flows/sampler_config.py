@@ -1,4 +1,4 @@
-"""Settings of the sampler, and one of its steps as a variable meets it."""
+"""Settings of the sampler, and what one of its steps means for one variable."""
 
 from dataclasses import dataclass
 
@@ -25,16 +25,22 @@ class SamplerConfig:
             1 redraws the beliefs from the flow. None: the ancestral share of the paper for
             "bfn" and "sde2", 0 for "ode2"; in these two it concerns the classes only.
         has_expected_classes: probabilities enter the update instead of one class drawn from them.
-        start: first time; the model's average crystal stands for what came before.
-        has_projection: coordinates of settled letters are moved onto their locus.
+        start: first time, in (0, 1); the beliefs there are those about an average crystal.
+        has_projection: coordinates of sites with a settled letter are moved onto their locus.
         is_drawn: final classes are drawn from their probabilities, as published, instead of
             the most likely ones.
         temperature: elements and pointers are drawn from p^(1 / temperature), at every step and
-            at the end; below 1 likely ones are more likely still.
-        grid_power: of the times of "bfn", of which the powers 1 / grid_power are equally spaced;
-            above 1 steps are shorter at the start.
-        clearance: of settled sites, in sums of covalent radii: such as come closer are moved
-            apart at every step, which does not part all of them; 0 leaves them.
+            at the end; below 1 likely ones become more likely.
+        grid_power: q, for "bfn": the times to the power 1 / q are equally spaced; above 1 the first
+            steps are shorter.
+        clearance: least distance wanted between settled sites, in sums of covalent radii, in
+            [0, 1). At every step closer ones are moved apart, though not always far enough; 0
+            moves none.
+
+    Raises:
+        ValueError: a setting out of its range, or grid_power with another solver than "bfn".
+
+    Source: book, method-sampler; book, method-solvers; book, method-grids.
     """
 
     solver: str = "bfn"

@@ -1,9 +1,10 @@
-"""How beliefs about classes enter the network and how its states become logits again.
+"""How beliefs about classes enter the network, and how site states become logits.
 
-Every channel reads (theta, bounded state, previous estimate) of one categorical variable and
-writes logits. With categorical preconditioning the logits are the beliefs' own plus what the
-network adds: softmax(z) is the exact posterior under a uniform prior, so only the context's
-prior is left to learn.
+Every channel reads the probabilities, the bounded logits and the previous estimate of one
+variable, and writes logits. With preconditioning they are added to the logits of the belief, so
+that the network only has to learn what the other variables say about the class.
+
+Source: book, method-preconditioning; book, method-beliefs.
 """
 
 import torch
@@ -25,12 +26,12 @@ def _mlp(n_in: int, width: int, n_out: int) -> nn.Sequential:
 
 
 class ClassTable(nn.Module):
-    """A free linear channel: one row of weights per class (elements of sites; 15 x 13 axes).
+    """A linear channel: one row of weights for each class (elements of sites; 15 x 13 axes).
 
     Args:
         n_inputs: number of classes K, all axes together.
         width: hidden width H.
-        log_prior: log of the classes' frequencies, shape (K,), from which the logits start.
+        log_prior: log of the classes' frequencies, shape (K,): the logits of the untrained channel.
 
     Source: Jiao et al. 2023 (DiffCSP): type embedding and head.
     """
@@ -49,7 +50,7 @@ class ClassTable(nn.Module):
             theta: probabilities of the classes, shape (..., K).
 
         Returns:
-            What the sites are fed, shape (..., H).
+            Input of the sites, shape (..., H).
         """
         return self.read(theta)
 
@@ -60,24 +61,25 @@ class ClassTable(nn.Module):
             h: site states, shape (..., H).
 
         Returns:
-            Logits, shape (..., K); the log prior as long as the last layer is zero.
+            Logits, shape (..., K); the log prior in an untrained channel.
         """
         return self.write(h)
 
 
 class WyckoffPositions(nn.Module):
-    """Letters of a group scored by what the positions are, not by what they are called.
+    """Letters of a group, embedded by what their positions are and not by their names.
 
-    Each of the 1,731 positions has an embedding computed from its site symmetry, locus, degrees
-    of freedom and multiplicity; beliefs enter as its expectation and logits leave as products.
+    Each of the 1,731 positions has an embedding computed from its site symmetry, locus, degrees of
+    freedom and multiplicity. A belief enters as the expected embedding, and a logit is the product
+    of a site's state with an embedding.
 
     Args:
         width: hidden width H.
         features: width E of the embeddings.
-        log_prior: log frequency of each position within its group, shape (1731,), from which
-            the logits start.
+        log_prior: log frequency of each position within its group, shape (1731,): the logits of the
+            untrained channel.
 
-    Source: ours.
+    Source: book, method-letters.
     """
 
     geometry: Tensor
@@ -111,17 +113,17 @@ class WyckoffPositions(nn.Module):
         previous: Float[Tensor, "B N W"],
         is_site: Bool[Tensor, "B N"],
     ) -> Float[Tensor, "B N H"]:
-        """Expected embedding of a site's own letter, and of the letters the others claim.
+        """Expected embedding of a site's own letter, and of the letters that the other sites take.
 
         Args:
             table: embeddings of the group's positions, shape (B, W, E).
             theta: probabilities of the positions, shape (B, N, W).
             state: bounded logits, shape (B, N, W).
-            previous: probabilities that the network estimated before, shape (B, N, W).
+            previous: probabilities of the previous estimate, shape (B, N, W).
             is_site: False on padding, shape (B, N).
 
         Returns:
-            What the sites are fed, shape (B, N, H).
+            Input of the sites, shape (B, N, H).
         """
         claimed = (theta * is_site[..., None]).sum(1, keepdim=True) - theta
         beliefs = torch.stack([theta, state, previous, claimed], dim=2).to(table.dtype)
@@ -146,11 +148,11 @@ class WyckoffPositions(nn.Module):
 
 
 def position_geometry() -> Float[Tensor, "P F"]:
-    """What is known of each Wyckoff position: encoding one-hot, locus, freedom, multiplicity.
+    """Features of each Wyckoff position: encoding, first locus, degrees of freedom, multiplicity.
 
     Returns:
-        Features of all 1,731 positions, shape (1731, 212): 15 x 13 site-symmetry classes, the
-        first operation (9 + 3), degrees of freedom one-hot (4), log2(multiplicity) / 4.
+        Features of all 1,731 positions, shape (1731, 212): 15 x 13 site-symmetry classes one-hot,
+        the first operation (9 + 3), degrees of freedom one-hot (4), log2(multiplicity) / 4.
 
     Source: book, method-letters; book, method-site-symmetry: the encoding.
     """
@@ -186,20 +188,20 @@ def position_rows(
 
 
 class ElementSlots(nn.Module):
-    """The crystal's elements as a short list, and for every site a pointer into it.
+    """The crystal's elements as a short list, and for every site a pointer to a place in it.
 
-    A crystal with M elements has M slots, ordered along the Mendeleev scale; each slot carries
-    one element and each site points to one slot. That two sites hold the same element is then a
-    single decision and not the agreement of two, and the number of elements is what was asked.
+    A crystal with M elements has M slots, ordered along the Mendeleev scale. Each slot holds one
+    element and each site points to one slot. So two sites hold the same element by one decision,
+    not by two that have to agree, and the crystal has as many elements as the request says.
 
     Args:
         n_slots: most elements of a crystal, S.
         n_elements: number of element classes K.
         width: hidden width H.
-        log_prior: log frequency of the elements, shape (K,), from which the logits start.
+        log_prior: log frequency of the elements, shape (K,): the logits of the untrained channel.
         features: width E of the slot states.
 
-    Source: ours.
+    Source: book, method-variables.
     """
 
     def __init__(
@@ -236,12 +238,12 @@ class ElementSlots(nn.Module):
         previous: Float[Tensor, "B S K"],
         is_slot: Bool[Tensor, "B S"],
     ) -> Float[Tensor, "B S E"]:
-        """Slot states that know of one another.
+        """States of the slots, each computed from all slots of its crystal.
 
         Args:
             theta: probabilities of the elements, shape (B, S, K).
             state: bounded logits, shape (B, S, K).
-            previous: probabilities that the network estimated before, shape (B, S, K).
+            previous: probabilities of the previous estimate, shape (B, S, K).
             is_slot: False beyond the crystal's number of elements, shape (B, S).
 
         Returns:
@@ -266,13 +268,14 @@ class ElementSlots(nn.Module):
         state: Float[Tensor, "B N S"],
         previous: Float[Tensor, "B N S"],
     ) -> tuple[Float[Tensor, "B N H"], Float[Tensor, "B H"]]:
-        """What the sites see of the slots they point to, and what the crystal sees of all.
+        """Inputs of the sites from the slots they point to, and of the crystal from all of its
+        slots.
 
         Args:
             slots: slot states, shape (B, S, E).
             theta: probabilities of the pointers, shape (B, N, S).
             state: bounded pointer logits, shape (B, N, S).
-            previous: pointers that the network estimated before, shape (B, N, S).
+            previous: probabilities of the previous estimate, shape (B, N, S).
 
         Returns:
             Inputs of the sites, shape (B, N, H), and of the crystal, shape (B, H).

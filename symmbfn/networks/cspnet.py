@@ -8,7 +8,7 @@ from symmbfn.networks.mean_messages import mean_messages
 
 
 class Modulation(nn.Module):
-    """Shift, scale and gate of a layer, read from the crystal's graph vector.
+    """Shift, scale and gate of a layer, computed from the crystal's graph vector.
 
     Args:
         width: hidden width H.
@@ -23,13 +23,13 @@ class Modulation(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, graph: Float[Tensor, "*X H"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Read the modulation.
+        """Compute the modulation.
 
         Args:
             graph: graph vectors, shape (..., H).
 
         Returns:
-            Shift, scale and gate, each of shape (..., H); 0, 1 and 1 in a new layer.
+            Shift, scale and gate, each of shape (..., H); 0, 1 and 1 in an untrained layer.
         """
         shift, scale, gate = self.linear(graph).chunk(3, dim=-1)
         return shift, 1 + scale, 1 + gate
@@ -96,7 +96,17 @@ class Layer(nn.Module):
         return h + gate * silu(self.site_out(hidden))
 
     def forward(self, h: Tensor, graph: Tensor, edges: Tensor, is_site: Tensor) -> Tensor:
-        """New site states of dense batches; arguments as in `CSPNet`, `graph` (B, 1, H)."""
+        """New site states of dense batches.
+
+        Args:
+            h: site states, shape (B, N, H).
+            graph: graph vectors, shape (B, 1, H).
+            edges: features of the ordered pairs (receiver i, sender j), shape (B, N, N, E).
+            is_site: False on padding, shape (B, N).
+
+        Returns:
+            Site states, shape (B, N, H).
+        """
         silu = nn.functional.silu
         weight = is_site.to(h.dtype)
         weight = weight / weight.sum(-1, keepdim=True)
@@ -176,8 +186,8 @@ class CSPNet(nn.Module):
             is_site: False on padding, shape (B, N).
 
         Returns:
-            Site states, shape (B, N, H), and graph vectors, shape (B, H). Padded sites send
-            nothing and hold nothing of use.
+            Site states, shape (B, N, H), and graph vectors, shape (B, H). Padded sites send no
+            messages, and their states have no meaning.
         """
         vector = self.graph_in(graph)
         h = self.site_in(sites) + self.graph_to_site(vector)[:, None]

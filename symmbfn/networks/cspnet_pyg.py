@@ -1,4 +1,4 @@
-"""The same CSPNet in PyTorch Geometric: the readable reference and the timing baseline."""
+"""The same CSPNet in PyTorch Geometric: a reference to read, and a baseline to time."""
 
 import copy
 from typing import Any, TypeVar, cast
@@ -14,7 +14,7 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class CSPNetPyG(CSPNet):
-    """CSPNet over an edge list; loads the dense network's weights and equals it to 1e-5.
+    """CSPNet over an edge list; it takes the dense network's weights and equals it to 1e-5.
 
     Args: as in `CSPNet`.
 
@@ -65,9 +65,9 @@ class CSPNetPyG(CSPNet):
 
 
 class EdgeListCSPNet(CSPNetPyG):
-    """The scatter form behind the dense network's signature: makes the edge list of every batch.
+    """The edge-list form with the dense network's inputs: it makes the edge list of every batch.
 
-    What it computes is the real sites and pairs only, so padding costs it nothing.
+    Only real sites and pairs are computed, so padding costs nothing.
 
     Args: as in `CSPNet`.
 
@@ -81,7 +81,14 @@ class EdgeListCSPNet(CSPNetPyG):
 
     @classmethod
     def like(cls, network: CSPNet) -> "EdgeListCSPNet":
-        """A network of the same shape with a copy of the weights."""
+        """A network of the same shape with a copy of the weights.
+
+        Args:
+            network: dense.
+
+        Returns:
+            The edge-list form, on the same device.
+        """
         first = cast(Layer, network.layers[0])
         compress = network.compress
         twin = cls(
@@ -104,7 +111,14 @@ class EdgeListCSPNet(CSPNetPyG):
         edges: Float[Tensor, "B N N E"],
         is_site: Bool[Tensor, "B N"],
     ) -> tuple[Float[Tensor, "B N H"], Float[Tensor, "B H"]]:
-        """Site states, 0 on padding, and graph vectors; arguments as in `CSPNet`."""
+        """Site states and the graph vector.
+
+        Args:
+            sites, graph, edges, is_site: as in `CSPNet`.
+
+        Returns:
+            Site states, shape (B, N, H), 0 on padding, and graph vectors, shape (B, H).
+        """
         edge_index = (published_edges if self.is_published else complete_edges)(is_site)
         pair = is_site[:, :, None] & is_site[:, None]
         batch = is_site.nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""A head that moves sites along the vectors to their neighbours: what pushes two atoms apart."""
+"""An output layer that moves sites along the vectors to their images, apart or together."""
 
 from torch import nn
 
@@ -10,12 +10,12 @@ LEAST_LENGTH = 1e-4  # squared; a vector of length 0 has no direction
 class Displacements(nn.Module):
     """Sum over pairs and images of a learned amount times the direction to the image.
 
-    The other heads see directions among many features and would have to learn the product.
+    A linear layer would have to learn the product of amount and direction.
 
     Args:
         width: hidden width H of the sites.
         edge_features: width E of the pair features.
-        n_images: images of each pair.
+        n_images: images of each pair, I.
         features: hidden width of the pairs.
 
     Source: book, method-heads; Schütt et al. 2021 (PaiNN): the form, without its equivariance,
@@ -38,7 +38,7 @@ class Displacements(nn.Module):
         vectors: Float[Tensor, "B N N I 3"],
         is_site: Bool[Tensor, "B N"],
     ) -> Float[Tensor, "B N 3"]:
-        """Displacements of the sites, 0 in a new head.
+        """Compute the displacements of the sites.
 
         Args:
             h: site states, shape (B, N, H).
@@ -48,7 +48,7 @@ class Displacements(nn.Module):
             is_site: False on padding, shape (B, N).
 
         Returns:
-            Displacements, shape (B, N, 3).
+            Displacements, shape (B, N, 3); 0 in an untrained layer.
         """
         pairs = self.receiver(h)[:, :, None] + self.sender(h)[:, None] + self.edge(edges)
         amount = self.amount(nn.functional.silu(pairs)).float() * is_site[:, None, :, None]

@@ -1,4 +1,4 @@
-"""Features of times, coordinates and neighbours that the networks are fed."""
+"""Features of times, coordinates and neighbours: inputs of the networks."""
 
 import math
 
@@ -15,7 +15,16 @@ HIDDEN = 100.0  # angstrom
 
 
 def n_image_features(n_images: int) -> int:
-    """Number of features that `image_features` gives of a pair."""
+    """Number of features of a pair that `image_features` gives.
+
+    Args:
+        n_images: I, how many images enter one by one.
+
+    Returns:
+        The width E of the features.
+
+    Source: book, method-images.
+    """
     return n_images * (3 + 3 + len(IMAGE_CENTRES) + len(CONTACT_CENTRES)) + len(CONTACT_CENTRES)
 
 
@@ -99,14 +108,14 @@ def image_features(
     n_images: int = 2,
     share: Float[Tensor, "B N"] | None = None,
 ) -> Float[Tensor, "B N N E"]:
-    """Nearest symmetry images of site j around site i: the neighbours that a site really has.
+    """Nearest symmetry images of site j around site i: the real neighbours of the site.
 
     For every ordered pair (i = j included) and every operation g of the space group the vector
-    v = g x_j - x_i is reduced to its nearest lattice image; the few shortest enter with vector,
-    direction and radial basis, all of them with a pooled radial basis. Distances appear in
-    angstrom and in sums of covalent radii. Around special positions many images are equally
-    near: of these the first operations count, so that rounding decides nothing. The geometry is
-    float32 under autocast too.
+    v = g x_j - x_i is wrapped to its nearest lattice image. The few shortest enter with vector,
+    direction and radial basis, all of them with a radial basis that is summed. Distances are given
+    in angstrom and in sums of covalent radii. Around special positions many images are equally
+    near: of these the first operations count, so that the choice does not depend on rounding. The
+    geometry is computed in float32 under autocast too.
 
     Args:
         x: fractional coordinates, shape (B, N, 3).
@@ -116,14 +125,14 @@ def image_features(
         is_operation: False on padding, shape (B, O); operation 0 is the identity.
         radius: covalent radius expected of each site, shape (B, N), angstrom.
         n_images: I, how many of the shortest vectors of a pair enter one by one.
-        share: what an image of each site counts in the pooled basis, shape (B, N); None: 1, so
+        share: weight of an image of each site in the summed basis, shape (B, N); None: 1, so
             that an atom on a special position counts as often as operations lead to it.
 
     Returns:
         Features without gradient, shape (B, N, N, E), see `n_image_features`; the first 3 I are
         the fractional vectors, 0 where there is no image.
 
-    Source: ours.
+    Source: book, method-images.
     """
     with torch.autocast(x.device.type, enabled=False):
         if (missing := n_images - rotations.shape[1]) > 0:  # there are hidden ones to read

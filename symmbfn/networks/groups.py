@@ -1,4 +1,4 @@
-"""What the tables say of the 230 space groups, as tensors that a network can index."""
+"""Facts of the 230 space groups as tensors, one row for each group."""
 
 import math
 
@@ -11,7 +11,14 @@ from symmbfn.crystals.symmetry import symmetry_tables
 
 
 def group_features() -> Float[Tensor, "G F"]:
-    """Fixed features of the 230 groups: family, centring, point-group size, multiplicity, axes."""
+    """Fixed features of the space groups.
+
+    Returns:
+        Features, shape (230, F): crystal family and centring one-hot, log of the number of
+        operations over log 192, the classes of `axis_classes`, and which axes are polar.
+
+    Source: book, method-features.
+    """
     tables = symmetry_tables()
     family = nn.functional.one_hot(torch.tensor(tables.crystal_family).long(), 6)
     centring = nn.functional.one_hot(torch.tensor(tables.centring).long(), 7)
@@ -43,7 +50,14 @@ def axis_classes() -> Bool[Tensor, "G 15 13"]:
 def padded_operations() -> tuple[
     Float[Tensor, "G O 3 3"], Float[Tensor, "G O 3"], Int[Tensor, "G"]
 ]:
-    """Operations of all groups, padded to 192, and their numbers."""
+    """Operations of all groups.
+
+    Returns:
+        Rotations, shape (230, 192, 3, 3), and translations, shape (230, 192, 3), padded with 0;
+        and the number of operations of each group, shape (230,).
+
+    Source: book, method-crystals.
+    """
     tables = symmetry_tables()
     count = torch.tensor(np.diff(tables.operation_start)).long()
     rotations = torch.zeros(230, int(count.max()), 3, 3)

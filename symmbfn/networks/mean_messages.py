@@ -1,8 +1,8 @@
-"""Mean messages of all pairs, with the pairs of a few crystals at a time in the cache.
+"""Mean messages of all pairs of sites, computed for a few crystals at a time.
 
-The hidden states of all pairs of a batch are its largest tensor by far. On the CPU they are made,
-used and forgotten crystal by crystal, and made again for the gradient, so that the sweeps over
-them never wait for the memory.
+The hidden states of all pairs of a batch are by far its largest tensor. On the CPU they are
+computed, used and dropped for as many crystals as fit the cache, and computed again for the
+gradient, so that they are never written to memory.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Properties that a crystal is to have, as the network reads them; each may be left open."""
+"""Properties as conditions, as the network reads them; each may be left out."""
 
 import math
 
@@ -14,18 +14,30 @@ NEARLY_ZERO = 1e-3  # eV
 
 
 def zero_inflated(names: tuple[str, ...]) -> Bool[Tensor, "Q"]:
-    """Which of the properties are exactly 0 for a share of the crystals, shape (Q,)."""
+    """Tell which properties are exactly 0 for a share of the crystals.
+
+    Args:
+        names: of Q properties.
+
+    Returns:
+        Mask, shape (Q,).
+
+    Source: book, method-properties.
+    """
     return torch.tensor([name in ZERO_INFLATED for name in names])
 
 
 def standard_values(
     values: Float[Tensor, "*X Q"], is_zero_inflated: Bool[Tensor, "Q"]
 ) -> Float[Tensor, "*X Q"]:
-    """Values on the scale that is standardised: log(1 + gap), all others as they are.
+    """Values on the scale that is standardised: log(1 + gap) for a band gap, others unchanged.
 
     Args:
         values: in the units of the data, NaN where not known, shape (..., Q).
-        is_zero_inflated: see `zero_inflated`, shape (Q,).
+        is_zero_inflated: of `zero_inflated`, shape (Q,).
+
+    Returns:
+        Values, shape (..., Q).
 
     Source: book, method-properties.
     """
@@ -33,10 +45,12 @@ def standard_values(
 
 
 class PropertyTokens(nn.Module):
-    """One vector for all properties: each read by its own layers, or its null vector.
+    """One vector for all properties: the sum of what small networks, one for each, make of them.
+
+    A property that is no condition gives its learned null vector.
 
     Args:
-        names: of the properties.
+        names: of Q properties.
         mean, std: of the standard values in training, shape (Q,).
         width: of the vector.
 
@@ -66,10 +80,10 @@ class PropertyTokens(nn.Module):
         self.null = nn.Parameter(torch.zeros(len(names), width))
 
     def forward(self, values: Float[Tensor, "B Q"]) -> Float[Tensor, "B W"]:
-        """Sum over the properties.
+        """Compute the vector.
 
         Args:
-            values: in the units of the data, NaN for a property that is left open, shape (B, Q).
+            values: in the units of the data, NaN for a property that is no condition, shape (B, Q).
 
         Returns:
             Vectors, shape (B, W).

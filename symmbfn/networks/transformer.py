@@ -12,11 +12,11 @@ N_HEADS = 8
 
 
 class AttentionLayer(nn.Module):
-    """One layer: attention that reads the pairs, then a site update as CSPNet's.
+    """One layer: attention with features of the pairs, then the site update of CSPNet.
 
-    Site i weighs site j by (q_i . k_j) / sqrt(d) + b . e_ij and hears v_j + W e_ij: without the
-    second term a site would know how much others matter and not where they are. At equal width
-    and depth the layer has as many weights as one of CSPNet.
+    Site i weighs site j by (q_i . k_j) / sqrt(d) + b . e_ij and receives v_j + W e_ij. Without the
+    second term a site would know how much others matter, but not where they are. At equal width and
+    depth the layer has as many weights as one of CSPNet.
 
     Args:
         width: hidden width H, a multiple of the heads.
@@ -45,7 +45,7 @@ class AttentionLayer(nn.Module):
         edges: Float[Tensor, "B N N E"],
         is_site: Bool[Tensor, "B N"],
     ) -> Float[Tensor, "B N H"]:
-        """What each site hears, of all heads.
+        """Messages that each site receives, of all heads.
 
         Args:
             h: normalised site states, shape (B, N, H).
@@ -67,7 +67,17 @@ class AttentionLayer(nn.Module):
         return message.transpose(1, 2).flatten(-2)
 
     def forward(self, h: Tensor, graph: Tensor, edges: Tensor, is_site: Tensor) -> Tensor:
-        """New site states, shape (B, N, H); `graph` is the graph vectors, shape (B, 1, H)."""
+        """New site states of dense batches.
+
+        Args:
+            h: site states, shape (B, N, H).
+            graph: graph vectors, shape (B, 1, H).
+            edges: features of the ordered pairs (receiver i, sender j), shape (B, N, N, E).
+            is_site: False on padding, shape (B, N).
+
+        Returns:
+            Site states, shape (B, N, H).
+        """
         silu = nn.functional.silu
         shift, scale, gate = self.modulation(graph)
         h_norm = self.norm(h) * scale + shift
