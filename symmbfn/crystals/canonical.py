@@ -33,7 +33,7 @@ Representative = Literal["locus", "centre"]
 TIE = 1e-4
 # a fixed vector without symmetry decides between orbit members equally far from the centre
 CENTRE = np.array([0.5 + 1.0e-4, 0.5 + 1.7e-4, 0.5 + 2.3e-4])
-# likewise the beacon that settings are compared by lies on no symmetry element
+# the point around which settings are compared; it lies on no symmetry element
 BEACON = np.array([0.2713, 0.1837, 0.3971])
 BEACON_CONCENTRATION = 1.0
 
@@ -261,7 +261,7 @@ def _nearest_to_beacon(
     images: Int[np.ndarray, "C D"],
     coords: Float[np.ndarray, "C D 3"],
 ) -> int:
-    """Return the candidate whose atoms crowd most around the beacon.
+    """Return the candidate whose atoms lie closest around the beacon.
 
     An orbit with members x_m scores mean_m exp(sum_j kappa (cos 2 pi (x_mj - p_j) - 1)); the
     class of rank r, in the order of (atomic number, letter), counts with weight 1 / (1 + r).

@@ -41,14 +41,14 @@ class Crystal:
         seed: seed of the request, None when there was none.
         status: "ok", "invalid_geometry", "reconstruction_failed", ...
         reason: one line, empty when the status is "ok".
-        space_group_number: the group that was asked for, 1 to 230.
+        space_group_number: the requested group, 1 to 230.
         lattice_matrix: rows a, b, c of the conventional cell, angstrom; None without structure.
         atomic_numbers: element of each atom of the cell, shape (A,).
         fractional_coords: in [0, 1), orbit after orbit, representative first, shape (A, 3).
         orbit: site of each atom, shape (A,).
         letters: Wyckoff letter of each site.
         unit: the asymmetric unit on its loci; None without structure. Of a crystal whose atoms
-            were all made one by one, each is a site, in P1 whatever group was asked for.
+            were all made one by one, each is a site, in P1 whatever group was requested.
         residual: how far each site was moved onto its locus, angstrom, shape (D,).
         minimum_distance: shortest distance between two atoms, images included, angstrom.
         contact_ratio: smallest distance over the sum of the two covalent radii.
@@ -56,7 +56,7 @@ class Crystal:
             where it was not looked for or none was found.
         n_merged: sites that cleaning moved onto a more special position, because atoms of
             their orbit were less than 0.6 angstrom apart.
-        n_dropped: sites that cleaning left out, because a surer one lies in the same place
+        n_dropped: sites that cleaning left out, because a more probable one lies there
             (0.05 angstrom); with the sites that are there they add up to the request.
 
     A record without structure has empty arrays and NaN distances.
@@ -91,7 +91,7 @@ class Crystal:
             seed: seed of the request, or None.
             status: anything but "ok".
             reason: one line.
-            space_group_number: the group that was asked for, 1 to 230.
+            space_group_number: the requested group, 1 to 230.
 
         Returns:
             A crystal with empty arrays and NaN distances.
@@ -123,7 +123,7 @@ class Crystal:
 
     @property
     def group_of_sites(self) -> int:
-        """The group that fills the cell from the unit's sites: the one asked for, or 1."""
+        """The group that fills the cell from the unit's sites: the requested one, or 1."""
         return self.space_group_number if self.unit is None else self.unit.space_group_number
 
     @property

@@ -143,7 +143,7 @@ def _costs(
         distance = squared_distance(coords[site], tables.orbit_start[row])
     costs = torch.full_like(log_probs, torch.inf)
     costs[mask] = -log_probs[mask] + distance / (2 * COORDINATE_SCALE**2)
-    # rounding keeps ties ties, whatever else is in the batch
+    # rounded, so that equal costs stay equal whatever else is in the batch
     return costs.round(decimals=6)
 
 

@@ -5,7 +5,7 @@ import torch
 from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.loci import inverse_3x3, loci
 
-# the guards of a structure, read or made
+# bounds of any structure, read or built
 MINIMUM_DISTANCE = 0.5  # angstrom, between two atoms
 MINIMUM_VOLUME = 0.1  # cubic angstrom, of the cell
 MAX_REDUCTION_STEPS = 100
@@ -14,7 +14,7 @@ MAX_REDUCTION_STEPS = 100
 class GeometryError(ValueError):
     """A cell, or distances between atoms, that no crystal has."""
 
-    status = "invalid_geometry"  # of a record, wherever the error ends its way
+    status = "invalid_geometry"  # of the record that reports this error
 
 
 def reduce_lattice(lattice: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:

@@ -73,7 +73,7 @@ def images_of(
 
     Source: book, method-images.
     """
-    # (B, N_i, N_j, O) for each axis: operations last, so that whole rows of them are one sweep
+    # (B, N_i, N_j, O) for each axis: operations last: contiguous in memory
     by_axis = rotations.permute(3, 0, 2, 1)[:, :, :, None]  # (y, B, x, 1, O)
     images = translations.mT[:, :, None]  # (B, x, N, O)
     for y in range(3):

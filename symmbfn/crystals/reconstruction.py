@@ -173,7 +173,7 @@ def _reconstruct_chunk(
     has_cell = lattice.flatten(1).isfinite().all(-1) & (lattice.flatten(1).abs().amax(-1) < 1e6)
     failures = np.where(~has_cell.cpu().numpy() & (failures == ""), "no finite cell", failures)
     has_volume = has_cell & (torch.linalg.det(lattice) > MINIMUM_VOLUME)
-    # a cell that is nowhere fit to measure in still gets its atoms placed
+    # where the cell has no volume, atoms are placed all the same, measured in a cube instead
     ruler = torch.where(
         has_volume[:, None, None], lattice, 10 * torch.eye(3, dtype=lattice.dtype).to(lattice)
     )

@@ -116,7 +116,7 @@ def crystals_of(records: list[dict[str, Any]]) -> list[Crystal]:
             crystals.append(Crystal.failed(**facts, space_group_number=group))
             continue
         residual = np.array([site["residual"] for site in record["sites"]])
-        # what building it again cannot know
+        # what does not follow from the asymmetric unit
         facts |= {name: record[name] for name in FACTS_OF_STRUCTURE}
         crystals.append(replace(crystal, **facts, residual=residual))
     return crystals

@@ -21,7 +21,7 @@ class FoundSymmetry:
 
     Args:
         space_group_number: 1 to 230, or None where the search failed.
-        keeps_operations: whether every operation of the asked group is among those found.
+        keeps_operations: whether every operation of the requested group is among those found.
 
     Source: book, method-symmetry-check.
     """
@@ -30,13 +30,13 @@ class FoundSymmetry:
     keeps_operations: bool
 
     def relation(self, asked: int) -> str:
-        """How the group that was found stands to the one that was asked for.
+        """Compare the group that was found with the requested one.
 
         Args:
             asked: space group number, 1 to 230.
 
         Returns:
-            "kept", "supergroup" (more symmetric than asked), "lost", or "none" for no group at
+            "kept", "supergroup" (more symmetric than requested), "lost", or "none" for no group at
             all. A group of the same number in a smaller cell counts as kept.
         """
         if self.space_group_number is None:
@@ -95,7 +95,7 @@ def find_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> FoundSymmetry:
 
 
 def check_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> Crystal:
-    """Look for the asked group in a crystal of status "ok".
+    """Look for the requested group in a crystal of status "ok".
 
     Args:
         crystal: a record; one of another status is returned as it is.
@@ -103,7 +103,7 @@ def check_symmetry(crystal: Crystal, symprec: float = SYMPREC) -> Crystal:
 
     Returns:
         The record with the group that was found; its status is "symmetry_mismatch" where that
-        is neither the group that was asked for nor a supergroup of it.
+        is neither the requested group nor a supergroup of it.
 
     Source: book, method-symmetry-check.
     """

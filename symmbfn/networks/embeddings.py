@@ -11,7 +11,7 @@ IMAGE_CENTRES = torch.linspace(0.3, 6.0, 14)  # angstrom
 CONTACT_RANGE = 0.3, 2.0, 12  # first and last, in sums of covalent radii, and their number
 CONTACT_CENTRES = torch.linspace(*CONTACT_RANGE)
 N_POOLED = len(CONTACT_CENTRES)  # the last of the image features, summed over all images
-HIDDEN = 100.0  # angstrom
+HIDDEN = 100.0  # angstrom: distance given to an image that does not count
 
 
 def n_image_features(n_images: int) -> int:
@@ -135,7 +135,7 @@ def image_features(
     Source: book, method-images.
     """
     with torch.autocast(x.device.type, enabled=False):
-        if (missing := n_images - rotations.shape[1]) > 0:  # there are hidden ones to read
+        if (missing := n_images - rotations.shape[1]) > 0:  # pad with hidden images
             pad = torch.nn.functional.pad
             rotations = pad(rotations, (0, 0, 0, 0, 0, missing))
             translations = pad(translations, (0, 0, 0, missing))

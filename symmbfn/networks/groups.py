@@ -23,7 +23,7 @@ def group_features() -> Float[Tensor, "G F"]:
     family = nn.functional.one_hot(torch.tensor(tables.crystal_family).long(), 6)
     centring = nn.functional.one_hot(torch.tensor(tables.centring).long(), 7)
     order = torch.tensor(np.diff(tables.operation_start)).float()
-    # The general position's symmetry is trivial; the union over positions tells the group's axes.
+    # The general position's symmetry is trivial; the union over positions shows the group's axes.
     axes = axis_classes().flatten(1).float()
     polar = torch.tensor(tables.polar_axes).float()
     return torch.cat(
