@@ -27,7 +27,7 @@ from symmbfn.runtime.devices import pick_device
 
 GIVEN_STREAM = -1
 REBUILT_AT_ONCE = 1000  # crystals
-ROWS = 8  # a batch on the CPU holds a multiple of it
+ROWS = 16  # a batch on the CPU holds a multiple of it
 PAIRS = 36  # of sites in each crystal of a full batch; larger crystals take fewer rows
 
 
@@ -122,11 +122,10 @@ def full_rows(
     """Fill a batch of crystals with so many sites up with its last row.
 
     On a GPU to a full batch: one shape a bucket, so that its graph is captured once and its
-    products do not depend on the request. On the CPU the rows of a product do not depend on their
-    number once there are a few: a multiple of 8 crystals and of 16 sites is enough.
+    products do not depend on the request. On the CPU a row of a product does not depend on the
+    number of rows once there are 16; below, some processors add up in another order.
     """
-    multiple = max(ROWS, 2 * ROWS // n_sites)
-    n = -(-len(chunk) // multiple) * multiple
+    n = -(-len(chunk) // ROWS) * ROWS
     if device.type == "cuda":
         n = rows_of_bucket(n_sites, batch_size)
     return torch.cat([chunk, chunk[-1:].expand(max(0, n - len(chunk)))])

@@ -35,22 +35,24 @@ def test_the_digest_is_that_of_all_code_behind_a_script(tmp_path: Path) -> None:
 def test_a_round_trip_is_judged_again_by_other_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from scripts.foundation import data
     from scripts.foundation.claims import Options
 
     table = tmp_path / "two.csv"
     load_dataset("prototypes").head(2).to_csv(table, index=False)
-    monkeypatch.setattr(foundation_data, "FILES", {"two": [(str(table), None)]})
+    monkeypatch.setattr(data, "FILES", {"two": [(str(table), None)]})
     options = Options("command", tmp_path / "work")
-    assert foundation_data.round_trip(options).value == 100
-    monkeypatch.setattr(foundation_data, "comes_back", lambda *_: False)
-    assert foundation_data.round_trip(options).value == 100
-    monkeypatch.setattr(foundation_data, "code_digest", lambda _: "other")
-    assert foundation_data.round_trip(options).value == 0
+    assert data.round_trip(options).value == 100
+    monkeypatch.setattr(data, "comes_back", lambda *_: False)
+    assert data.round_trip(options).value == 100
+    monkeypatch.setattr(data, "code_digest", lambda _: "other")
+    assert data.round_trip(options).value == 0
 
 
 def test_generated_crystals_are_kept_by_code(
     tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from scripts.foundation import generation
     from scripts.foundation.claims import Options
 
     places = []
@@ -59,10 +61,10 @@ def test_generated_crystals_are_kept_by_code(
         places.append(path)
         return [{}]
 
-    monkeypatch.setattr(foundation_generation, "requests", note)
+    monkeypatch.setattr(generation, "requests", note)
     options = Options("command", tmp_path, n=1, weights=str(tiny_weights), seeds=(0,))
     for digest in ("one", "one", "other"):
-        monkeypatch.setattr(foundation_generation, "code_digest", lambda _, d=digest: d)
+        monkeypatch.setattr(generation, "code_digest", lambda _, d=digest: d)
         with pytest.raises(KeyError):  # rates of no judgements
-            list(foundation_generation.generate(options))
+            list(generation.generate(options))
     assert places[0] == places[1] != places[2]

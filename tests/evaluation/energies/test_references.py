@@ -120,7 +120,7 @@ def test_the_shipped_references_are_of_every_element_of_the_data_and_packaged() 
     assert len(references.digest) == 64
     package = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     patterns = package["package-data"]["symmbfn"]
-    shipped = ROOT / "symmbfn" / "evaluation" / SHIPPED
+    shipped = ROOT / "symmbfn" / "evaluation" / "energies" / SHIPPED
     assert any(shipped in (ROOT / "symmbfn").glob(pattern) for pattern in patterns)
 
 
