@@ -8,6 +8,8 @@ import torch
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
 
+FORMS = ("canonical", "raw")
+REPRESENTATIVES = ("locus", "centre")
 CHART_END = 0.94  # between 11/12 and 23/24, where no special position sits
 SNAP_GRID = 24
 SNAP_TOLERANCE = 1e-4

@@ -8,6 +8,7 @@ import numpy as np
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.crystal import Crystal, density_of, reduced_formula
 from symmbfn.crystals.elements import SYMBOLS
+from symmbfn.runtime.checks import positive_number
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -106,9 +107,13 @@ class Cell:
 
         Returns:
             What spglib finds, or this cell where it finds nothing.
+
+        Raises:
+            ValueError: the tolerance is no finite number above 0.
         """
         import spglib
 
+        symprec = positive_number("symprec", symprec)
         cell: Any = (self.lattice_matrix, self.fractional_coords, self.atomic_numbers)
         try:
             found = spglib.find_primitive(cell, symprec=symprec)

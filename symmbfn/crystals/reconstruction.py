@@ -125,6 +125,11 @@ def cells_as_they_are(
 
 def _check(batch: AsymmetricUnitBatch, representative: str) -> None:
     """Refuse what no network can cause."""
+    if not isinstance(batch, AsymmetricUnitBatch):
+        raise ValueError(
+            "expected an AsymmetricUnitBatch, such as AsymmetricUnitBatch.stack([unit]), "
+            f"got {type(batch).__name__}"
+        )
     if representative not in ("locus", "centre"):
         raise ValueError(f"representative must be 'locus' or 'centre', got {representative!r}")
     wrong = (batch.space_group_number < 1) | (batch.space_group_number > 230)

@@ -1,19 +1,20 @@
 """From a CIF or a pymatgen structure to the asymmetric unit of the standardised crystal."""
 
 import math
-import re
 import warnings
+from collections import Counter
 from contextlib import suppress
-from typing import Any, Literal
+from functools import cache
+from os import PathLike
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import spglib
 import torch
-from pymatgen.core import Structure
-from pymatgen.io.cif import CifParser
+from pymatgen.core import Element, IStructure, Lattice, Structure
 
 from symmbfn._shapes import Float, Int
-from symmbfn.crystals.asymmetric_unit import AsymmetricUnit
+from symmbfn.crystals.asymmetric_unit import FORMS, REPRESENTATIVES, AsymmetricUnit
 from symmbfn.crystals.canonical import (
     Representative,
     arranged,
@@ -21,65 +22,82 @@ from symmbfn.crystals.canonical import (
     move_onto_locus,
     project_onto_locus,
 )
+from symmbfn.crystals.cell import Cell
+from symmbfn.crystals.cif.block import cell_parameters, read_block, read_text
+from symmbfn.crystals.cif.formula import check_formula, stated_formula
+from symmbfn.crystals.cif.sites import MAX_ATOMS, CifSites, images_of_sites, sites_of_cif
+from symmbfn.crystals.cif.symmetry import operations_of_cif
 from symmbfn.crystals.distances import MINIMUM_DISTANCE, GeometryError
+from symmbfn.crystals.group_operations import GroupOperations
 from symmbfn.crystals.lattice import constrain_k, metric_to_k
 from symmbfn.crystals.symmetry import operations_of, positions_of, symmetry_tables
+from symmbfn.runtime.checks import one_of, positive_number
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 __all__ = ["asymmetric_unit", "canonical_form", "check_structure", "parse_cif"]
 
-MAX_CIF_CHARACTERS = 2_000_000
-MAX_ATOMS = 2_000
-ROUNDING = 2e-3  # fractional, by which images differ where coordinates have three digits
+EXACT = 1e-4  # fractional, by which images of a special position differ
+ROUNDING = 2e-3  # fractional, by which they differ where coordinates have three digits
 MINIMUM_LENGTH = 0.5  # angstrom, of a cell edge
 MINIMUM_VOLUME_PER_ATOM = 1.0  # cubic angstrom
 ANGLE_TOLERANCE = 5.0  # degrees
 LOCUS_TOLERANCE = 0.3  # angstrom, between a site and the images that should meet there
 
-_HEADER = re.compile(r"^[^\S\n]*data_", re.IGNORECASE | re.MULTILINE)
-_CELL_OR_ATOMS = re.compile(r"(?:^|\s)_(?:cell_length|atom_site)_", re.IGNORECASE)
-# what the parser says of sites that do not make up the formula of the file
-_LACKS_ATOMS = re.compile(r"Missing elements .* from PMG structure|Incorrect stoichiometry")
-_CELL_TAGS = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 
-
-def parse_cif(text: str) -> Structure:
+def parse_cif(source: str | bytes | PathLike[str] | IO[Any]) -> Structure:
     """Read the one structure of a CIF.
 
-    The text is checked before any parser sees it, since a degenerate cell can keep a parser
-    busy for ever.
+    What the file says of its symmetry must agree: operations come first, then the Hall symbol,
+    the Hermann-Mauguin symbol, the number. A file that says nothing lists all its atoms. Elements
+    come from the type symbols, without these from the labels; D and T are hydrogen.
+
+    Args:
+        source: the text of a CIF, its bytes, an open file, or the path of a file as a `Path`.
+
+    Returns:
+        The cell of the file with all its atoms, in order of electronegativity.
 
     Raises:
-        ValueError: the text is no CIF of one ordered, finite, non-overlapping crystal, or its
-            sites do not make up the formula it states; the message says what is wrong.
+        ValueError: this is no CIF of one ordered, finite, non-overlapping crystal, its symmetry
+            is left open or contradicts itself, a site is no whole atom of a known element, or
+            the sites do not make up the formula; the message says what is wrong.
     """
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError("empty CIF")
-    if len(text) > MAX_CIF_CHARACTERS:
-        raise ValueError(f"CIF of more than {MAX_CIF_CHARACTERS} characters")
-    _check_blocks(text)
-    _check_cell([_cell_value(text, tag) for tag in _CELL_TAGS])
+    block = read_block(read_text(source))
+    parameters = cell_parameters(block)
+    _check_cell(parameters)
+    lattice = Lattice.from_parameters(*parameters)
+    operations = operations_of_cif(block, lattice.matrix)
+    formula = stated_formula(block)
+    sites = sites_of_cif(block, formula)
     try:
-        return _parsed(text)
+        return _filled(lattice, sites, operations, formula, EXACT)
     except GeometryError:
         # of few digits, the images of a special position miss each other
         with suppress(ValueError):
-            return _parsed(text, site_tolerance=ROUNDING)
+            return _filled(lattice, sites, operations, formula, ROUNDING)
         raise
 
 
-def _parsed(text: str, site_tolerance: float = 1e-4) -> Structure:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            parser = CifParser.from_str(text, site_tolerance=site_tolerance)
-            structure = parser.parse_structures(primitive=False)[0]
-        except Exception as error:  # the parser raises whatever its parts raise
-            reasons = [str(error) or type(error).__name__, *(str(w.message) for w in caught)]
-            raise ValueError(f"unreadable CIF: {' '.join('; '.join(reasons).split())}") from error
+def _filled(
+    lattice: Lattice,
+    sites: CifSites,
+    operations: GroupOperations,
+    formula: dict[str, float],
+    tolerance: float,
+) -> Structure:
+    """Fill the cell; images of a site that lie within the tolerance are one atom."""
+    rows, coords = images_of_sites(sites, operations, tolerance)
+    order = sorted(range(len(rows)), key=lambda i: _electronegativity(sites.symbols[rows[i]]))
+    structure = Structure(
+        lattice,
+        [sites.symbols[rows[i]] for i in order],
+        coords[order],
+        labels=[sites.labels[rows[i]] for i in order],
+    )
     check_structure(structure)
-    for reason in (str(warning.message) for warning in caught):
-        if _LACKS_ATOMS.match(reason):
-            raise ValueError(f"sites do not make up the formula: {' '.join(reason.split())}")
+    check_formula(formula, Counter(sites.symbols[row] for row in rows))
     return structure
 
 
@@ -89,6 +107,11 @@ def check_structure(structure: Structure) -> None:
     Raises:
         ValueError: says what is wrong.
     """
+    if not isinstance(structure, IStructure):
+        raise ValueError(
+            "expected a pymatgen Structure or ASE Atoms, such as parse_cif gives, "
+            f"got {type(structure).__name__}"
+        )
     n_atoms = len(structure)
     if not 1 <= n_atoms <= MAX_ATOMS:
         raise ValueError(f"{n_atoms} atoms, expected 1 to {MAX_ATOMS}")
@@ -108,7 +131,7 @@ def check_structure(structure: Structure) -> None:
 
 
 def asymmetric_unit(
-    structure: Structure,
+    structure: "Structure | Atoms",
     *,
     symprec: float = 0.1,
     form: Literal["canonical", "raw"] = "canonical",
@@ -118,19 +141,23 @@ def asymmetric_unit(
     """Standardise a crystal and keep one site per Wyckoff orbit.
 
     Args:
-        structure: any cell of the crystal.
-        symprec: distance tolerance of the symmetry search, angstrom.
+        structure: any cell of the crystal; ASE Atoms as well.
+        symprec: distance tolerance of the symmetry search, angstrom, above 0.
         form: "canonical" picks one setting among those the Euclidean normaliser relates;
             "raw" keeps the one the symmetry search happened to find.
         representative: which orbit member stands for an orbit, see `representative_of`.
         identifier: name carried along.
 
     Raises:
-        ValueError: the structure is refused by `check_structure`, or its symmetry could not
-            be determined consistently.
+        ValueError: an argument out of range, the structure is refused by `check_structure`, or
+            its symmetry could not be determined consistently.
 
     Source: book, method-asymmetric-unit.
     """
+    symprec = positive_number("symprec", symprec)
+    one_of("form", form, FORMS)
+    one_of("representative", representative, REPRESENTATIVES)
+    structure = _of_ase(structure)
     check_structure(structure)
     cell = (
         structure.lattice.matrix,
@@ -152,28 +179,22 @@ def asymmetric_unit(
     return (canonical_form if form == "canonical" else arranged)(unit, representative)
 
 
-def _check_blocks(text: str) -> None:
-    """Refuse a CIF of several structures, of which the parser would drop the broken ones.
-
-    Blocks without cell and atoms, such as a publication's, are no structures.
-    """
-    n_structures = sum(bool(_CELL_OR_ATOMS.search(block)) for block in _HEADER.split(text))
-    if n_structures == 0:
-        start = text.strip().splitlines()[0][:80]
-        raise ValueError(f"unreadable CIF: no cell and no atoms, it begins {start!r}")
-    if n_structures > 1:
-        raise ValueError(f"CIF of {n_structures} structures, expected one")
+def _of_ase(structure: "Structure | Atoms") -> Structure:
+    """The crystal of ASE Atoms, which may lack a cell; anything else as it is."""
+    if isinstance(structure, IStructure) or not hasattr(structure, "get_scaled_positions"):
+        return cast(Structure, structure)
+    if structure.cell.rank < 3 or not structure.pbc.all():
+        raise ValueError("ASE Atoms without three lattice vectors that all repeat")
+    return Cell.from_ase(structure).to_pymatgen()
 
 
-def _cell_value(text: str, tag: str) -> float:
-    match = re.search(rf"^[^\S\n]*_cell_{tag}[ \t]+(\S+)", text, re.IGNORECASE | re.MULTILINE)
-    if match is None:
-        raise ValueError(f"unreadable CIF: no _cell_{tag}")
-    number = match[1].split("(")[0].strip("'\"")
-    try:
-        return float(number)
-    except ValueError:
-        raise ValueError(f"unreadable CIF: _cell_{tag} is {match[1]!r}") from None
+@cache
+def _electronegativity(symbol: str) -> tuple[float, str]:
+    """Rank of an element in pymatgen's order of sites; the light noble gases come last."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        x = float(Element(symbol).X)
+    return (math.inf if math.isnan(x) else x, symbol)
 
 
 def _check_cell(parameters: list[float], n_atoms: int = 1) -> None:

@@ -10,6 +10,7 @@ Source: book, method-crystals.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -34,7 +35,6 @@ CRYSTAL_SYSTEMS = {  # first and last space group
     "hexagonal": (168, 194),
     "cubic": (195, 230),
 }
-_FORMER_SYMBOLS = {"Abm2": 39, "Aba2": 41, "Cmca": 64, "Cmma": 67, "Ccca": 68}
 
 
 @dataclass(frozen=True)
@@ -202,8 +202,9 @@ def space_group_numbers(query: str | int | Iterable[Any]) -> tuple[int, ...]:
     """Read space groups from numbers, Hermann-Mauguin symbols or crystal-system names.
 
     Args:
-        query: `225`, `"225"`, `"Fm-3m"`, `"cubic"`, a comma-separated mixture, or a
-            list, set or array of these. "trigonal" is 143-167 and "hexagonal" 168-194.
+        query: `225`, `"225"`, `"Fm-3m"`, `"P 1 21/c 1"`, `"R-3c:H"`, `"cubic"`, a
+            comma-separated mixture, or a list, set or array of these. A symbol of any setting
+            means its group. "trigonal" is 143-167 and "hexagonal" 168-194.
 
     Returns:
         Sorted numbers without repeats.
@@ -228,20 +229,30 @@ def _read_one(text: str) -> Sequence[int]:
         first, last = CRYSTAL_SYSTEMS[text.lower()]
         return range(first, last + 1)
     number = _numbers_by_symbol().get(_plain(text))
-    if number is None:
+    return (number,) if number else _numbers_of_setting(text)
+
+
+def _numbers_of_setting(symbol: str) -> Sequence[int]:
+    """The group of a symbol of any setting: a request is for the group, not for axes."""
+    from symmbfn.crystals.space_group_names import space_group_of_symbol
+
+    try:
+        return sorted(space_group_of_symbol(symbol).numbers)
+    except ValueError:
+        near = get_close_matches(_plain(symbol), _numbers_by_symbol(), n=1)
+        hint = f"; {near[0].capitalize()} is near" if near else ""
         raise ValueError(
-            f"{text!r} is no space group: give a number 1-230, the symbol of a standard "
-            f"setting such as Fm-3m or P21/c, or one of {', '.join(CRYSTAL_SYSTEMS)}"
-        )
-    return (number,)
+            f"{symbol!r} is no space group: give a number 1-230, a symbol such as Fm-3m, "
+            f"P 1 21/c 1 or R-3c:H, or one of {', '.join(CRYSTAL_SYSTEMS)}{hint}"
+        ) from None
 
 
 @cache
 def _numbers_by_symbol() -> dict[str, int]:
-    symbols = {
+    """Symbols of the standard settings, which need no other library."""
+    return {
         _plain(str(symbol)): row + 1 for row, symbol in enumerate(symmetry_tables().hermann_mauguin)
     }
-    return {_plain(symbol): number for symbol, number in _FORMER_SYMBOLS.items()} | symbols
 
 
 def _plain(symbol: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.symmetry import operations_of
+from symmbfn.runtime.checks import positive_number
 
 if TYPE_CHECKING:
     from spglib import SpglibDataset
@@ -56,10 +57,14 @@ def search_symmetry(cell: Cell, symprec: float = SYMPREC) -> "SpglibDataset | No
     Returns:
         The dataset of spglib, or None where it finds nothing.
 
+    Raises:
+        ValueError: the tolerance is no finite number above 0, with which spglib would crash.
+
     Source: Togo et al. 2024 (spglib).
     """
     import spglib
 
+    symprec = positive_number("symprec", symprec)
     atoms: Any = (cell.lattice_matrix, cell.fractional_coords, cell.atomic_numbers)
     try:
         return spglib.get_symmetry_dataset(atoms, symprec=symprec)

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from symmbfn._shapes import Float, Int, Tensor
-from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
+from symmbfn.crystals.asymmetric_unit import (
+    FORMS,
+    REPRESENTATIVES,
+    AsymmetricUnit,
+    AsymmetricUnitBatch,
+)
+from symmbfn.runtime.checks import one_of, positive_number
 from symmbfn.runtime.files import locked, whole_file, write_whole
 from symmbfn.runtime.workers import LOST, Outcome, n_cores
 
@@ -24,9 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 # part of the digest: raise it when `asymmetric_unit` gives something else for the same input
-ENCODER = 2
-FORMS = ("canonical", "raw")
-REPRESENTATIVES = ("locus", "centre")
+ENCODER = 3
 FAILURES = "failures.csv"
 # how reasons begin that lie with the machine or its time limit, not with the crystal
 PASSING = ("timeout", LOST, "MemoryError")
@@ -194,7 +198,9 @@ class EncodedDataset:
             "settings": self.settings,
             "n_crystals": len(self),
             "process_ms": None if self.process_ms != self.process_ms else self.process_ms,
-            "versions": {name: version(name) for name in ("symmbfn", "pymatgen", "spglib")},
+            "versions": {
+                name: version(name) for name in ("symmbfn", "gemmi", "pymatgen", "spglib")
+            },
             "property_names": self.property_names,
             "failures": self.failures,
             "identifiers": self.identifiers,
@@ -282,12 +288,9 @@ def encode_dataset(
 
     symprec = dataset_symprec(name_or_path) if symprec is None else symprec
     workers = n_cores() if workers is None else workers
-    _check(form in FORMS, f"form must be one of {', '.join(FORMS)}, got {form!r}")
-    _check(
-        representative in REPRESENTATIVES,
-        f"representative must be one of {', '.join(REPRESENTATIVES)}, got {representative!r}",
-    )
-    _check(0 < symprec < float("inf"), f"symprec must be positive, got {symprec}")
+    one_of("form", form, FORMS)
+    one_of("representative", representative, REPRESENTATIVES)
+    symprec = positive_number("symprec", symprec)
     _check(workers >= 1, f"workers must be at least 1, got {workers}")
     _check(time_limit > 0, f"time_limit must be positive, got {time_limit}")
     table = load_dataset(name_or_path, split)

@@ -314,7 +314,7 @@ def _text_of(path: Path) -> str:
 
     Whatever is wrong with one file makes a row that fails with a reason, not a run that stops.
     """
-    from symmbfn.crystals.structure import MAX_CIF_CHARACTERS
+    from symmbfn.crystals.cif.block import MAX_CIF_CHARACTERS
 
     try:
         if not path.is_file():  # a broken link, a folder, or a pipe that would never end

@@ -189,11 +189,12 @@ def with_row(pattern: str, replacement: str) -> str:
     ("text", "reason"),
     [
         ("", "empty"),
-        ("not a CIF", "no cell and no atoms, it begins 'not a CIF'"),
-        ("\0\1\2" * 100, "no cell and no atoms"),
+        ("not a CIF", "line 1: expected block header.*it begins 'not a CIF'"),
+        ("data_nothing", "no cell and no atoms, it begins 'data_nothing'"),
+        ("\0\1\2" * 100, "unreadable"),
         (re.sub("_cell_length_a.*", "", CIF), "no _cell_length_a"),
         (CIF[: len(CIF) // 2], "unreadable"),
-        (CIF + "#" * 3_000_000, "characters"),
+        (CIF + "#" * 10_000_000, "characters"),
         (with_cell("length_a", "nan"), "not finite"),
         (with_cell("length_b", "inf"), "not finite"),
         (with_cell("length_a", "0.0"), "impossible cell"),
@@ -201,14 +202,17 @@ def with_row(pattern: str, replacement: str) -> str:
         (with_cell("length_a", "?"), "_cell_length_a is '\\?'"),
         (with_cell("angle_gamma", "180"), "impossible cell"),
         (with_cell("angle_gamma", "0.0001"), "cell volume"),
-        (with_row(r"0\.305\S*", "nan"), "unreadable.*NaN"),
+        (with_row(r"0\.305\S*", "nan"), "unreadable.*coordinate x of site O2 is nan"),
         (with_row(r"1(\.0)?$", "0.5"), "partly occupied"),
-        (CIF.replace(ROW, ROW + "\n" + ROW.replace("O  ", "F  ", 1)), "unreadable|disordered"),
+        (
+            CIF.replace(ROW, ROW + "\n" + ROW.replace("O  ", "F  ", 1)),
+            r"disordered: sites O2 \(O\) and O2 \(F\) lie in one place",
+        ),
         (with_row(r"0\.305\S*", "0.010"), "overlapping sites"),
         (CIF.replace(ROW, ROW + "\n" + ROW.replace("0.305", "0.306")), "overlapping sites"),
-        (with_row(r"^  O  O", "  Qq  Qq"), "unknown element"),
-        (CIF.replace(ROW + "\n", ""), "do not make up the formula: Incorrect .* 'O': 3"),
-        (re.sub(r"\n  O  .*", "", CIF), "do not make up the formula: Missing elements O "),
+        (with_row(r"^  O  O", "  Qq  Qq"), "site Qq2: 'Qq' is no element"),
+        (CIF.replace(ROW + "\n", ""), "do not make up the formula Ti2 O4: they are Ti2 O3"),
+        (re.sub(r"\n  O  .*", "", CIF), "do not make up the formula Ti2 O4: they are Ti2"),
     ],
 )
 def test_bad_cifs_are_refused_with_a_reason(text: str, reason: str) -> None:
@@ -221,12 +225,11 @@ def test_bad_cifs_are_refused_with_a_reason(text: str, reason: str) -> None:
     [
         CIF,
         CIF.replace("data_", "DATA_"),
-        CIF.replace("data_", "dta_"),
         with_row(r"0\.305\S*", "nan"),
         re.sub("_cell_.*", "", CIF),
         re.sub("(?s)loop_.*", "", CIF),
     ],
-    ids=["whole", "capitals", "no header", "no coordinates", "no cell", "no atoms"],
+    ids=["whole", "capitals", "no coordinates", "no cell", "no atoms"],
 )
 def test_a_second_structure_is_never_taken_for_the_first(first: str) -> None:
     with pytest.raises(ValueError, match="2 structures, expected one"):

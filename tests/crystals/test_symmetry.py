@@ -282,10 +282,34 @@ def test_unknown_space_groups_are_refused_by_name(query: object) -> None:
         space_group_numbers(query)
 
 
-@pytest.mark.parametrize("symbol", ["P21/n", "R-3m:H"])
-def test_a_setting_that_is_not_the_standard_one_is_refused_as_such(symbol: str) -> None:
-    with pytest.raises(ValueError, match=f"'{symbol}' is no.*standard setting"):
-        space_group_numbers(symbol)
+@pytest.mark.parametrize(
+    ("symbol", "number"),
+    [
+        ("P 1 21/c 1", 14),
+        ("P21/n", 14),
+        ("I 2/a", 15),
+        ("P 21/n 21/m 21/a", 62),
+        ("Pbnm", 62),
+        ("R-3m:H", 166),
+        ("R-3c:R", 167),
+        ("Fd-3m:2", 227),
+        ("F d 3 m", 227),
+        ("Fm3m", 225),
+        ("P6_{3}/mmc", 194),
+        ("Cmca", 64),
+        ("C m c e", 64),
+        ("Aba2", 41),
+        ("F 4/m m m", 139),
+    ],
+)
+def test_a_symbol_of_any_setting_means_its_group(symbol: str, number: int) -> None:
+    assert space_group_numbers(symbol) == (number,)
+    assert space_group_numbers(f"{symbol}, P 1") == (1, number)
+
+
+def test_an_unknown_symbol_is_answered_with_one_that_is_near() -> None:
+    with pytest.raises(ValueError, match="'Pnmaa' is no space group.*; Pnma is near"):
+        space_group_numbers("Pnmaa")
 
 
 def test_positions_outside_a_group_are_refused() -> None:

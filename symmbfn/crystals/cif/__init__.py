@@ -1,0 +1,1 @@
+"""Reading CIFs: syntax, symmetry, sites and formula, each for itself."""
