@@ -142,7 +142,7 @@ def describe_dataset(
     """
     import pandas as pd
 
-    dataset = load_dataset(name_or_path, split)
+    dataset = load_dataset(name_or_path, split, workers=workers)
     names, texts = dataset["material_id"].tolist(), dataset["cif"].tolist()
     digest = hashlib.sha256(json.dumps([POTENTIAL, names, texts]).encode()).hexdigest()
     stem = f"{dataset_label(name_or_path)}-{split or 'all'}"
@@ -206,10 +206,10 @@ def describe(crystal: Cell | str) -> dict[str, Any]:
     Raises:
         ValueError: the text is no CIF of one crystal, or CHGNet cannot take it.
     """
-    from symmbfn.crystals.structure import parse_cif
+    from symmbfn.datasets.structure_files import structure_of
 
     if isinstance(crystal, str):
-        crystal = Cell.from_pymatgen(parse_cif(crystal))
+        crystal = Cell.from_pymatgen(structure_of(crystal))
     energies, features = _potential().describe([crystal])
     values = [float(f"{value:.7g}") for value in features[0]]
     return {

@@ -1,0 +1,333 @@
+"""Files of crystals by anyone, alone, in a folder or in a zip, as texts of CIFs.
+
+A CIF is taken as it is. What is in other formats is turned into a CIF in processes that can be
+killed. Nothing is unpacked to the disk, and no more is read than a crystal can need.
+"""
+
+import gzip
+import io
+import re
+import sys
+import warnings
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, cast
+
+from ase import io as ase_io
+from pymatgen.core import Structure
+from pymatgen.io.cif import CifWriter
+from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
+
+from symmbfn.crystals.cell import Cell
+from symmbfn.crystals.structure import MAX_CIF_CHARACTERS, parse_cif
+from symmbfn.runtime.workers import run_killable
+
+if TYPE_CHECKING:
+    import pandas
+
+CIF, POSCAR, EXTXYZ, ZIP = "CIF", "POSCAR", "extxyz", "zip"
+SUFFIXES = {
+    **{".cif": CIF, ".zip": ZIP},
+    **dict.fromkeys((".vasp", ".poscar", ".contcar"), POSCAR),
+    **dict.fromkeys((".extxyz", ".xyz"), EXTXYZ),
+}
+VASP_NAME = re.compile(r"(poscar|contcar)([._-].*)?", re.IGNORECASE)
+NOT_CRYSTALS = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$|Thumbs\.db$)")  # of file browsers
+NOT_READ = "# not read: "  # begins what stands for a text: a remark that no CIF parser takes
+MAX_TOTAL = 1 << 30  # characters of all texts: a small archive can hold any number of them
+TIME_LIMIT = 60.0  # seconds for one crystal
+N_NAMED = 5
+UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+Stream = io.BufferedIOBase | IO[bytes]  # of a file, of a member of an archive, of a .gz
+
+
+@dataclass(frozen=True)
+class _Text:
+    """One crystal as it stands in a file.
+
+    Args:
+        path: of the file within the folder or archive.
+        kind: CIF, POSCAR or extxyz.
+        text: the content, or `NOT_READ` and the reason.
+        frame: number among the crystals of a file of several, else None.
+    """
+
+    path: PurePosixPath
+    kind: str
+    text: str
+    frame: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without the suffix, and the number of the frame."""
+        name = self.path.name
+        if name.lower().endswith(".gz"):
+            name = name[:-3]
+        stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in SUFFIXES else name
+        return stem if self.frame is None else f"{stem}-{self.frame}"
+
+    @property
+    def whole_name(self) -> str:
+        """The path, and the number of the frame."""
+        return str(self.path) if self.frame is None else f"{self.path}-{self.frame}"
+
+
+def kind_of(name: str) -> str | None:
+    """Format of a file by its name: "CIF", "POSCAR", "extxyz", "zip", or None for any other.
+
+    All but a zip may end in .gz besides.
+    """
+    plain = name[:-3] if name.lower().endswith(".gz") else name
+    kind = SUFFIXES.get(PurePosixPath(plain).suffix.lower())
+    if kind is None and VASP_NAME.fullmatch(plain):
+        kind = POSCAR
+    return None if kind == ZIP and plain != name else kind
+
+
+def read_structures(path: Path, *, workers: int = 1) -> "pandas.DataFrame":
+    """Read all crystals of a file, a folder or a zip.
+
+    Args:
+        path: a CIF, POSCAR or extxyz file (also .gz); a folder of such files; or a zip of them,
+            with folders in it or without.
+        workers: processes that read what is no CIF, which are killed where they hang.
+
+    Returns:
+        Columns `material_id`, the file's name, and `cif`, a text. A file that cannot be read
+        has the reason for its text. The names of files that are no crystals are in
+        `attrs["left_out"]`; they are counted on standard error.
+
+    Raises:
+        ValueError: no crystal is there, an archive cannot be read, or all texts together have
+            more than a billion characters.
+    """
+    import pandas as pd
+
+    left_out: list[str] = []
+    texts: list[_Text] = []
+    n_characters = 0
+    for text in _texts(path, left_out):
+        n_characters += len(text.text)
+        _check_total(n_characters)
+        texts.append(text)
+    if not texts:
+        raise ValueError(f"{path} holds no .cif file, POSCAR or extxyz{_listed(left_out)}")
+    if left_out:
+        print(
+            f"{path}: {len(left_out)} left out, which by their names are no crystals"
+            f"{_listed(left_out)}",
+            file=sys.stderr,
+        )
+    table = pd.DataFrame({"material_id": _names(texts, path), "cif": _cifs(texts, workers)})
+    table.attrs["left_out"] = left_out
+    return table
+
+
+def structure_of(text: str) -> Structure:
+    """The crystal in a text of `read_structures`.
+
+    Raises:
+        ValueError: the file could not be read, or holds no crystal; says why.
+    """
+    if text.startswith(NOT_READ):
+        raise ValueError(text.strip("# \n"))
+    return parse_cif(text)
+
+
+def cif_of(text: tuple[str, str]) -> str:
+    """Turn a POSCAR or one frame of extxyz into a CIF that lists all atoms.
+
+    Args:
+        text: kind and content.
+
+    Raises:
+        ValueError: it is no crystal.
+    """
+    kind, content = text
+    structure = _poscar(content) if kind == POSCAR else _frame(content)
+    return str(CifWriter(structure, significant_figures=16))
+
+
+def _texts(path: Path, left_out: list[str]) -> Iterator[_Text]:
+    """All crystals of a path; names of other files go into the list."""
+    if path.is_dir():
+        for file in sorted(path.iterdir()):
+            if NOT_CRYSTALS.search(file.name):
+                continue
+            kind = kind_of(file.name)
+            if kind in (CIF, POSCAR, EXTXYZ):
+                with _opened(file) as stream:
+                    yield from _split(PurePosixPath(file.name), kind, stream)
+            else:
+                left_out.append(f"{file.name}/" if file.is_dir() else file.name)
+    elif kind_of(path.name) == ZIP:
+        yield from _zipped(path, left_out)
+    else:
+        with _opened(path) as stream:
+            yield from _split(PurePosixPath(path.name), kind_of(path.name) or CIF, stream)
+
+
+def _zipped(path: Path, left_out: list[str]) -> Iterator[_Text]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise ValueError(f"{path} is no readable zip: {error}") from None
+    with archive:
+        for member in sorted(archive.infolist(), key=lambda one: one.filename):
+            name = PurePosixPath(member.filename)
+            if member.is_dir() or NOT_CRYSTALS.search(member.filename):
+                continue
+            kind = kind_of(name.name)
+            if kind not in (CIF, POSCAR, EXTXYZ):
+                left_out.append(member.filename)
+                continue
+            try:
+                with archive.open(member) as stream:
+                    yield from _split(name, kind, stream)
+            except UNREADABLE as error:
+                yield _Text(name, kind, _not_read(error))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Stream | OSError]:
+    """The open file, or why it cannot be: a row that fails, not a run that stops."""
+    try:
+        if not path.is_file():  # a broken link, a folder, or a pipe that would never end
+            raise FileNotFoundError("no such file, or not a regular one")
+        stream = path.open("rb")
+    except OSError as error:
+        yield error
+        return
+    with stream:
+        yield stream
+
+
+def _split(path: PurePosixPath, kind: str, stream: Stream | OSError) -> Iterator[_Text]:
+    """The crystals of one open file."""
+    if isinstance(stream, OSError):
+        yield _Text(path, kind, _not_read(stream))
+        return
+    try:
+        if path.name.lower().endswith(".gz"):
+            stream = gzip.GzipFile(fileobj=stream)
+        if kind != EXTXYZ:
+            yield _Text(path, kind, _decoded(stream))
+            return
+        lines = io.TextIOWrapper(cast(IO[bytes], stream), "utf-8", errors="replace")
+        frames = list(_frames(lines))
+    except UNREADABLE as error:
+        yield _Text(path, kind, _not_read(error))
+        return
+    for number, frame in enumerate(frames):
+        yield _Text(path, kind, frame, number if len(frames) > 1 else None)
+
+
+def _decoded(stream: Stream) -> str:
+    """Read a text so far that its row can fail for its size."""
+    raw = stream.read(4 * MAX_CIF_CHARACTERS)
+    encoding = "utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    return raw.decode(encoding, errors="replace")[: MAX_CIF_CHARACTERS + 1]
+
+
+def _frames(file: io.TextIOBase) -> Iterator[str]:
+    """The frames of an extxyz file: a number of atoms, a line on the cell, a line for each atom."""
+    total = 0
+    while first := file.readline(MAX_CIF_CHARACTERS):
+        if not first.strip():
+            continue
+        try:
+            n_lines = int(first) + 1
+        except ValueError:
+            yield f"{NOT_READ}{first.strip()[:40]!r} stands where the number of atoms belongs"
+            return
+        lines, size = [first], 0
+        for _ in range(n_lines):
+            lines.append(file.readline(MAX_CIF_CHARACTERS))
+            size += len(lines[-1])
+            if not lines[-1].endswith("\n") or size > MAX_CIF_CHARACTERS:
+                break
+        if size > MAX_CIF_CHARACTERS:
+            yield f"{NOT_READ}a frame of more than {MAX_CIF_CHARACTERS} characters"
+            return
+        total += size
+        _check_total(total)
+        yield "".join(lines)
+
+
+def _check_total(n_characters: int) -> None:
+    if n_characters > MAX_TOTAL:
+        raise ValueError(f"crystals of more than {MAX_TOTAL} characters: give them in parts")
+
+
+def _cifs(texts: list[_Text], workers: int) -> list[str]:
+    """The texts, those of other formats turned into CIFs."""
+    cifs = [text.text for text in texts]
+    rows = [
+        row
+        for row, text in enumerate(texts)
+        if text.kind != CIF and not text.text.startswith(NOT_READ)
+    ]
+    items = [(texts[row].kind, texts[row].text) for row in rows]
+    for outcome in run_killable(cif_of, items, workers=workers, time_limit=TIME_LIMIT):
+        row = rows[outcome.index]
+        reason = f"{NOT_READ}{texts[row].kind}: {outcome.reason}\n"
+        cifs[row] = reason if outcome.value is None else outcome.value
+    return cifs
+
+
+def _poscar(text: str) -> Structure:
+    with warnings.catch_warnings():
+        # without names of elements the reader would take hydrogen, helium, lithium, ...
+        warnings.filterwarnings("error", "Elements in POSCAR cannot", BadPoscarWarning)
+        try:
+            return Poscar.from_str(text, read_velocities=False).structure
+        except BadPoscarWarning:
+            raise ValueError("it names no elements (VASP 4): add their line") from None
+
+
+def _frame(text: str) -> Structure:
+    atoms = ase_io.read(io.StringIO(text), index=0, format="extxyz")
+    if not atoms.cell.rank == 3:  # type: ignore[union-attr]
+        raise ValueError("no lattice of three vectors")
+    if not atoms.pbc.all():  # type: ignore[union-attr]
+        raise ValueError("not periodic in three directions")
+    if not atoms.numbers.all():  # type: ignore[union-attr]
+        raise ValueError("an atom of no known element")
+    return Cell.from_ase(atoms).to_pymatgen()  # type: ignore[arg-type]
+
+
+def _names(texts: list[_Text], path: Path) -> list[str]:
+    """Names of files; where several share one, their whole paths, which standard error says."""
+    counts = Counter(text.name for text in texts)
+    names = [text.name if counts[text.name] == 1 else text.whole_name for text in texts]
+    if shared := [name for name, count in counts.items() if count > 1]:
+        print(
+            f"{path}: files that share a name keep their whole one{_listed(shared)}",
+            file=sys.stderr,
+        )
+    uses: Counter[str] = Counter()
+    for row, name in enumerate(map(_printable, names)):  # an archive can hold one path twice
+        uses[name] += 1
+        names[row] = name if uses[name] == 1 else f"{name}#{uses[name]}"
+    return names
+
+
+def _printable(name: str) -> str:
+    """A name that a terminal shows and does not obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def _listed(names: Iterable[str]) -> str:
+    listed = [_printable(name) for name in names]
+    more = f" and {len(listed) - N_NAMED} more" if len(listed) > N_NAMED else ""
+    return f": {', '.join(listed[:N_NAMED])}{more}" if listed else ""
+
+
+def _not_read(error: BaseException) -> str:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"{NOT_READ}{' '.join(str(reason).split())}\n"
