@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from symmbfn.evaluation.energies.hull import Hull, open_hull
-from symmbfn.evaluation.energies.labels import POTENTIAL
 from symmbfn.evaluation.energies.matgl import MatglJudge
+from symmbfn.evaluation.energies.potentials import POTENTIAL
 from symmbfn.evaluation.energies.references import chgnet_references
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig
 from symmbfn.runtime.checks import whole_number

@@ -65,7 +65,7 @@ class Stage:
     """One question asked of the crystals of a screening.
 
     Args:
-        name: of the stage and of its journal.
+        name: of the stage and of its journal; another question needs another name.
         adds: columns that it adds to the table.
         ask: from the screening, the table so far and the indices of the crystals without answer
             to their answers, as they come; other crystals may be answered too.

@@ -17,6 +17,7 @@ from symmbfn._shapes import Float, Tensor
 from symmbfn.crystals.cell import Cell
 from symmbfn.datasets.registry import cache_folder, dataset_label, load_dataset
 from symmbfn.evaluation.energies.entries import composition_from_formula
+from symmbfn.evaluation.energies.potentials import POTENTIAL, Chgnet
 from symmbfn.evaluation.energies.references import chgnet_references
 from symmbfn.runtime.files import file_digest, whole_file, write_whole
 from symmbfn.runtime.journal import Journal
@@ -25,9 +26,6 @@ from symmbfn.runtime.workers import run_killable
 if TYPE_CHECKING:
     import pandas
 
-    from symmbfn.evaluation.energies.potentials import Chgnet
-
-POTENTIAL = "0.3.0"  # of CHGNet; the regressor knows the features of this one only
 FEATURES = tuple(f"f{i:02d}" for i in range(64))
 DROPOUT = 0.1
 METAL_GAP = 1e-3  # eV; a smaller gap is none
@@ -76,7 +74,7 @@ class BandGap(nn.Module):
         width times its probability comes no nearer on val and calls hardly a metal one.
 
         Args:
-            features: of `Chgnet("0.3.0").describe`, shape (n, 64).
+            features: of `Chgnet.describe`, shape (n, 64).
         """
         odds, width = self(torch.as_tensor(features, dtype=torch.float32))
         return (width * (odds > 0)).double().numpy()
@@ -220,10 +218,8 @@ def describe(crystal: Cell | str) -> dict[str, Any]:
 
 
 @cache
-def _potential() -> "Chgnet":
-    from symmbfn.evaluation.energies.potentials import Chgnet
-
-    return Chgnet(POTENTIAL)
+def _potential() -> Chgnet:
+    return Chgnet()
 
 
 def label(described: "pandas.DataFrame") -> "pandas.DataFrame":
