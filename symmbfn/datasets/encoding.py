@@ -4,7 +4,7 @@ from typing import Literal
 
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit
 from symmbfn.crystals.structure import asymmetric_unit
-from symmbfn.datasets.structure_files import structure_of
+from symmbfn.datasets.structure_texts import structure_of
 
 
 def encode_cif(

@@ -8,7 +8,6 @@ import gzip
 import io
 import re
 import sys
-import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -18,19 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, cast
 
-from ase import io as ase_io
-from pymatgen.core import Structure
-from pymatgen.io.cif import CifWriter
-from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
-
-from symmbfn.crystals.cell import Cell
-from symmbfn.crystals.structure import MAX_CIF_CHARACTERS, parse_cif
+from symmbfn.crystals.structure import MAX_CIF_CHARACTERS
+from symmbfn.datasets.structure_texts import (
+    CIF,
+    EXTXYZ,
+    NOT_READ,
+    POSCAR,
+    check_total,
+    cif_of,
+    frames,
+    not_read,
+)
 from symmbfn.runtime.workers import run_killable
 
 if TYPE_CHECKING:
     import pandas
 
-CIF, POSCAR, EXTXYZ, ZIP = "CIF", "POSCAR", "extxyz", "zip"
+ZIP = "zip"
 SUFFIXES = {
     **{".cif": CIF, ".zip": ZIP},
     **dict.fromkeys((".vasp", ".poscar", ".contcar"), POSCAR),
@@ -38,8 +41,6 @@ SUFFIXES = {
 }
 VASP_NAME = re.compile(r"(poscar|contcar)([._-].*)?", re.IGNORECASE)
 NOT_CRYSTALS = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$|Thumbs\.db$)")  # of file browsers
-NOT_READ = "# not read: "  # begins what stands for a text: a remark that no CIF parser takes
-MAX_TOTAL = 1 << 30  # characters of all texts: a small archive can hold any number of them
 TIME_LIMIT = 60.0  # seconds for one crystal
 N_NAMED = 5
 UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
@@ -113,7 +114,7 @@ def read_structures(path: Path, *, workers: int = 1) -> "pandas.DataFrame":
     n_characters = 0
     for text in _texts(path, left_out):
         n_characters += len(text.text)
-        _check_total(n_characters)
+        check_total(n_characters)
         texts.append(text)
     if not texts:
         raise ValueError(f"{path} holds no .cif file, POSCAR or extxyz{_listed(left_out)}")
@@ -126,31 +127,6 @@ def read_structures(path: Path, *, workers: int = 1) -> "pandas.DataFrame":
     table = pd.DataFrame({"material_id": _names(texts, path), "cif": _cifs(texts, workers)})
     table.attrs["left_out"] = left_out
     return table
-
-
-def structure_of(text: str) -> Structure:
-    """The crystal in a text of `read_structures`.
-
-    Raises:
-        ValueError: the file could not be read, or holds no crystal; says why.
-    """
-    if text.startswith(NOT_READ):
-        raise ValueError(text.strip("# \n"))
-    return parse_cif(text)
-
-
-def cif_of(text: tuple[str, str]) -> str:
-    """Turn a POSCAR or one frame of extxyz into a CIF that lists all atoms.
-
-    Args:
-        text: kind and content.
-
-    Raises:
-        ValueError: it is no crystal.
-    """
-    kind, content = text
-    structure = _poscar(content) if kind == POSCAR else _frame(content)
-    return str(CifWriter(structure, significant_figures=16))
 
 
 def _texts(path: Path, left_out: list[str]) -> Iterator[_Text]:
@@ -190,7 +166,7 @@ def _zipped(path: Path, left_out: list[str]) -> Iterator[_Text]:
                 with archive.open(member) as stream:
                     yield from _split(name, kind, stream)
             except UNREADABLE as error:
-                yield _Text(name, kind, _not_read(error))
+                yield _Text(name, kind, not_read(error))
 
 
 @contextmanager
@@ -210,7 +186,7 @@ def _opened(path: Path) -> Iterator[Stream | OSError]:
 def _split(path: PurePosixPath, kind: str, stream: Stream | OSError) -> Iterator[_Text]:
     """The crystals of one open file."""
     if isinstance(stream, OSError):
-        yield _Text(path, kind, _not_read(stream))
+        yield _Text(path, kind, not_read(stream))
         return
     try:
         if path.name.lower().endswith(".gz"):
@@ -219,12 +195,12 @@ def _split(path: PurePosixPath, kind: str, stream: Stream | OSError) -> Iterator
             yield _Text(path, kind, _decoded(stream))
             return
         lines = io.TextIOWrapper(cast(IO[bytes], stream), "utf-8", errors="replace")
-        frames = list(_frames(lines))
+        parts = list(frames(lines))
     except UNREADABLE as error:
-        yield _Text(path, kind, _not_read(error))
+        yield _Text(path, kind, not_read(error))
         return
-    for number, frame in enumerate(frames):
-        yield _Text(path, kind, frame, number if len(frames) > 1 else None)
+    for number, part in enumerate(parts):
+        yield _Text(path, kind, part, number if len(parts) > 1 else None)
 
 
 def _decoded(stream: Stream) -> str:
@@ -232,36 +208,6 @@ def _decoded(stream: Stream) -> str:
     raw = stream.read(4 * MAX_CIF_CHARACTERS)
     encoding = "utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     return raw.decode(encoding, errors="replace")[: MAX_CIF_CHARACTERS + 1]
-
-
-def _frames(file: io.TextIOBase) -> Iterator[str]:
-    """The frames of an extxyz file: a number of atoms, a line on the cell, a line for each atom."""
-    total = 0
-    while first := file.readline(MAX_CIF_CHARACTERS):
-        if not first.strip():
-            continue
-        try:
-            n_lines = int(first) + 1
-        except ValueError:
-            yield f"{NOT_READ}{first.strip()[:40]!r} stands where the number of atoms belongs"
-            return
-        lines, size = [first], 0
-        for _ in range(n_lines):
-            lines.append(file.readline(MAX_CIF_CHARACTERS))
-            size += len(lines[-1])
-            if not lines[-1].endswith("\n") or size > MAX_CIF_CHARACTERS:
-                break
-        if size > MAX_CIF_CHARACTERS:
-            yield f"{NOT_READ}a frame of more than {MAX_CIF_CHARACTERS} characters"
-            return
-        total += size
-        _check_total(total)
-        yield "".join(lines)
-
-
-def _check_total(n_characters: int) -> None:
-    if n_characters > MAX_TOTAL:
-        raise ValueError(f"crystals of more than {MAX_TOTAL} characters: give them in parts")
 
 
 def _cifs(texts: list[_Text], workers: int) -> list[str]:
@@ -275,30 +221,9 @@ def _cifs(texts: list[_Text], workers: int) -> list[str]:
     items = [(texts[row].kind, texts[row].text) for row in rows]
     for outcome in run_killable(cif_of, items, workers=workers, time_limit=TIME_LIMIT):
         row = rows[outcome.index]
-        reason = f"{NOT_READ}{texts[row].kind}: {outcome.reason}\n"
+        reason = not_read(f"{texts[row].kind}: {outcome.reason}")
         cifs[row] = reason if outcome.value is None else outcome.value
     return cifs
-
-
-def _poscar(text: str) -> Structure:
-    with warnings.catch_warnings():
-        # without names of elements the reader would take hydrogen, helium, lithium, ...
-        warnings.filterwarnings("error", "Elements in POSCAR cannot", BadPoscarWarning)
-        try:
-            return Poscar.from_str(text, read_velocities=False).structure
-        except BadPoscarWarning:
-            raise ValueError("it names no elements (VASP 4): add their line") from None
-
-
-def _frame(text: str) -> Structure:
-    atoms = ase_io.read(io.StringIO(text), index=0, format="extxyz")
-    if not atoms.cell.rank == 3:  # type: ignore[union-attr]
-        raise ValueError("no lattice of three vectors")
-    if not atoms.pbc.all():  # type: ignore[union-attr]
-        raise ValueError("not periodic in three directions")
-    if not atoms.numbers.all():  # type: ignore[union-attr]
-        raise ValueError("an atom of no known element")
-    return Cell.from_ase(atoms).to_pymatgen()  # type: ignore[arg-type]
 
 
 def _names(texts: list[_Text], path: Path) -> list[str]:
@@ -326,8 +251,3 @@ def _listed(names: Iterable[str]) -> str:
     listed = [_printable(name) for name in names]
     more = f" and {len(listed) - N_NAMED} more" if len(listed) > N_NAMED else ""
     return f": {', '.join(listed[:N_NAMED])}{more}" if listed else ""
-
-
-def _not_read(error: BaseException) -> str:
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return f"{NOT_READ}{' '.join(str(reason).split())}\n"

@@ -128,7 +128,7 @@ def read_cif(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises:
         ValueError: the text is no CIF of one ordered, finite, non-overlapping crystal.
     """
-    from symmbfn.datasets.structure_files import structure_of
+    from symmbfn.datasets.structure_texts import structure_of
 
     cell = Cell.from_pymatgen(structure_of(text))
     return cell.lattice_matrix, cell.atomic_numbers, cell.fractional_coords

@@ -18,9 +18,10 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Poscar
 
 from symmbfn.cli.verbs import main
-from symmbfn.datasets import structure_files
+from symmbfn.datasets import structure_texts
 from symmbfn.datasets.registry import load_dataset
-from symmbfn.datasets.structure_files import kind_of, structure_of
+from symmbfn.datasets.structure_files import kind_of
+from symmbfn.datasets.structure_texts import structure_of
 
 # triclinic, so that no wrong axis or angle goes unseen
 CRYSTAL = Structure(
@@ -126,7 +127,7 @@ def test_a_zip_is_read_in_place_and_nothing_is_unpacked(tmp_path: Path) -> None:
 
 
 def test_bombs_are_rows_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit = structure_files.MAX_CIF_CHARACTERS
+    limit = structure_texts.MAX_CIF_CHARACTERS
     zeros = b"0" * (8 * limit)
     path = zipped(tmp_path / "a.zip", {"a.cif": zeros, "b.cif": CIF_TEXT})
     (tmp_path / "c.cif.gz").write_bytes(gzip.compress(zeros))
@@ -137,7 +138,7 @@ def test_bombs_are_rows_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for text in (table["cif"][0], *load_dataset(tmp_path)["cif"]):
         with pytest.raises(ValueError, match=f"more than {limit} characters"):
             structure_of(text)
-    monkeypatch.setattr(structure_files, "MAX_TOTAL", limit)
+    monkeypatch.setattr(structure_texts, "MAX_TOTAL", limit)
     with pytest.raises(ValueError, match="in parts"):
         load_dataset(path)
     (tmp_path / "e.extxyz").write_text("1\nLattice\nH 0 0 0\n" * (limit // 15))
@@ -254,5 +255,5 @@ def test_an_atom_on_the_edge_of_a_cell_stays_one_atom() -> None:
     atoms = Atoms("CsCl", cell=4.1 * np.eye(3), positions=[[4.1, 0, 0], [2.05] * 3], pbc=True)
     text = io.StringIO()
     ase_io.write(text, atoms, format="extxyz")
-    found = structure_of(structure_files.cif_of(("extxyz", text.getvalue())))
+    found = structure_of(structure_texts.cif_of(("extxyz", text.getvalue())))
     assert len(found) == 2 and found.reduced_formula == "CsCl"

@@ -204,7 +204,7 @@ def describe(crystal: Cell | str) -> dict[str, Any]:
     Raises:
         ValueError: the text is no CIF of one crystal, or CHGNet cannot take it.
     """
-    from symmbfn.datasets.structure_files import structure_of
+    from symmbfn.datasets.structure_texts import structure_of
 
     if isinstance(crystal, str):
         crystal = Cell.from_pymatgen(structure_of(crystal))
