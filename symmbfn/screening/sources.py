@@ -108,8 +108,8 @@ def _files(source: str, workers: int) -> Candidates:
     if is_named and not split and len(splits := dataset_splits(name)) > 1:
         every = ", ".join(f"{name}:{one}" for one in splits)
         raise ValueError(f"dataset {name} has several splits, name one: {every}")
-    where = (name, split or None) if is_named else (source,)
-    table = load_dataset(*where, workers=workers)
+    name, split = (name, split) if is_named else (source, "")
+    table = load_dataset(name, split or None, workers=workers)
     names, texts = table["material_id"].tolist(), table["cif"].tolist()
     digest = hashlib.sha256(json.dumps([names, texts]).encode()).hexdigest()
     rows: list[Candidate] = []
