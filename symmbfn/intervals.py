@@ -7,9 +7,11 @@ from scipy.stats import norm
 
 from symmbfn._shapes import Float
 
+CONFIDENCE = 0.95  # probability that an interval holds the true value
 
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Range of probabilities that a share of successes is compatible with.
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """Range of probabilities that a share of successes is compatible with, at 95 % confidence.
 
     Unlike share +- z sqrt(share (1 - share) / n) it stays in [0, 1] and keeps its width at the
     ends, where the rates of a good model lie.
@@ -17,7 +19,6 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     Args:
         successes: how many of n.
         n: independent trials, at least 1.
-        confidence: probability that the range holds the true value.
 
     Raises:
         ValueError: counts that no trial can give.
@@ -26,7 +27,7 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     """
     if not (n >= 1 and 0 <= successes <= n):
         raise ValueError(f"successes must lie in 0..n with n >= 1, got {successes} of {n}")
-    z = norm.ppf(0.5 + confidence / 2)
+    z = norm.ppf(0.5 + CONFIDENCE / 2)
     share = successes / n
     centre = share + z**2 / (2 * n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -36,15 +37,12 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     return float(min(max(low, 0.0), share)), float(max(min(high, 1.0), share))
 
 
-def newcombe_interval(
-    successes: tuple[int, int], n: tuple[int, int], confidence: float = 0.95
-) -> tuple[float, float]:
-    """Range of the difference of two probabilities, the first less the second.
+def newcombe_interval(successes: tuple[int, int], n: tuple[int, int]) -> tuple[float, float]:
+    """Range of the difference of two probabilities, the first less the second, at 95 %.
 
     Args:
         successes: how many of each n.
         n: independent trials, at least 1 each.
-        confidence: probability that the range holds the true difference.
 
     Raises:
         ValueError: counts that no trial can give.
@@ -52,7 +50,7 @@ def newcombe_interval(
     Source: Newcombe 1998: its tenth method, from Wilson's intervals.
     """
     (low, high), (low_other, high_other) = (
-        wilson_interval(k, of, confidence) for k, of in zip(successes, n, strict=True)
+        wilson_interval(k, of) for k, of in zip(successes, n, strict=True)
     )
     share, other = successes[0] / n[0], successes[1] / n[1]
     difference = share - other

@@ -41,7 +41,7 @@ from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.runtime.files import file_digest
 from symmbfn.runtime.journal import Journal
 from symmbfn.runtime.workers import run_killable
-from symmbfn.screening.screen import screen
+from symmbfn.screening.screen import ScreeningConfig, screen
 
 WEIGHTS = "paper"
 STEPS = (10, 20, 50, 100, 200, 500, 1000)
@@ -127,7 +127,8 @@ def relaxed(steps: int, n: int, folder: Path, workers: int) -> pd.DataFrame:
     """The first n requests, relaxed and judged; the same crystals as those of `requests`."""
     run = folder / f"run-{steps}-{n}"
     generate_run(run, n=n, weights=WEIGHTS, n_steps=steps, seed=SEED, device="cpu", workers=1)
-    return screen(run, folder / f"screened-{steps}-{n}", relax="chgnet", workers=workers)
+    config = ScreeningConfig(relax="chgnet")
+    return screen(run, folder / f"screened-{steps}-{n}", config, workers=workers)
 
 
 def stability_claims(

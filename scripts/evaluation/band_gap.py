@@ -22,12 +22,12 @@ from symmbfn.evaluation.energies.labels import (
     FACTS_FILE,
     FEATURES,
     METAL_GAP,
-    POTENTIAL,
     SHIPPED,
     WEIGHTS_FILE,
     BandGap,
     describe_dataset,
 )
+from symmbfn.evaluation.energies.potentials import POTENTIAL
 from symmbfn.runtime.files import file_digest, write_whole
 
 N_HIDDEN, EPOCHS, BATCH, RATE, DECAY = 512, 100, 256, 2e-3, 1e-2

@@ -24,7 +24,7 @@ from symmbfn.intervals import wilson_interval
 from symmbfn.model.checkpoints import WEIGHTS_FILE, weights_folder
 from symmbfn.pages.screening_report import write_report
 from symmbfn.runtime.files import file_digest, whole_file
-from symmbfn.screening.screen import TABLE, screen
+from symmbfn.screening.screen import TABLE, ScreeningConfig, screen
 
 N, N_RELAXED = 10_000, 1000
 TEN_GROUPS = (2, 12, 14, 62, 63, 139, 166, 194, 221, 225)  # the paper's "10 SGs"
@@ -77,13 +77,9 @@ def main() -> None:
             generate_run(source, n=options.n, seed=options.seed, workers=1, **MODELS[name])
         else:
             source = options.work / "controls" / f"{name}.csv.gz"
-        screen(
-            source,
-            folder,
-            relax="chgnet",
-            relax_first=options.relax_first if name in MODELS else None,
-            workers=options.workers,
-        )
+        relax_first = options.relax_first if name in MODELS else None
+        config = ScreeningConfig(relax="chgnet", relax_first=relax_first)
+        screen(source, folder, config, workers=options.workers)
         report = write_report(folder, split=options.split)
         command = f"python -m scripts.evaluation.run {name}"
         if (options.n, options.relax_first) != (N, N_RELAXED):

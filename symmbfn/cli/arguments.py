@@ -11,7 +11,8 @@ def encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset",
         required=True,
-        help="a name shown by `symmbfn info`, a CSV with material_id and cif, a folder of CIFs",
+        help="a name shown by `symmbfn info`; a CSV with material_id and cif; a CIF, POSCAR or "
+        "extxyz file, a folder or a zip of these",
     )
     parser.add_argument("--split", help="default: every split at hand")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: the user's cache")
@@ -108,7 +109,8 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     """What to judge, beside what, and how far."""
     parser.add_argument(
         "source",
-        help="folder of a run, folder of CIFs, CSV with material_id and cif, or dataset:split",
+        help="folder of a run; CIF, POSCAR or extxyz file, folder or zip of these; CSV with "
+        "material_id and cif; or dataset:split",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, or to resume")
     parser.add_argument(

@@ -171,15 +171,13 @@ def evaluate(options: argparse.Namespace) -> int:
     from symmbfn.datasets.registry import dataset_splits
     from symmbfn.pages.screening_report import PAGE, write_report
     from symmbfn.runtime.devices import pick_device
-    from symmbfn.screening.screen import screen
+    from symmbfn.screening.screen import ScreeningConfig, screen
 
     splits = dataset_splits(options.reference)
     if options.split not in (None, *splits):
         raise ValueError(f"{options.reference} has no split {options.split!r}, only {splits}")
     whole_number("seed", options.seed, least=0)
-    screen(
-        options.source,
-        options.out,
+    config = ScreeningConfig(
         reference=options.reference,
         symprec=options.symprec,
         relax=options.relax,
@@ -187,9 +185,9 @@ def evaluate(options: argparse.Namespace) -> int:
         keeps_space_group=options.keep_space_group,
         hull=options.hull,
         has_judges=options.judges,
-        workers=workers,
-        device=pick_device(options.device).type,
     )
+    device = pick_device(options.device).type
+    screen(options.source, options.out, config, workers=workers, device=device)
     report = write_report(
         options.out,
         split=options.split,

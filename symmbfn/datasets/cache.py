@@ -293,7 +293,7 @@ def encode_dataset(
     symprec = positive_number("symprec", symprec)
     _check(workers >= 1, f"workers must be at least 1, got {workers}")
     _check(time_limit > 0, f"time_limit must be positive, got {time_limit}")
-    table = load_dataset(name_or_path, split)
+    table = load_dataset(name_or_path, split, workers=workers)
     _check(len(table) > 0, f"{name_or_path} has no rows")
     folder = Path(cache_dir) if cache_dir is not None else cache_folder() / "encoded"
     folder.mkdir(parents=True, exist_ok=True)

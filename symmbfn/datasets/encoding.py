@@ -3,7 +3,8 @@
 from typing import Literal
 
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit
-from symmbfn.crystals.structure import asymmetric_unit, parse_cif
+from symmbfn.crystals.structure import asymmetric_unit
+from symmbfn.datasets.structure_texts import structure_of
 
 
 def encode_cif(
@@ -24,5 +25,5 @@ def encode_cif(
     Raises:
         ValueError: with the reason why this is no crystal for us.
     """
-    structure = parse_cif(text)
+    structure = structure_of(text)
     return asymmetric_unit(structure, symprec=symprec, form=form, representative=representative)

@@ -133,18 +133,22 @@ def dataset_label(name_or_path: str | Path) -> str:
     return Path(name_or_path).resolve().name.removesuffix(".gz").removesuffix(".csv")
 
 
-def load_dataset(name_or_path: str | Path, split: str | None = None) -> "pandas.DataFrame":
+def load_dataset(
+    name_or_path: str | Path, split: str | None = None, *, workers: int = 1
+) -> "pandas.DataFrame":
     """Read one split of a dataset as a table with `material_id`, `cif` and its other columns.
 
     Args:
         name_or_path: a name of `dataset_names()`; a CSV file (also .csv.gz) with the columns
-            `material_id` and `cif`; or a folder of .cif files.
+            `material_id` and `cif`; or a CIF, POSCAR or extxyz file, a folder or a zip of these,
+            see `read_structures`.
         split: a split of a named dataset; None where there is only one.
+        workers: processes that read files which are no CIFs.
 
     Returns:
         One row a crystal. `material_id` and `cif` are text; a column is numeric where every
-        value that is given is a number, and NaN means not known. A file of a folder that
-        cannot be read has the reason for its `cif`, as a remark that no CIF parser takes.
+        value that is given is a number, and NaN means not known. A file that cannot be read has
+        the reason for its `cif`, as a remark that no CIF parser takes.
 
     Raises:
         ValueError: no such dataset or split, a file without the two columns, or
@@ -158,9 +162,11 @@ def load_dataset(name_or_path: str | Path, split: str | None = None) -> "pandas.
         raise ValueError(f"{name} has no split {split!r}: it is one set")
     if name == PROTOTYPES:
         return _prototypes()
+    from symmbfn.datasets.structure_files import kind_of, read_structures
+
     path = Path(name_or_path)
-    if path.is_dir():
-        return _folder_of_cifs(path)
+    if path.is_dir() or (path.exists() and kind_of(path.name)):
+        return read_structures(path, workers=workers)
     if path.is_file():
         return read_table(path)
     raise ValueError(
@@ -297,32 +303,6 @@ def _file_of(name: str, split: str | None) -> Path:
             file=sys.stderr,
         )
     return download(url, target, blob)
-
-
-def _folder_of_cifs(folder: Path) -> "pandas.DataFrame":
-    import pandas as pd
-
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".cif")
-    if not paths:
-        raise ValueError(f"folder {folder} holds no .cif file")
-    texts = [_text_of(path) for path in paths]
-    return pd.DataFrame({"material_id": [path.stem for path in paths], "cif": texts})
-
-
-def _text_of(path: Path) -> str:
-    """Read a CIF so far that its row can fail for its size; or say why it cannot be read.
-
-    Whatever is wrong with one file makes a row that fails with a reason, not a run that stops.
-    """
-    from symmbfn.crystals.cif.block import MAX_CIF_CHARACTERS
-
-    try:
-        if not path.is_file():  # a broken link, a folder, or a pipe that would never end
-            raise FileNotFoundError("no such file, or not a regular one")
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
-            return file.read(MAX_CIF_CHARACTERS + 1)
-    except OSError as error:
-        return f"# not read: {error.strerror or error}"
 
 
 def _prototypes() -> "pandas.DataFrame":

@@ -18,9 +18,12 @@ from symmbfn.pages.screening_page import report_page
 from symmbfn.runtime.files import write_whole
 from symmbfn.runtime.journal import Journal
 from symmbfn.runtime.run_folder import MANIFEST
-from symmbfn.screening.screen import JUDGED, RELAXED, STAGES, TABLE, Reference, relaxed_crystals
+from symmbfn.screening.reference import Reference
+from symmbfn.screening.screen import TABLE, answers_of
 from symmbfn.screening.shortlist import write_shortlist
 from symmbfn.screening.sources import read_candidates
+from symmbfn.screening.stages.judged import JUDGED
+from symmbfn.screening.stages.relaxed import RELAXED, relaxed_crystals
 
 REPORT, PAGE = "report.json", "report.html"
 DRAWN = 1000  # crystals, by the published tables
@@ -82,7 +85,7 @@ def write_report(
         report["coverage"] = _coverage(*source, known, split, seed=seed, workers=workers)
     cells: dict[int, Cell] = {}
     if manifest["settings"]["relax"]:
-        relaxed = relaxed_crystals(Journal(folder / STAGES / RELAXED))
+        relaxed = relaxed_crystals(answers_of(folder, RELAXED))
         cells = {index: row.cell for index, row in relaxed.items() if row.cell is not None}
         report["n_candidates"] = len(write_shortlist(folder, table, cells))
     # as it is read back: tuples are lists
@@ -115,7 +118,7 @@ def _split_of(known: Reference, split: str | None) -> str:
 
 def _distances(folder: Path, known: Reference, split: str, seed: int) -> dict[str, Any]:
     """Distances with deviation, floor and unit; and those of draws of 1,000, as in print."""
-    judged = judgements(Journal(folder / STAGES / JUDGED))
+    judged = judgements(answers_of(folder, JUDGED))
     generated = judged_observables(judged)
     if not len(generated):
         return {}

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 class Journal:
     """Rows by number; what a killed process wrote is there for the next one.
@@ -48,7 +50,11 @@ class Journal:
         return (self._rows[index] for index in sorted(self._rows))
 
     def add(self, row: dict[str, Any]) -> None:
-        """Append a row with the key "index"; numbers that are not finite become null."""
+        """Append a row with the key "index"; numbers that are not finite become null.
+
+        Args:
+            row: JSON types, and NumPy's single numbers.
+        """
         row = _plain(row)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
@@ -57,6 +63,8 @@ class Journal:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, dict):

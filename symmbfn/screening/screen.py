@@ -1,34 +1,33 @@
 """From crystals of any origin to one table of what each of them is worth.
 
 A screening is a folder that can be stopped and resumed. `manifest.json` says what was asked for;
-`stages/` keeps every judgement and every relaxation as it comes. At the end they become
+`stages/` keeps every answer of every stage as it comes. At the end they become
 `per_structure.parquet`, one row for every crystal that was asked for, from which all rates are
 counted.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from symmbfn.evaluation.energies.hull import Hull, open_hull
-from symmbfn.evaluation.energies.labels import POTENTIAL
 from symmbfn.evaluation.energies.matgl import MatglJudge
+from symmbfn.evaluation.energies.potentials import POTENTIAL
 from symmbfn.evaluation.energies.references import chgnet_references
-from symmbfn.evaluation.energies.relaxation import RelaxationConfig, Relaxed
+from symmbfn.evaluation.energies.relaxation import RelaxationConfig
 from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.files import whole_file
 from symmbfn.runtime.journal import Journal
 from symmbfn.runtime.run_folder import only_process, open_folder, versions
+from symmbfn.screening.reference import Reference
 from symmbfn.screening.sources import read_candidates
-from symmbfn.screening.stages import (
-    Reference,
-    compared_table,
-    judged_table,
-    properties_table,
-    relax_candidates,
-    relaxed_table,
-    second_opinions,
-)
+from symmbfn.screening.stage import Screening, Stage, check_stages, run_stages
+from symmbfn.screening.stages.band_gaps import BAND_GAPS
+from symmbfn.screening.stages.compared import COMPARED, COMPARED_RELAXED
+from symmbfn.screening.stages.judged import JUDGED
+from symmbfn.screening.stages.judges import JUDGES
+from symmbfn.screening.stages.relaxed import RELAXED
 
 if TYPE_CHECKING:
     import pandas
@@ -36,7 +35,49 @@ if TYPE_CHECKING:
 # part of the manifest: raise it when the same settings give another table
 FORMAT = 2
 TABLE, STAGES = "per_structure.parquet", "stages"
-JUDGED, RELAXED = "judged.jsonl", "relaxed.jsonl"
+
+
+@dataclass(frozen=True)
+class ScreeningConfig:
+    """What is asked of crystals.
+
+    Args:
+        reference: dataset whose crystals are known.
+        symprec: tolerance at which its symmetry is read, angstrom; None takes its own.
+        relax: "chgnet" relaxes them; None judges them as they are.
+        relax_first: relax only so many from the start, None for all.
+        keeps_space_group: relax within the space group.
+        hull: file of entries for the convex hull; None takes the one from the data folder.
+        has_judges: ask M3GNet and MEGNet about the relaxed crystals too; see `make judges`.
+
+    Raises:
+        ValueError: values that do not go together.
+    """
+
+    reference: str = "mp_20"
+    symprec: float | None = None
+    relax: str | None = None
+    relax_first: int | None = None
+    keeps_space_group: bool = False
+    hull: str | Path | None = None
+    has_judges: bool = False
+
+    def __post_init__(self) -> None:
+        relax, first = self.relax, self.relax_first
+        if relax not in (None, "chgnet"):
+            raise ValueError(f"relax must be 'chgnet' or left out, got {relax!r}")
+        if first is not None and (relax is None or first < 1):
+            raise ValueError(f"relax_first {first} needs a relaxation, and at least 1")
+        needs_one = self.hull is not None or self.keeps_space_group or self.has_judges
+        if relax is None and needs_one:
+            raise ValueError("a hull, a kept space group and judges need a relaxation by 'chgnet'")
+
+    def stages(self) -> list[Stage]:
+        """The stages that answer it."""
+        if self.relax is None:
+            return [JUDGED, COMPARED]
+        judges = [JUDGES] if self.has_judges else []
+        return [JUDGED, COMPARED, RELAXED, BAND_GAPS, *judges, COMPARED_RELAXED]
 
 
 @dataclass(frozen=True)
@@ -69,14 +110,9 @@ class ScreeningSettings:
 def screen(
     source: str | Path,
     folder: str | Path,
+    config: ScreeningConfig | None = None,
     *,
-    reference: str = "mp_20",
-    symprec: float | None = None,
-    relax: str | None = None,
-    relax_first: int | None = None,
-    keeps_space_group: bool = False,
-    hull: str | Path | None = None,
-    has_judges: bool = False,
+    own_stages: Sequence[Stage] = (),
     workers: int = 1,
     device: str = "cpu",
 ) -> "pandas.DataFrame":
@@ -85,96 +121,80 @@ def screen(
     Args:
         source: see `read_candidates`.
         folder: new, empty, or of the same screening.
-        reference: dataset whose crystals are known.
-        symprec: tolerance at which its symmetry is read, angstrom; None takes its own.
-        relax: "chgnet" relaxes them; None judges them as they are.
-        relax_first: relax only so many from the start, None for all.
-        keeps_space_group: relax within the space group.
-        hull: file of entries for the convex hull; None takes the one from the data folder.
-        has_judges: ask M3GNet and MEGNet about the relaxed crystals too; see `make judges`.
+        config: what is asked; None takes the defaults.
+        own_stages: further questions, asked after those of the config.
         workers: processes of one thread each.
         device: of the relaxation, "cpu" or "cuda".
 
     Returns:
         One row per crystal, as in `per_structure.parquet`; the columns are those of
-        `symmbfn.evaluation.summary`.
+        `symmbfn.evaluation.summary`, and of own stages.
 
     Raises:
         ValueError: for a value that cannot be met, or a folder that holds something else.
     """
     workers = whole_number("workers", workers)
-    if relax not in (None, "chgnet"):
-        raise ValueError(f"relax must be 'chgnet' or left out, got {relax!r}")
-    if relax_first is not None and (relax is None or relax_first < 1):
-        raise ValueError(f"relax_first {relax_first} needs a relaxation, and at least 1")
-    if relax is None and (hull is not None or keeps_space_group or has_judges):
-        raise ValueError("a hull, a kept space group and judges need a relaxation by 'chgnet'")
-    judge_versions: dict[str, str] = {}
-    if has_judges:
-        with MatglJudge() as judge:  # it would be a pity to learn it after the relaxations
-            judge_versions = judge.versions
-    phases = None
-    if relax is not None:
-        phases = open_hull() if hull is None else Hull.from_file(hull)
-    candidates = read_candidates(source, workers=workers)
-    known = Reference.load(reference, symprec)
-    settings = ScreeningSettings(
-        source=candidates.digest,
-        reference=reference,
-        known={split: data.digest for split, data in known.splits.items()},
-        relax=relax,
-        relax_first=relax_first,
-        keeps_space_group=keeps_space_group,
-        hull=None if phases is None else phases.digest,
-        has_judges=has_judges,
-    )
+    config = config or ScreeningConfig()
+    stages = [*config.stages(), *own_stages]
+    check_stages(stages)
+    judge_versions = _judge_versions() if config.has_judges else {}
+    hull = None
+    if config.relax is not None:
+        hull = open_hull() if config.hull is None else Hull.from_file(config.hull)
     folder = Path(folder)
-    facts = {
-        "source_name": str(source),
-        "source_facts": candidates.facts,
-        "symprec": symprec,
-        "hull_name": None if phases is None else phases.name,
-        "versions": versions("scipy", "chgnet"),
-        "judges": judge_versions,
-    }
-    config = RelaxationConfig(keeps_space_group=keeps_space_group)
-    if relax is not None:
-        facts["relaxation"] = {"model": f"CHGNet {POTENTIAL}", "device": device, **asdict(config)}
-        facts["references"] = chgnet_references().digest
-    open_folder(folder, asdict(settings), facts)
+    screening = Screening(
+        candidates=read_candidates(source, workers=workers),
+        known=Reference.load(config.reference, config.symprec),
+        folder=folder / STAGES,
+        relaxation=RelaxationConfig(keeps_space_group=config.keeps_space_group),
+        relax_first=config.relax_first,
+        hull=hull,
+        workers=workers,
+        device=device,
+    )
+    facts = {"source_name": str(source), **_facts(screening, config), "judges": judge_versions}
+    open_folder(folder, asdict(_settings(screening, config)), facts)
     with only_process(folder):
-        stages = folder / STAGES
-        table = judged_table(candidates, Journal(stages / JUDGED), workers)
-        # what is no crystal is no copy of one, and none is a copy of it
-        is_crystal = (table["status"] == "ok").tolist()
-        cells = [
-            row.primitive_cell if ok else None
-            for row, ok in zip(candidates.rows, is_crystal, strict=True)
-        ]
-        table = table.join(
-            compared_table(cells, known, Journal(stages / "compared.jsonl"), workers)
-        )
-        if phases is not None:
-            chosen = candidates.rows[:relax_first]
-            journal = Journal(stages / RELAXED)
-            relax_candidates(chosen, config, journal, workers=workers, device=device)
-            relaxed = relaxed_crystals(journal)
-            table = table.join(relaxed_table(relaxed, candidates, phases))
-            journal = Journal(stages / "described.jsonl")
-            table = table.join(properties_table(relaxed, journal, workers))
-            if has_judges:
-                journal = Journal(stages / "judges.jsonl")
-                table = table.join(second_opinions(relaxed, journal))
-            cells = [relaxed[row.index].cell for row in chosen]
-            journal = Journal(stages / "compared_relaxed.jsonl")
-            table = table.join(
-                compared_table(cells, known, journal, workers).add_prefix("relaxed_")
-            )
+        table = run_stages(stages, screening).reset_index()
         with whole_file(folder / TABLE) as part:
-            table.reset_index().to_parquet(part)
-    return table.reset_index()
+            table.to_parquet(part)
+    return table
 
 
-def relaxed_crystals(journal: Journal) -> dict[int, Relaxed]:
-    """Relaxations of a screening by the index of their crystal."""
-    return {row["index"]: Relaxed.from_record(row) for row in journal}
+def answers_of(folder: Path, stage: Stage) -> Journal:
+    """What a stage answered in the folder of a screening."""
+    return Journal(folder / STAGES / f"{stage.name}.jsonl")
+
+
+def _judge_versions() -> dict[str, str]:
+    """Start the judges once: what they lack is better known before the relaxations."""
+    with MatglJudge() as judge:
+        return judge.versions
+
+
+def _settings(screening: Screening, config: ScreeningConfig) -> ScreeningSettings:
+    return ScreeningSettings(
+        source=screening.candidates.digest,
+        reference=config.reference,
+        known={split: data.digest for split, data in screening.known.splits.items()},
+        relax=config.relax,
+        relax_first=config.relax_first,
+        keeps_space_group=config.keeps_space_group,
+        hull=None if screening.hull is None else screening.hull.digest,
+        has_judges=config.has_judges,
+    )
+
+
+def _facts(screening: Screening, config: ScreeningConfig) -> dict[str, Any]:
+    """What a manifest keeps beside the settings."""
+    facts: dict[str, Any] = {
+        "source_facts": screening.candidates.facts,
+        "symprec": config.symprec,
+        "hull_name": None if screening.hull is None else screening.hull.name,
+        "versions": versions("scipy", "chgnet"),
+    }
+    if config.relax is not None:
+        model = {"model": f"CHGNet {POTENTIAL}", "device": screening.device}
+        facts["relaxation"] = {**model, **asdict(screening.relaxation)}
+        facts["references"] = chgnet_references().digest
+    return facts

@@ -1,4 +1,4 @@
-"""Crystals to be judged, whoever made them: a run's folder, CIFs, or a dataset."""
+"""Crystals to be judged, whoever made them: a run's folder, files, or a dataset."""
 
 import hashlib
 import json
@@ -70,9 +70,10 @@ def read_candidates(source: str | Path, *, workers: int = 1) -> Candidates:
     """Read crystals to be judged.
 
     Args:
-        source: the folder of a run; a folder of CIFs or a CSV with `material_id` and `cif`; or
-            a dataset with its split, such as "mp_20:test_open".
-        workers: processes that read CIFs, which are killed where they hang.
+        source: the folder of a run; a CIF, POSCAR or extxyz file, a folder or a zip of these; a
+            CSV with `material_id` and `cif`; or a dataset with its split, such as
+            "mp_20:test_open".
+        workers: processes that read files of others, which are killed where they hang.
 
     Raises:
         ValueError: there is no such thing, or nothing in it.
@@ -107,7 +108,8 @@ def _files(source: str, workers: int) -> Candidates:
     if is_named and not split and len(splits := dataset_splits(name)) > 1:
         every = ", ".join(f"{name}:{one}" for one in splits)
         raise ValueError(f"dataset {name} has several splits, name one: {every}")
-    table = load_dataset(name, split or None) if is_named else load_dataset(source)
+    name, split = (name, split) if is_named else (source, "")
+    table = load_dataset(name, split or None, workers=workers)
     names, texts = table["material_id"].tolist(), table["cif"].tolist()
     digest = hashlib.sha256(json.dumps([names, texts]).encode()).hexdigest()
     rows: list[Candidate] = []
@@ -115,7 +117,9 @@ def _files(source: str, workers: int) -> Candidates:
         cell = None if outcome.value is None else Cell(*outcome.value)
         status, name = outcome.status or "reconstruction_failed", names[outcome.index]
         rows.append(Candidate(outcome.index, name, status, outcome.reason, cell))
-    return Candidates(tuple(sorted(rows, key=lambda row: row.index)), digest)
+    left_out = table.attrs.get("left_out")
+    facts = {"files_left_out": left_out} if left_out else {}
+    return Candidates(tuple(sorted(rows, key=lambda row: row.index)), digest, facts)
 
 
 def read_cif(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -124,7 +128,7 @@ def read_cif(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises:
         ValueError: the text is no CIF of one ordered, finite, non-overlapping crystal.
     """
-    from symmbfn.crystals.structure import parse_cif
+    from symmbfn.datasets.structure_texts import structure_of
 
-    cell = Cell.from_pymatgen(parse_cif(text))
+    cell = Cell.from_pymatgen(structure_of(text))
     return cell.lattice_matrix, cell.atomic_numbers, cell.fractional_coords

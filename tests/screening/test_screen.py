@@ -15,14 +15,14 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.datasets.cache import encode_dataset
 from symmbfn.evaluation.energies.entries import Entry
 from symmbfn.evaluation.energies.hull import Hull
-from symmbfn.evaluation.energies.relaxation import Relaxed
 from symmbfn.generation.run import generate_run
 from symmbfn.pages.screening_report import seconds_of, write_report
-from symmbfn.runtime.journal import Journal
-from symmbfn.screening import stages as screening_stages
-from symmbfn.screening.screen import RELAXED, STAGES, TABLE, relaxed_crystals, screen
+from symmbfn.screening.screen import STAGES, TABLE, ScreeningConfig, answers_of, screen
 from symmbfn.screening.shortlist import input_files, shortlist, write_shortlist
-from symmbfn.screening.sources import RECORDS, Candidate, Candidates
+from symmbfn.screening.sources import RECORDS, Candidate
+from symmbfn.screening.stages import compared as compared_stage
+from symmbfn.screening.stages import relaxed as relaxed_stage
+from symmbfn.screening.stages.relaxed import RELAXED, above_hull, relaxed_crystals
 
 SITES = [[0, 0, 0], [0.5, 0.5, 0.5]]
 EDGES = {"NaCl": 5.7, "KCl": 6.4, "KBr": 6.7, "MgO": 4.25}
@@ -66,14 +66,9 @@ def screened(folders: dict[str, Path]) -> tuple[Path, pd.DataFrame]:
 
 
 def _screen(folders: dict[str, Path], out: Path) -> pd.DataFrame:
-    return screen(
-        folders["made"],
-        out,
-        reference=str(folders["known"]),
-        relax="chgnet",
-        hull=folders["hull"],
-        workers=1,
-    )
+    known, hull = str(folders["known"]), folders["hull"]
+    config = ScreeningConfig(reference=known, relax="chgnet", hull=hull)
+    return screen(folders["made"], out, config)
 
 
 def test_every_file_is_a_row_with_a_status(screened: tuple[Path, pd.DataFrame]) -> None:
@@ -99,7 +94,7 @@ def test_copies_and_known_crystals_are_found(screened: tuple[Path, pd.DataFrame]
 
 def test_energies_count_from_the_hull_of_the_user(screened: tuple[Path, pd.DataFrame]) -> None:
     out, table = screened
-    relaxed = relaxed_crystals(Journal(out / STAGES / RELAXED))
+    relaxed = relaxed_crystals(answers_of(out, RELAXED))
     assert table.energy_per_atom[0] == relaxed[0].energy_per_atom
     assert table.hull_energy_per_atom[:3].tolist() == [-2.1, -2.1, -2.0]
     expected = table.formation_energy_per_atom - table.hull_energy_per_atom
@@ -152,8 +147,8 @@ def test_second_call_does_nothing_again(
         assert not cells
         return []
 
-    for name in ("relax_all", "find_duplicates"):
-        monkeypatch.setattr(screening_stages, name, nothing)
+    monkeypatch.setattr(relaxed_stage, "relax_all", nothing)
+    monkeypatch.setattr(compared_stage, "find_duplicates", nothing)
     pd.testing.assert_frame_equal(_screen(folders, out), table)
 
 
@@ -161,7 +156,7 @@ def test_what_a_kill_left_is_completed(
     screened: tuple[Path, pd.DataFrame], folders: dict[str, Path]
 ) -> None:
     out, table = screened
-    path = out / STAGES / RELAXED
+    path = out / STAGES / "relaxed.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     kept = [line for line in lines if json.loads(line)["index"] != 2]
     path.write_text("".join(kept) + '{"index": 2, "energy_per')
@@ -170,16 +165,17 @@ def test_what_a_kill_left_is_completed(
 
 
 def test_bad_requests_are_named(folders: dict[str, Path], screened: tuple) -> None:
-    made, known = folders["made"], str(folders["known"])
     with pytest.raises(ValueError, match="'magic'"):
-        screen(made, folders["root"] / "x", reference=known, relax="magic")
+        ScreeningConfig(relax="magic")
     with pytest.raises(ValueError, match="relax_first 3"):
-        screen(made, folders["root"] / "x", reference=known, relax_first=3)
+        ScreeningConfig(relax_first=3)
+    with pytest.raises(ValueError, match="relax_first 0"):
+        ScreeningConfig(relax="chgnet", relax_first=0)
     for ignored in ({"hull": folders["hull"]}, {"keeps_space_group": True}, {"has_judges": True}):
         with pytest.raises(ValueError, match="need a relaxation"):
-            screen(made, folders["root"] / "x", reference=known, **ignored)
+            ScreeningConfig(**ignored)
     with pytest.raises(ValueError, match="relax is 'chgnet' there and None here"):
-        screen(made, screened[0], reference=known)
+        screen(folders["made"], screened[0], ScreeningConfig(reference=str(folders["known"])))
 
 
 def test_command_line_judges_a_run_without_relaxation(
@@ -207,7 +203,7 @@ def test_command_line_judges_a_run_without_relaxation(
     # the last two requests alone, in a folder of their own
     lines = (tmp_path / "run" / RECORDS).read_text().splitlines(keepends=True)
     (tmp_path / RECORDS).write_text("".join(lines[-2:]))
-    last = screen(tmp_path, tmp_path / "last", reference=str(folders["known"]))
+    last = screen(tmp_path, tmp_path / "last", ScreeningConfig(reference=str(folders["known"])))
     assert last["index"].tolist() == [0, 1] and last.name.tolist() == ["3", "4"]
     same = ["formula", "status", "comparison", "is_novel", "density"]
     pd.testing.assert_frame_equal(last[same], table[same][-2:].reset_index(drop=True))
@@ -250,8 +246,8 @@ def test_nothing_but_failures_is_a_report(
     (made / "a.cif").write_text("no crystal")
     rock_salt("MgO", 1.5).to(str(made / "b.cif"))
     hull = None if relax is None else folders["hull"]
-    reference = str(folders["known"])
-    table = screen(made, tmp_path / "out", reference=reference, relax=relax, hull=hull)
+    config = ScreeningConfig(reference=str(folders["known"]), relax=relax, hull=hull)
+    table = screen(made, tmp_path / "out", config)
     assert len(table) == 2 and not (table.status == "ok").any()
     report = write_report(tmp_path / "out")
     assert "No crystal has a structure" in (tmp_path / "out" / "report.html").read_text()
@@ -262,17 +258,13 @@ def test_nothing_but_failures_is_a_report(
         assert report["n_candidates"] == 0
 
 
-def test_a_number_of_a_request_is_no_name_of_a_phase(
-    folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_number_of_a_request_is_no_name_of_a_phase() -> None:
     cell = Cell.from_pymatgen(rock_salt("NaCl"))
     crystal = Crystal.failed(0, None, "ok", "", 225)
     hull = Hull([Entry("0", {"Na": 1.0, "Cl": 1.0}, -2.1)], name="", digest="")
-    relaxed = {0: Relaxed("ok", cell=cell, energy_per_atom=-3.5)}
     for made, is_counted in ((crystal, True), (None, False)):
-        rows = Candidates((Candidate(0, "0", "ok", "", cell, made),), "")
-        found = screening_stages.relaxed_table(relaxed, rows, hull).loc[0]
-        assert (found.e_above_hull_without_own == found.e_above_hull) == is_counted
+        found = above_hull(cell, -3.5, Candidate(0, "0", "ok", "", cell, made), hull)
+        assert (found["e_above_hull_without_own"] == found["e_above_hull"]) == is_counted
 
 
 def test_times_too_short_to_be_told_apart_are_one() -> None:

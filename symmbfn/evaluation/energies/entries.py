@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import math
+import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from symmbfn.crystals.elements import element_number
+from symmbfn.evaluation.energies.run_types import (
+    MIXED,
+    rows_of_one_scale,
+    scale_of,
+    split_id,
+    stated_run_type,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -19,9 +27,14 @@ if TYPE_CHECKING:
 Amounts = Mapping[str, float | int]  # element symbol -> amount, in any unit
 Composition = dict[str, float]
 COLUMNS = ("formula", "formation_energy_per_atom")
-# the datasets' own names for the same columns
-SAME_COLUMN = {"pretty_formula": "formula", "material_id": "id"}
+# what the datasets and the Materials Project call the same columns
+SAME_COLUMN = {
+    **dict.fromkeys(("pretty_formula", "formula_pretty"), "formula"),
+    **dict.fromkeys(("material_id", "entry_id"), "id"),
+}
+RUN_TYPE_COLUMNS = ("run_type", "thermo_type")
 MAX_FORMULA_CHARACTERS = 200
+SAME_CORRECTION = 1e-3  # eV; a file may round the sum of its adjustments
 
 
 @dataclass(frozen=True)
@@ -33,12 +46,33 @@ class Entry:
         composition: element symbol -> amount.
         formation_energy_per_atom: eV/atom, elements at 0.
         is_hull_point: no phase of its own, only the height of the hull at this composition.
+        run_type: of the calculation, such as "GGA+U"; empty where the file does not say.
     """
 
     id: str
     composition: Composition
     formation_energy_per_atom: float
     is_hull_point: bool = False
+    run_type: str = ""
+
+
+@dataclass(frozen=True)
+class Total:
+    """One calculation of a phase.
+
+    Args:
+        id: of the phase, without the run type that some ids end in.
+        composition: element symbol -> amount.
+        energy_per_atom: with all corrections, eV/atom.
+        run_type: as in `Entry`.
+        is_corrected: whether the energy has a correction.
+    """
+
+    id: str
+    composition: Composition
+    energy_per_atom: float
+    run_type: str = ""
+    is_corrected: bool = False
 
 
 def composition_from_formula(formula: str) -> Composition:
@@ -74,16 +108,21 @@ def checked_composition(composition: Amounts) -> Composition:
 def read_entries(path: str | Path) -> list[Entry]:
     """Read phases from a file of the user.
 
+    Where run types are stated, all entries must be of one scale. Of several, those of GGA and
+    GGA+U are taken, and standard error says so.
+
     Args:
         path: `.json` or `.json.gz`: a list (or a mapping to values) of entries as pymatgen's
             ComputedEntry writes them and the Materials Project exports them, with
-            `composition`, `energy` (eV per composition, before the correction), and where
-            known `correction` and `entry_id`; the elements' own entries must be among them.
+            `composition`, `energy` (eV per composition, before corrections), and where known
+            `energy_adjustments` or the older `correction`, `entry_id`, and `run_type` in
+            `parameters`; the elements' own entries must be among them.
             `.csv`, `.csv.gz` or `.parquet`: columns `formula` and `formation_energy_per_atom`
-            (eV/atom), and where known `id`.
+            (eV/atom), and where known `id` and `run_type` or `thermo_type`.
 
     Raises:
-        ValueError: a pickle, an unknown kind of file, or an entry without sense, by its row.
+        ValueError: a pickle, an unknown kind of file, an entry without sense, by its row, or
+            energies that cannot be compared.
     """
     path = Path(path)
     name = path.name.lower()
@@ -91,9 +130,7 @@ def read_entries(path: str | Path) -> list[Entry]:
         raise ValueError(f"{path.name} is a pickle, and reading one runs its code: use JSON")
     try:
         if name.endswith((".json", ".json.gz")):
-            text = gzip.decompress(path.read_bytes()) if name.endswith("gz") else path.read_bytes()
-            content = json.loads(text)
-            return entries_from_totals(content.values() if isinstance(content, dict) else content)
+            return entries_from_totals(_dictionaries(path))
         if name.endswith((".csv", ".csv.gz", ".parquet")):
             return entries_from_table(read_columns(path))
     except ValueError as error:
@@ -101,6 +138,12 @@ def read_entries(path: str | Path) -> list[Entry]:
     except (EOFError, OSError, zlib.error, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path.name} holds no entries: {error!r}") from None
     raise ValueError(f"entries are read from .json, .csv (also .gz) or .parquet, not {path.name}")
+
+
+def _dictionaries(path: Path) -> list[Mapping[str, Any]]:
+    raw = path.read_bytes()
+    content = json.loads(gzip.decompress(raw) if path.name.lower().endswith(".gz") else raw)
+    return list(content.values() if isinstance(content, dict) else content)
 
 
 def read_columns(path: Path) -> "pandas.DataFrame":
@@ -119,7 +162,10 @@ def read_columns(path: Path) -> "pandas.DataFrame":
             keep_default_na=False,
             na_values={name: [""] for name in energies},
         )
-    return table.rename(columns=SAME_COLUMN)
+    for theirs, ours in SAME_COLUMN.items():
+        if theirs in table and ours not in table:
+            table = table.rename(columns={theirs: ours})
+    return table
 
 
 def entries_from_table(table: "pandas.DataFrame") -> list[Entry]:
@@ -127,13 +173,24 @@ def entries_from_table(table: "pandas.DataFrame") -> list[Entry]:
     if missing := [column for column in COLUMNS if column not in table]:
         raise ValueError(f"a table of phases has no column {', '.join(missing)}")
     ids = table["id"] if "id" in table else [f"row-{row}" for row in range(len(table))]
-    columns = zip(ids, *(table[column] for column in COLUMNS), strict=True)
+    run_types = _run_types(table, ids)
+    columns = list(zip(ids, *(table[column] for column in COLUMNS), run_types, strict=True))
     entries = []
-    for row, (id_, formula, energy) in enumerate(columns):
+    for row in rows_of_one_scale(run_types):
+        id_, formula, energy, run_type = columns[row]
         if not math.isfinite(energy):
             raise ValueError(f"row {row} ({formula}) has no formation energy: {energy}")
-        entries.append(Entry(str(id_), composition_from_formula(str(formula)), float(energy)))
+        composition = composition_from_formula(str(formula))
+        name = split_id(str(id_))[0]
+        entries.append(Entry(name, composition, float(energy), run_type=run_type))
     return entries
+
+
+def _run_types(table: "pandas.DataFrame", ids: Iterable[object]) -> list[str]:
+    """What each row says of its calculation; a thermodynamic type tells the scale best."""
+    columns = [table[name].fillna("").astype(str) for name in RUN_TYPE_COLUMNS if name in table]
+    rows = zip((split_id(str(id_))[1] for id_ in ids), *columns, strict=True)
+    return [next((name for name in reversed(row) if scale_of(name)), "") for row in rows]
 
 
 def hull_points(table: "pandas.DataFrame") -> list[Entry]:
@@ -154,26 +211,51 @@ def entries_from_totals(computed: Iterable[Mapping[str, Any]]) -> list[Entry]:
     """Turn total energies into formation energies by the elements' own lowest entries.
 
     Raises:
-        ValueError: an entry without sense, or elements that have no entry of their own.
+        ValueError: an entry without sense, energies that cannot be compared, or elements that
+            have no entry of their own.
     """
-    totals = [_total(row, entry) for row, entry in enumerate(computed)]
+    totals = _comparable(computed)
     references = lowest_elements(totals)
-    occurring = {symbol for _, composition, _ in totals for symbol in composition}
+    occurring = {symbol for total in totals for symbol in total.composition}
     if unknown := sorted(occurring - references.keys()):
         raise ValueError(f"no entry of the pure elements {', '.join(unknown)} to refer to")
     return [
-        Entry(id_, composition, energy - mean_of(references, composition))
-        for id_, composition, energy in totals
+        Entry(
+            total.id,
+            total.composition,
+            total.energy_per_atom - mean_of(references, total.composition),
+            run_type=total.run_type,
+        )
+        for total in totals
     ]
 
 
-def lowest_elements(totals: Iterable[tuple[str, Composition, float]]) -> dict[str, float]:
-    """Lowest energy of each pure element among (id, composition, eV/atom)."""
+def _comparable(computed: Iterable[Mapping[str, Any]]) -> list[Total]:
+    """Totals on one scale."""
+    totals = [_total(row, entry) for row, entry in enumerate(computed)]
+    if mixed := [total.id for total in totals if total.run_type == MIXED]:
+        raise ValueError(
+            f"{len(mixed)} entries, such as {mixed[0]}, are of the mixing scheme {MIXED}, whose "
+            "total energies hold within one chemical system: give those of GGA_GGA+U"
+        )
+    chosen = [totals[row] for row in rows_of_one_scale([total.run_type for total in totals])]
+    raw = [t.id for t in chosen if t.run_type.upper().endswith("+U") and not t.is_corrected]
+    if raw and len({total.run_type for total in chosen}) > 1:
+        print(
+            f"hull: {len(raw)} entries with a Hubbard U, such as {raw[0]}, have no correction, and "
+            "lie beside others without U only after MaterialsProject2020Compatibility",
+            file=sys.stderr,
+        )
+    return chosen
+
+
+def lowest_elements(totals: Iterable[Total]) -> dict[str, float]:
+    """Lowest energy of each pure element, eV/atom."""
     references: dict[str, float] = {}
-    for _, composition, energy in totals:
-        if len(composition) == 1:
-            (symbol,) = composition
-            references[symbol] = min(energy, references.get(symbol, math.inf))
+    for total in totals:
+        if len(total.composition) == 1:
+            (symbol,) = total.composition
+            references[symbol] = min(total.energy_per_atom, references.get(symbol, math.inf))
     return references
 
 
@@ -184,10 +266,7 @@ def mean_of(values: Mapping[str, float], composition: Amounts) -> float:
 
 def read_elemental_energies(path: Path) -> dict[str, float]:
     """Corrected energies of the pure elements, eV/atom, from a JSON file of entries."""
-    raw = path.read_bytes()
-    content = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
-    entries = content.values() if isinstance(content, dict) else content
-    return lowest_elements(_total(row, entry) for row, entry in enumerate(entries))
+    return lowest_elements(_comparable(_dictionaries(path)))
 
 
 def digest_of(paths: Iterable[Path]) -> str:
@@ -198,16 +277,44 @@ def digest_of(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _total(row: int, entry: Mapping[str, Any]) -> tuple[str, Composition, float]:
-    """Id, composition and corrected energy per atom of a ComputedEntry's dictionary."""
-    given = entry["composition"]
-    if isinstance(given, str):
-        composition = composition_from_formula(given)
+def _total(row: int, entry: Mapping[str, Any]) -> Total:
+    """The calculation in a ComputedEntry's dictionary."""
+    stated = entry["composition"]
+    if isinstance(stated, str):
+        composition = composition_from_formula(stated)
     else:
-        composition = checked_composition({key: float(n) for key, n in given.items()})
-    energy = float(entry["energy"]) + float(entry.get("correction") or 0.0)
+        composition = checked_composition({key: float(n) for key, n in stated.items()})
+    correction = _correction(row, entry)
+    energy = float(entry["energy"]) + correction
     if not math.isfinite(energy):
-        raise ValueError(f"entry {row} ({given}) has the energy {energy}")
+        raise ValueError(f"entry {row} ({stated}) has the energy {energy}")
     id_ = entry.get("entry_id")
-    label = f"entry-{row}" if id_ is None else str(id_)
-    return label, composition, energy / sum(composition.values())
+    label = f"entry-{row}" if id_ is None else split_id(str(id_))[0]
+    per_atom = energy / sum(composition.values())
+    return Total(label, composition, per_atom, stated_run_type(entry), correction != 0)
+
+
+def _correction(row: int, entry: Mapping[str, Any]) -> float:
+    """What is added to an energy, eV: its adjustments, or one number in older files."""
+    stated = float(entry.get("correction") or 0.0)
+    adjustments = entry.get("energy_adjustments") or ()
+    if not adjustments:
+        return stated
+    total = sum(_adjustment(row, one) for one in adjustments)
+    if stated and not abs(total - stated) <= SAME_CORRECTION:
+        raise ValueError(
+            f"entry {row} has a correction of {stated} eV and adjustments of {total} eV"
+        )
+    return total
+
+
+def _adjustment(row: int, one: Mapping[str, Any]) -> float:
+    """Value of one energy adjustment, eV: as it is stated, per atom, or per atom and degree."""
+    if "value" in one:
+        return float(one["value"])
+    n_atoms = float(one.get("n_atoms", math.nan))
+    if "adj_per_atom" in one:
+        return float(one["adj_per_atom"]) * n_atoms
+    if "adj_per_deg" in one:
+        return float(one["adj_per_deg"]) * n_atoms * float(one.get("temp", math.nan))
+    raise ValueError(f"entry {row} has an energy adjustment of no known kind: {dict(one)}")

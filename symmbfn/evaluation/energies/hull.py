@@ -100,15 +100,19 @@ class Hull:
         self._systems.setdefault(system, {}).setdefault(key, []).append(entry)
 
     @classmethod
-    def from_file(cls, path: str | Path, *, name: str | None = None) -> "Hull":
+    def from_file(cls, path: str | Path) -> "Hull":
         """Read a hull from a file of the user, see `read_entries`.
+
+        Its name is that of the file, and the run types of its entries where they are known.
 
         Raises:
             ValueError: the file holds no entries; a pickle is refused.
         """
         path = Path(path)
         entries = read_entries(path)
-        return cls(entries, name=name or path.name, digest=digest_of([path]))
+        run_types = sorted({entry.run_type for entry in entries} - {""})
+        name = f"{path.name} ({', '.join(run_types)})" if run_types else path.name
+        return cls(entries, name=name, digest=digest_of([path]))
 
     def at(self, composition: Amounts, *, exclude: Collection[str] = ()) -> HullPoint:
         """Height of the hull at one composition.

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from symmbfn._shapes import Float, Tensor
 from symmbfn.crystals.cell import Cell
 from symmbfn.datasets.registry import cache_folder, dataset_label, load_dataset
 from symmbfn.evaluation.energies.entries import composition_from_formula
-from symmbfn.evaluation.energies.references import ElementReferences, chgnet_references
+from symmbfn.evaluation.energies.potentials import POTENTIAL, Chgnet
+from symmbfn.evaluation.energies.references import chgnet_references
 from symmbfn.runtime.files import file_digest, whole_file, write_whole
 from symmbfn.runtime.journal import Journal
 from symmbfn.runtime.workers import run_killable
@@ -24,9 +26,6 @@ from symmbfn.runtime.workers import run_killable
 if TYPE_CHECKING:
     import pandas
 
-    from symmbfn.evaluation.energies.potentials import Chgnet
-
-POTENTIAL = "0.3.0"  # of CHGNet; the regressor knows the features of this one only
 FEATURES = tuple(f"f{i:02d}" for i in range(64))
 DROPOUT = 0.1
 METAL_GAP = 1e-3  # eV; a smaller gap is none
@@ -75,7 +74,7 @@ class BandGap(nn.Module):
         width times its probability comes no nearer on val and calls hardly a metal one.
 
         Args:
-            features: of `Chgnet("0.3.0").describe`, shape (n, 64).
+            features: of `Chgnet.describe`, shape (n, 64).
         """
         odds, width = self(torch.as_tensor(features, dtype=torch.float32))
         return (width * (odds > 0)).double().numpy()
@@ -124,21 +123,16 @@ class BandGap(nn.Module):
 
 
 def describe_dataset(
-    name_or_path: str | Path,
-    split: str | None = None,
-    *,
-    workers: int = 1,
-    folder: Path | None = None,
+    name_or_path: str | Path, split: str | None = None, *, workers: int = 1
 ) -> "pandas.DataFrame":
     """CHGNet's energies and features of the crystals of a dataset, in the cells they come in.
 
-    Computed once: kept in `<name>-<split>-<digest>.parquet`. What a stopped call leaves in the
-    `.jsonl` beside it, the next one goes on with.
+    Computed once: kept in `<name>-<split>-<digest>.parquet` in `cache_folder()/evaluation/labels`.
+    What a stopped call leaves in the `.jsonl` beside it, the next one goes on with.
 
     Args:
         name_or_path, split: see `load_dataset`.
         workers: processes of one thread each, 10 ms a crystal.
-        folder: None takes `cache_folder()/evaluation/labels`.
 
     Returns:
         One row a crystal: `material_id`, `formula`, `energy_per_atom` in eV, `f00` to `f63`,
@@ -146,19 +140,21 @@ def describe_dataset(
     """
     import pandas as pd
 
-    dataset = load_dataset(name_or_path, split)
+    dataset = load_dataset(name_or_path, split, workers=workers)
     names, texts = dataset["material_id"].tolist(), dataset["cif"].tolist()
     digest = hashlib.sha256(json.dumps([POTENTIAL, names, texts]).encode()).hexdigest()
-    folder = folder or cache_folder() / "evaluation" / "labels"
     stem = f"{dataset_label(name_or_path)}-{split or 'all'}"
-    path = folder / f"{stem}-{digest[:8]}.parquet"
-    for known in (path, folder / f"{stem}.parquet"):  # the second is an older name
-        if known.is_file():
-            table = pd.read_parquet(known)
-            if table.attrs.get("digest") == digest:
-                return table
+    path = cache_folder() / "evaluation" / "labels" / f"{stem}-{digest[:8]}.parquet"
+    if path.is_file():
+        table = pd.read_parquet(path)
+        if table.attrs.get("digest") == digest:
+            return table
     journal = Journal(path.with_suffix(".jsonl"))
-    table = describe_all(texts, journal, workers=workers, name=stem)
+    todo = [row for row in range(len(texts)) if row not in journal]
+    found = describe_all([texts[row] for row in todo], workers=workers)
+    for place, row in tqdm(found, total=len(todo), desc=stem, unit="crystal", disable=None):
+        journal.add({"index": todo[place], **row})
+    table = described_table(journal)
     table.insert(0, "material_id", names)
     table.attrs["digest"] = digest
     with whole_file(path) as part:
@@ -168,37 +164,38 @@ def describe_dataset(
 
 
 def describe_all(
-    crystals: Sequence[Cell | str], journal: Journal, *, workers: int = 1, name: str = ""
-) -> "pandas.DataFrame":
+    crystals: Sequence[Cell | str], *, workers: int = 1
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """CHGNet's energies and features of cells, or of the cells in texts of CIFs.
 
     Args:
         crystals: any cells.
-        journal: keeps what is done; a second call with the same crystals goes on with it.
         workers: processes, each killed where a crystal takes two minutes.
-        name: for the progress bar.
 
-    Returns:
-        One row a crystal, in order: `formula`, `energy_per_atom`, `f00` to `f63`, `reason`.
+    Yields:
+        Place in `crystals`, and `formula`, `energy_per_atom`, `features` and `reason`, as they
+        are done.
+    """
+    for outcome in run_killable(describe, crystals, workers=workers, time_limit=TIME_LIMIT):
+        found = outcome.value or {"formula": "", "energy_per_atom": None, "features": []}
+        yield outcome.index, {**found, "reason": outcome.reason}
+
+
+def described_table(rows: Iterable[Mapping[str, Any]]) -> "pandas.DataFrame":
+    """One row a crystal, in order: `formula`, `energy_per_atom`, `f00` to `f63`, `reason`.
+
+    Args:
+        rows: of `describe_all`.
     """
     import pandas as pd
-    from tqdm import tqdm
 
-    todo = [row for row in range(len(crystals)) if row not in journal]
-    outcomes = run_killable(
-        describe, [crystals[row] for row in todo], workers=workers, time_limit=TIME_LIMIT
-    )
-    for outcome in tqdm(outcomes, total=len(todo), desc=name, unit="crystal", disable=None):
-        found = outcome.value or {"formula": "", "energy_per_atom": None, "features": []}
-        journal.add({"index": todo[outcome.index], **found, "reason": outcome.reason})
-    rows = [
+    flat = [
         {**row, **dict(zip(FEATURES, row["features"], strict=bool(row["features"])))}
-        for row in journal
+        for row in rows
     ]
     columns = ["formula", "energy_per_atom", *FEATURES, "reason"]
-    table = pd.DataFrame(rows, columns=columns)
     types = {"energy_per_atom": "float64", **dict.fromkeys(FEATURES, "float32")}
-    return table.astype(types)
+    return pd.DataFrame(flat, columns=columns).astype(types)
 
 
 def describe(crystal: Cell | str) -> dict[str, Any]:
@@ -207,10 +204,10 @@ def describe(crystal: Cell | str) -> dict[str, Any]:
     Raises:
         ValueError: the text is no CIF of one crystal, or CHGNet cannot take it.
     """
-    from symmbfn.crystals.structure import parse_cif
+    from symmbfn.datasets.structure_texts import structure_of
 
     if isinstance(crystal, str):
-        crystal = Cell.from_pymatgen(parse_cif(crystal))
+        crystal = Cell.from_pymatgen(structure_of(crystal))
     energies, features = _potential().describe([crystal])
     values = [float(f"{value:.7g}") for value in features[0]]
     return {
@@ -221,55 +218,41 @@ def describe(crystal: Cell | str) -> dict[str, Any]:
 
 
 @cache
-def _potential() -> "Chgnet":
-    from symmbfn.evaluation.energies.potentials import Chgnet
-
-    return Chgnet(POTENTIAL)
+def _potential() -> Chgnet:
+    return Chgnet()
 
 
-def label(
-    described: "pandas.DataFrame",
-    *,
-    references: ElementReferences | None = None,
-    band_gap: BandGap | None = None,
-) -> "pandas.DataFrame":
+def label(described: "pandas.DataFrame") -> "pandas.DataFrame":
     """Formation energies and band gaps of crystals that were described.
 
     Args:
-        described: `formula`, `energy_per_atom` and `f00` to `f63`, as from `describe_all`.
-        references: of the elements; None takes those of the package.
-        band_gap: None takes the regressor of the package.
+        described: `formula`, `energy_per_atom` and `f00` to `f63`, see `described_table`.
 
     Returns:
         The other columns of the table, then `formation_energy_per_atom`, eV, NaN where an
         element has no reference, and `band_gap`, eV.
     """
-    references = references or chgnet_references()
+    references = chgnet_references()
     energies = [
         references.formation_energy(composition_from_formula(formula), energy)
         if formula
         else float("nan")
         for formula, energy in zip(described["formula"], described["energy_per_atom"], strict=True)
     ]
-    gaps = (band_gap or BandGap.load()).predict(described[[*FEATURES]].to_numpy())
+    gaps = BandGap.load().predict(described[[*FEATURES]].to_numpy())
     table = described.drop(columns=[*FEATURES])
     return table.assign(formation_energy_per_atom=energies, band_gap=gaps)
 
 
 def label_dataset(
-    name_or_path: str | Path,
-    split: str | None = None,
-    *,
-    out: Path,
-    workers: int = 1,
-    folder: Path | None = None,
+    name_or_path: str | Path, split: str | None = None, *, out: Path, workers: int = 1
 ) -> "pandas.DataFrame":
     """Label all crystals of a dataset, as they stand, by what judges generated ones.
 
     Args:
         name_or_path, split: see `load_dataset`.
         out: Parquet file to write.
-        workers, folder: see `describe_dataset`, which does the long part and keeps it.
+        workers: of `describe_dataset`, which does the long part and keeps it.
 
     Returns:
         One row a crystal: `material_id`, `formula`, `energy_per_atom`,
@@ -280,7 +263,7 @@ def label_dataset(
     """
     if out.suffix != ".parquet" or out.is_dir():
         raise ValueError(f"out must be a file that ends in .parquet, got {str(out)!r}")
-    table = label(describe_dataset(name_or_path, split, workers=workers, folder=folder))
+    table = label(describe_dataset(name_or_path, split, workers=workers))
     with whole_file(out) as part:
         table.to_parquet(part, index=False)
     return table

@@ -27,6 +27,7 @@ __all__ = ["MODELS", "MatglJudge", "judges_folder", "predict_matgl"]
 
 PYTHON = Path(__file__).resolve().parents[3] / ".venv-judges" / "bin" / "python"
 START_LIMIT = 300.0  # seconds to import, load and predict the known values
+TIME_LIMIT = 60.0  # seconds of wall time for one crystal
 
 
 def judges_folder() -> Path:
@@ -45,11 +46,7 @@ def judges_folder() -> Path:
 
 
 class MatglJudge:
-    """A process that holds the models.
-
-    Args:
-        folder: with the models and their `SHA256SUMS`; None takes `judges_folder()`.
-        python: interpreter of the environment that `make judges` builds.
+    """A process that holds the models of `judges_folder()`, in the environment of `make judges`.
 
     Attributes:
         versions: of the libraries in that environment.
@@ -59,13 +56,13 @@ class MatglJudge:
             out; in one line.
     """
 
-    def __init__(self, folder: Path | None = None, *, python: Path = PYTHON):
-        folder = judges_folder() if folder is None else folder
-        if not python.is_file():
-            raise ValueError(f"no interpreter {str(python)!r}: `make judges` builds it")
+    def __init__(self) -> None:
+        folder = judges_folder()
+        if not PYTHON.is_file():
+            raise ValueError(f"no interpreter {str(PYTHON)!r}: `make judges` builds it")
         self._process = subprocess.Popen(
             # -I: this folder's modules must not stand in for those of the environment
-            [str(python), "-I", matgl_process.__file__, str(folder.resolve())],
+            [str(PYTHON), "-I", matgl_process.__file__, str(folder.resolve())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -83,12 +80,11 @@ class MatglJudge:
         """Whether it takes no more crystals."""
         return self._process.poll() is not None
 
-    def ask(self, cell: Cell, time_limit: float) -> dict[str, Any]:
+    def ask(self, cell: Cell) -> dict[str, Any]:
         """The values of one crystal by their names in `MODELS`, or {"reason": why not}.
 
         Args:
-            cell: any cell of the crystal.
-            time_limit: seconds of wall time, after which the process is killed.
+            cell: any cell of the crystal. The process is killed where it takes a minute.
         """
         question = {
             "lattice_matrix": cell.lattice_matrix.tolist(),
@@ -101,7 +97,7 @@ class MatglJudge:
             self._process.stdin.flush()
         except BrokenPipeError:
             return {"reason": f"worker_lost: exit code {self._process.wait()}"}
-        return self._answer(time_limit)
+        return self._answer(TIME_LIMIT)
 
     def close(self) -> None:
         """End the process."""
@@ -138,19 +134,11 @@ class MatglJudge:
         return {"reason": f"worker_lost: exit code {code}"}
 
 
-def ask_matgl(
-    cells: Iterable[Cell],
-    *,
-    folder: Path | None = None,
-    python: Path = PYTHON,
-    time_limit: float = 60.0,
-) -> Iterator[dict[str, Any]]:
+def ask_matgl(cells: Iterable[Cell]) -> Iterator[dict[str, Any]]:
     """Ask M3GNet and MEGNet for formation energies, and MEGNet for PBE band gaps, one by one.
 
     Args:
         cells: any cells of the crystals.
-        folder, python: as for `MatglJudge`.
-        time_limit: seconds of wall time for one crystal.
 
     Yields:
         For each crystal in order `m3gnet_formation_energy`, `megnet_formation_energy`, eV per
@@ -159,20 +147,20 @@ def ask_matgl(
     Raises:
         ValueError: the judges cannot start.
     """
-    judge = MatglJudge(folder, python=python)
+    judge = MatglJudge()
     try:
         for cell in cells:
             if judge.is_dead:
                 judge.close()
-                judge = MatglJudge(folder, python=python)
-            yield dict.fromkeys(MODELS) | {"reason": ""} | judge.ask(cell, time_limit)
+                judge = MatglJudge()
+            yield dict.fromkeys(MODELS) | {"reason": ""} | judge.ask(cell)
     finally:
         judge.close()
 
 
-def predict_matgl(cells: Iterable[Cell], **options: Any) -> "pandas.DataFrame":
+def predict_matgl(cells: Iterable[Cell]) -> "pandas.DataFrame":
     """The answers of `ask_matgl`, one row a crystal."""
     import pandas as pd
 
-    table = pd.DataFrame(list(ask_matgl(cells, **options)), columns=[*MODELS, "reason"])
+    table = pd.DataFrame(list(ask_matgl(cells)), columns=[*MODELS, "reason"])
     return table.astype(dict.fromkeys(MODELS, float))

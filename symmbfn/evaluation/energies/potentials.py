@@ -16,7 +16,7 @@ from symmbfn.crystals.cell import Cell
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
-MODELS = ("0.3.0", "0.2.0", "r2scan")
+POTENTIAL = "0.3.0"  # of CHGNet: what the published tables use, on the scale of GGA and GGA+U
 MAX_ATOMIC_NUMBER = 94  # of the elements that CHGNet knows
 SAME_PLACE = 1e-8  # angstrom: two atoms so close count as one, as in CHGNet's own graphs
 # a forward on an accelerator; on a processor batches lose to single crystals
@@ -64,32 +64,26 @@ class AsePotential:
 
 
 class Chgnet:
-    """The universal potential CHGNet with the weights of its package.
+    """The universal potential CHGNet 0.3.0 with the weights of its package.
 
     Forces and stress come from one backward pass over coordinates and lattice; magnetic
     moments are left out.
 
     Args:
-        model_name: "0.3.0" (what the published tables use), "0.2.0" or "r2scan".
         device: where it computes. On a processor the crystals go one by one.
-
-    Raises:
-        ValueError: unknown model name.
 
     Needs the package chgnet.
 
     Source: Deng et al. 2023 (CHGNet).
     """
 
-    def __init__(self, model_name: str = "0.3.0", *, device: torch.device | str = "cpu"):
-        if model_name not in MODELS:
-            raise ValueError(f"model_name {model_name!r} is not one of {MODELS}")
+    def __init__(self, *, device: torch.device | str = "cpu"):
         from chgnet.model import CHGNet
 
         self.device = torch.device(device)
         # it reports to the console whatever it is asked
         with contextlib.redirect_stdout(io.StringIO()):
-            model = CHGNet.load(model_name=model_name, use_device="cpu", verbose=False)
+            model = CHGNet.load(model_name=POTENTIAL, use_device="cpu", verbose=False)
         self.model = model.to(self.device).eval().requires_grad_(False)
 
     def __call__(self, cells: Sequence[Cell]) -> list[SinglePoint]:

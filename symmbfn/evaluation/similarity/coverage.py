@@ -28,6 +28,7 @@ CUTOFFS = {"mp_20": (0.4, 10.0), "mpts_52": (0.4, 10.0), "perov_5": (0.2, 4.0)}
 N_STRUCTURE, N_COMPOSITION = 61, 132
 SYMPREC = 1e-3  # angstrom: sites that are equivalent to it have one fingerprint
 BLOCK = 1000
+TIME_LIMIT = 60.0  # seconds of wall time for one crystal
 
 
 @dataclass(frozen=True)
@@ -127,15 +128,12 @@ def coverage(
     )
 
 
-def fingerprints(
-    cells: Sequence[Cell | None], *, workers: int = 1, time_limit: float = 60.0
-) -> Fingerprints:
+def fingerprints(cells: Sequence[Cell | None], *, workers: int = 1) -> Fingerprints:
     """Fingerprints of crystals, made in processes that may fail, or read from the cache.
 
     Args:
         cells: None where a request has no structure.
         workers: number of processes.
-        time_limit: seconds of wall time for one crystal.
 
     Returns:
         A row for every entry, in order.
@@ -144,7 +142,7 @@ def fingerprints(
 
     Source: book, method-coverage.
     """
-    path = cache_folder() / "fingerprints" / f"{_digest(cells, time_limit)[:16]}.npz"
+    path = cache_folder() / "fingerprints" / f"{_digest(cells)[:16]}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as stored:
             known = tuple(stored["reasons"].tolist())
@@ -154,7 +152,7 @@ def fingerprints(
     composition = np.full((len(cells), N_COMPOSITION), np.nan)
     reasons = ["" if cell is not None else "no structure" for cell in cells]
     items = [cells[row] for row in rows]
-    for outcome in run_killable(fingerprint, items, workers=workers, time_limit=time_limit):
+    for outcome in run_killable(fingerprint, items, workers=workers, time_limit=TIME_LIMIT):
         row = rows[outcome.index]
         reasons[row] = outcome.reason
         if not outcome.reason:
@@ -204,9 +202,9 @@ def _featurizers() -> tuple[Any, Any]:
     return CrystalNNFingerprint.from_preset("ops"), magpie
 
 
-def _digest(cells: Sequence[Cell | None], time_limit: float) -> str:
+def _digest(cells: Sequence[Cell | None]) -> str:
     """SHA-256 over everything that decides the fingerprints."""
-    digest = hashlib.sha256(f"1 {SYMPREC} {time_limit} {len(cells)}".encode())
+    digest = hashlib.sha256(f"1 {SYMPREC} {TIME_LIMIT} {len(cells)}".encode())
     for name in ("matminer", "pymatgen", "spglib"):
         digest.update(f" {name} {version(name)}".encode())
     digest.update(MEAN.tobytes() + DEVIATION.tobytes())

@@ -16,9 +16,10 @@ from typing import Any
 from symmbfn.crystals.cell import Cell
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.evaluation.similarity.dataset_cells import crystals_with
+from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.workers import run_killable
 
-TIME_LIMIT = 60.0  # seconds
+TIME_LIMIT = 60.0  # seconds of wall time to reduce one crystal, and again to compare it
 
 Failure = tuple[str, str]  # status and reason
 
@@ -78,9 +79,7 @@ class Known:
         return self.status == "ok" and not self.matches
 
 
-def find_duplicates(
-    cells: Sequence[Cell | None], *, workers: int, time_limit: float = TIME_LIMIT
-) -> list[Duplicate]:
+def find_duplicates(cells: Sequence[Cell | None], *, workers: int) -> list[Duplicate]:
     """Sort crystals into classes of equal ones, each named after its first.
 
     A crystal is the first of a class when no first before it matches it; the firsts are those of
@@ -91,21 +90,18 @@ def find_duplicates(
     Args:
         cells: one a crystal, None where there is no structure.
         workers: number of processes.
-        time_limit: seconds of wall time for one crystal, to reduce it, and again to compare it
-            with those before it.
 
     Returns:
         One answer for each crystal, in order.
 
     Raises:
-        ValueError: no worker or no time.
+        ValueError: no worker.
 
     Source: book, method-matching.
     """
     from symmbfn.evaluation.similarity.matching_tasks import first_match, prepare
 
-    _check(workers, time_limit)
-    run = partial(_run, workers=workers, time_limit=time_limit)
+    run = partial(_run, workers=whole_number("workers", workers))
     shared = [rows for rows in _by_formula(cells).values() if len(rows) > 1]
     prepared, failed = run(prepare, {row: cells[row] for rows in shared for row in rows})
     todo: dict[int, list[int]] = {}
@@ -153,7 +149,6 @@ def find_known(
     reference: EncodedDataset | Sequence[EncodedDataset],
     *,
     workers: int,
-    time_limit: float = TIME_LIMIT,
 ) -> list[Known]:
     """Find all crystals of a reference that each crystal matches.
 
@@ -161,21 +156,19 @@ def find_known(
         cells: one a crystal, None where there is no structure.
         reference: one dataset or several; only crystals of formulas that occur are rebuilt.
         workers: number of processes.
-        time_limit: seconds of wall time for one crystal, to reduce it, and again to compare it.
 
     Returns:
         One answer for each crystal, in order. One that could not be compared with every known
         crystal of its formula, and matches none of the others, has the status of what failed.
 
     Raises:
-        ValueError: no worker or no time.
+        ValueError: no worker.
 
     Source: book, method-matching.
     """
     from symmbfn.evaluation.similarity.matching_tasks import all_matches, reduce_cell
 
-    _check(workers, time_limit)
-    run = partial(_run, workers=workers, time_limit=time_limit)
+    run = partial(_run, workers=whole_number("workers", workers))
     datasets = [reference] if isinstance(reference, EncodedDataset) else list(reference)
     mine = _by_formula(cells)
     places, known_cells = crystals_with(datasets, set(mine))
@@ -222,23 +215,16 @@ def _by_formula(cells: Sequence[Cell | None]) -> dict[str, list[int]]:
 
 
 def _run(
-    function: Callable[[Any], Any], items: Mapping[int, Any], *, workers: int, time_limit: float
+    function: Callable[[Any], Any], items: Mapping[int, Any], *, workers: int
 ) -> tuple[dict[int, Any], dict[int, Failure]]:
     """Values by key, and status and reason where there is no value."""
     values: dict[int, Any] = {}
     failures: dict[int, Failure] = {}
     keys, todo = list(items), list(items.values())
-    for outcome in run_killable(function, todo, workers=workers, time_limit=time_limit):
+    for outcome in run_killable(function, todo, workers=workers, time_limit=TIME_LIMIT):
         key = keys[outcome.index]
         if outcome.reason:
             failures[key] = (outcome.status or "matching_failed", outcome.reason)
         else:
             values[key] = outcome.value
     return values, failures
-
-
-def _check(workers: int, time_limit: float) -> None:
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
-    if not time_limit > 0:
-        raise ValueError(f"time_limit must be positive, got {time_limit}")

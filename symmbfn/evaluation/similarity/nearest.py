@@ -32,13 +32,13 @@ class Neighbourhoods:
     """What is compared of many crystals.
 
     Args:
-        distances: AMD of each crystal, angstrom, NaN without structure, shape (n, k).
+        distances: AMD of each crystal, angstrom, NaN without structure, shape (n, 100).
         length: (volume per atom)^(1/3), angstrom, NaN without structure, shape (n,).
         formula: reduced formula, "" without structure.
         anonymous: counts of the elements in it, smallest first: (1, 2) for TiO2.
     """
 
-    distances: Float[np.ndarray, "n k"]
+    distances: Float[np.ndarray, "n 100"]
     length: Float[np.ndarray, "n"]
     formula: tuple[str, ...]
     anonymous: tuple[tuple[int, ...], ...]
@@ -63,15 +63,14 @@ class Nearest:
     same_prototype: Float[np.ndarray, "n"]
 
 
-def average_minimum_distances(cell: Cell, k: int = N_NEIGHBOURS) -> Float[np.ndarray, "k"]:
-    """Distance to the first, ..., k-th neighbour, each averaged over the atoms of the cell.
+def average_minimum_distances(cell: Cell) -> Float[np.ndarray, "100"]:
+    """Distance to the first, ..., 100th neighbour, each averaged over the atoms of the cell.
 
     Args:
         cell: any cell of the crystal; the result is the same for all, best for a small one.
-        k: number of neighbours.
 
     Returns:
-        Distances in rising order, angstrom, shape (k,).
+        Distances in rising order, angstrom, shape (100,).
 
     Raises:
         ValueError: no atoms, coordinates that are not finite, no volume, or a cell so flat that
@@ -88,13 +87,13 @@ def average_minimum_distances(cell: Cell, k: int = N_NEIGHBOURS) -> Float[np.nda
     coords = cell.fractional_coords @ cell.lattice_matrix @ np.linalg.inv(lattice)
     coords -= np.floor(coords)
     atoms = coords @ lattice
-    volume_of_k = (k + 1) * cell.volume / len(cell)
-    radius = MARGIN * (3 * volume_of_k / (4 * np.pi)) ** (1 / 3)
+    volume = (N_NEIGHBOURS + 1) * cell.volume / len(cell)
+    radius = MARGIN * (3 * volume / (4 * np.pi)) ** (1 / 3)
     while True:
         points = _points_around(coords, lattice, radius)
-        if len(points) > k:
+        if len(points) > N_NEIGHBOURS:
             # the atom itself is the first
-            found = KDTree(points).query(atoms, k + 1)[0][:, 1:]
+            found = KDTree(points).query(atoms, N_NEIGHBOURS + 1)[0][:, 1:]
             # all that lies within the radius of an atom is there, and nothing beyond is sure
             if found.max() <= radius:
                 return found.mean(0)
@@ -121,17 +120,16 @@ def _points_around(
     return images[((images >= low) & (images <= high)).all(-1)] @ lattice
 
 
-def neighbourhoods(cells: Sequence[Cell | None], k: int = N_NEIGHBOURS) -> Neighbourhoods:
+def neighbourhoods(cells: Sequence[Cell | None]) -> Neighbourhoods:
     """AMD and formulas of many crystals.
 
     Args:
         cells: one a crystal, None where there is no structure.
-        k: number of neighbours.
 
     Returns:
         One row a crystal, NaN where there is none, or its cell has no distances.
     """
-    distances = np.full((len(cells), k), np.nan)
+    distances = np.full((len(cells), N_NEIGHBOURS), np.nan)
     length = np.full(len(cells), np.nan)
     formulas = [""] * len(cells)
     anonymous: list[tuple[int, ...]] = [()] * len(cells)
@@ -139,7 +137,7 @@ def neighbourhoods(cells: Sequence[Cell | None], k: int = N_NEIGHBOURS) -> Neigh
         if cell is None:
             continue
         try:
-            distances[row] = average_minimum_distances(cell, k)
+            distances[row] = average_minimum_distances(cell)
         except ValueError:  # the row stays NaN
             continue
         length[row] = (cell.volume / len(cell)) ** (1 / 3)
@@ -174,9 +172,9 @@ def nearest(crystals: Neighbourhoods, reference: Neighbourhoods) -> Nearest:
 
 
 def _nearest(
-    mine: Float[np.ndarray, "n k"],
+    mine: Float[np.ndarray, "n 100"],
     my_keys: Sequence[object],
-    theirs: Float[np.ndarray, "m k"],
+    theirs: Float[np.ndarray, "m 100"],
     their_keys: Sequence[object],
 ) -> Float[np.ndarray, "n"]:
     known: dict[object, list[int]] = defaultdict(list)

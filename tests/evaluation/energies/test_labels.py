@@ -1,6 +1,6 @@
 """Band gaps and labels: right for known crystals, the same for any cell, nothing lost."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,13 @@ from symmbfn.evaluation.energies.labels import (
     describe,
     describe_all,
     describe_dataset,
+    described_table,
     label,
     label_dataset,
 )
 from symmbfn.evaluation.energies.potentials import Chgnet
 from symmbfn.evaluation.energies.references import ElementReferences
 from symmbfn.runtime.files import file_digest
-from symmbfn.runtime.journal import Journal
 
 FCC = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
 
@@ -119,22 +119,22 @@ def test_known_crystals_have_their_gaps_in_any_cell() -> None:
     np.testing.assert_allclose(small, gaps, atol=2e-3)
 
 
-def test_formation_energy_is_counted_from_the_references() -> None:
+def test_formation_energy_is_counted_from_the_references(monkeypatch: pytest.MonkeyPatch) -> None:
     """NaCl at -3 eV/atom with references -1 and -4 is -3 - (-2.5) = -0.5; argon has none."""
     described = pd.DataFrame(0.1, index=range(3), columns=[*FEATURES])
     described.insert(0, "energy_per_atom", [-3.0, -1.0, np.nan])
     described.insert(0, "formula", ["NaCl", "Ar", ""])
     references = ElementReferences({"Na": -1.0, "Cl": -4.0})
-    found = label(described, references=references, band_gap=simple_model())
+    monkeypatch.setattr(labels, "chgnet_references", lambda: references)
+    found = label(described)
     np.testing.assert_allclose(found["formation_energy_per_atom"], [-0.5, np.nan, np.nan])
     assert not set(FEATURES) & set(found.columns)
 
 
-def test_every_crystal_has_a_row_and_a_second_call_computes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    crystals = [SALT, ALONE, "no CIF", COPPER]
-    table = describe_all(crystals, Journal(tmp_path / "a.jsonl"))
+def test_every_crystal_has_a_row() -> None:
+    rows = sorted(describe_all([SALT, ALONE, "no CIF", COPPER]), key=lambda pair: pair[0])
+    assert [place for place, _ in rows] == [0, 1, 2, 3]
+    table = described_table(row for _, row in rows)
     assert [bool(reason) for reason in table["reason"]] == [False, True, True, False]
     assert "alone" in table["reason"][1] and "CIF" in table["reason"][2]
     assert table["formula"].tolist() == ["NaCl", "", "", "Cu"]
@@ -143,50 +143,57 @@ def test_every_crystal_has_a_row_and_a_second_call_computes_nothing(
     np.testing.assert_allclose(table[[*FEATURES]].iloc[[0, 3]], features, atol=1e-5)
     assert table[[*FEATURES]].iloc[[1, 2]].isna().all(axis=None)
 
-    # a stopped call: two lines are done, the rest is not
-    lines = (tmp_path / "a.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "b.jsonl").write_text("".join(lines[:2]))
-    asked = []
 
-    def only_count(function, items, **options):
-        asked.extend(items)
-        return iter(())
-
-    monkeypatch.setattr(labels, "run_killable", only_count)
-    pd.testing.assert_frame_equal(describe_all(crystals, Journal(tmp_path / "a.jsonl")), table)
-    assert not asked
-    describe_all(crystals, Journal(tmp_path / "b.jsonl"))
-    done = [json.loads(line)["index"] for line in lines[:2]]
-    assert asked == [crystal for row, crystal in enumerate(crystals) if row not in done]
-
-
-def test_a_dataset_is_labelled_once_and_another_is_not_taken_for_it(tmp_path: Path) -> None:
+def test_a_dataset_is_labelled_once_and_another_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYMMBFN_CACHE", str(tmp_path / "cache"))
+    kept = tmp_path / "cache" / "evaluation" / "labels"
     structures = {"salt": SALT, "copper": COPPER}
     source = tmp_path / "cifs"
     source.mkdir()
     for name, cell in structures.items():
         cell.to_pymatgen().to(filename=str(source / f"{name}.cif"))
-    labels = tmp_path / "labels"
-    table = label_dataset(source, out=tmp_path / "out.parquet", folder=labels)
+    table = label_dataset(source, out=tmp_path / "out.parquet")
     assert table["material_id"].tolist() == sorted(structures)
     assert table["reason"].eq("").all()
     # DFT: salt -2.1 eV/atom and 5.0 eV; copper is an element and a metal
     np.testing.assert_allclose(table["formation_energy_per_atom"], [0.0, -2.1], atol=0.15)
     np.testing.assert_allclose(table["band_gap"], [0.0, 5.0], atol=0.5)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), table)
-    assert [path.suffix for path in labels.iterdir()] == [".parquet"], "the journal is gone"
-    again = describe_dataset(source, folder=labels)
-    np.testing.assert_array_equal(again["energy_per_atom"], table["energy_per_atom"])
-    # a file of an older name is read if it was made of these crystals, and of no others
-    (stored,) = labels.iterdir()
-    stored.rename(labels / "cifs-all.parquet")
-    again = describe_dataset(source, folder=labels)
-    assert again["material_id"].tolist() == sorted(structures) and len([*labels.iterdir()]) == 1
+    assert [path.suffix for path in kept.iterdir()] == [".parquet"], "the journal is gone"
     other = tmp_path / "other" / "cifs"
     other.mkdir(parents=True)
     MAGNESIA.to_pymatgen().to(filename=str(other / "magnesia.cif"))
-    assert describe_dataset(other, folder=labels)["material_id"].tolist() == ["magnesia"]
-    assert len([*labels.iterdir()]) == 2
+    assert describe_dataset(other)["material_id"].tolist() == ["magnesia"]
+    assert len([*kept.iterdir()]) == 2
+    monkeypatch.setattr(labels, "describe_all", lambda *_, **__: pytest.fail("computed again"))
+    again = describe_dataset(source)
+    np.testing.assert_array_equal(again["energy_per_atom"], table["energy_per_atom"])
+
+
+def test_a_stopped_call_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYMMBFN_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "cifs"
+    source.mkdir()
+    for name in "abc":
+        (source / f"{name}.cif").write_text(f"# {name}")
+    asked: list[list[str]] = []
+
+    def stopped(texts: list[str], **_: int) -> Iterator[tuple[int, dict]]:
+        asked.append(texts)
+        for place, text in enumerate(texts):
+            if len(asked) == 1 and text == "# c":
+                raise KeyboardInterrupt
+            values = {"formula": text, "energy_per_atom": -1.0, "features": [0.0] * len(FEATURES)}
+            yield place, values | {"reason": ""}
+
+    monkeypatch.setattr(labels, "describe_all", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        describe_dataset(source)
+    table = describe_dataset(source)
+    assert asked == [["# a", "# b", "# c"], ["# c"]]
+    assert table["formula"].tolist() == ["# a", "# b", "# c"]
 
 
 def test_a_crystal_is_described_alike_from_its_cell_and_its_text() -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +39,18 @@ def cell_of(*atomic_numbers: int) -> Cell:
     return Cell(4 * np.eye(3), np.array(atomic_numbers), coords)
 
 
-def interpreter(folder: Path, code: str) -> Path:
-    """A program that runs this code whatever its arguments are."""
-    path = folder / "python"
-    path.write_text(f"#!{sys.executable}\n{textwrap.dedent(code)}")
-    path.chmod(0o755)
-    return path
+@pytest.fixture
+def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a program in the place of the judges, which runs some code whatever it is asked."""
+    monkeypatch.setenv("SYMMBFN_JUDGES", str(tmp_path))
+    path = tmp_path / "python"
+    monkeypatch.setattr(matgl, "PYTHON", path)
+
+    def write(code: str) -> None:
+        path.write_text(f"#!{sys.executable}\n{textwrap.dedent(code)}")
+        path.chmod(0o755)
+
+    return write
 
 
 @pytest.fixture
@@ -62,10 +69,13 @@ def models(tmp_path: Path) -> Path:
     return folder
 
 
-def test_every_crystal_has_a_row_whatever_the_process_does(tmp_path: Path) -> None:
-    python = interpreter(tmp_path, IMPOSTOR % list(MODELS))
+def test_every_crystal_has_a_row_whatever_the_process_does(
+    interpreter: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interpreter(IMPOSTOR % list(MODELS))
+    monkeypatch.setattr(matgl, "TIME_LIMIT", 1.0)
     cells = [cell_of(1), cell_of(79), cell_of(1, 2), cell_of(80), cell_of(82), cell_of(3, 4, 5)]
-    table = predict_matgl(cells, folder=tmp_path, python=python, time_limit=1.0)
+    table = predict_matgl(cells)
     assert table["reason"].tolist() == [
         "",
         "timeout: more than 1 s",
@@ -78,34 +88,39 @@ def test_every_crystal_has_a_row_whatever_the_process_does(tmp_path: Path) -> No
         np.testing.assert_array_equal(table[name], [1, np.nan, 2, np.nan, np.nan, 3])
 
 
-def test_no_crystals_are_an_empty_table(tmp_path: Path) -> None:
-    python = interpreter(tmp_path, IMPOSTOR % list(MODELS))
-    table = predict_matgl([], folder=tmp_path, python=python)
+def test_no_crystals_are_an_empty_table(interpreter: Callable[[str], None]) -> None:
+    interpreter(IMPOSTOR % list(MODELS))
+    table = predict_matgl([])
     assert list(table.columns) == [*MODELS, "reason"] and not len(table)
 
 
-def test_the_process_gets_the_crystal_as_it_is(tmp_path: Path) -> None:
-    echo = """
+def test_the_process_gets_the_crystal_as_it_is(interpreter: Callable[[str], None]) -> None:
+    interpreter(
+        """
         import json, sys
         print(json.dumps({"versions": {}}), flush=True)
         print(json.dumps({"reason": sys.stdin.readline()}), flush=True)
-    """
+        """
+    )
     cell = cell_of(11, 17)
-    with MatglJudge(tmp_path, python=interpreter(tmp_path, echo)) as judge:
-        told = json.loads(judge.ask(cell, 20.0)["reason"])
+    with MatglJudge() as judge:
+        told = json.loads(judge.ask(cell)["reason"])
     for name in ("lattice_matrix", "atomic_numbers", "fractional_coords"):
         np.testing.assert_array_equal(told[name], getattr(cell, name))
 
 
-def test_a_missing_environment_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_environment_is_one_line_that_says_what_to_do(
+    interpreter: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ValueError, match=r"^no interpreter .*`make judges` builds it$"):
-        predict_matgl([], folder=tmp_path, python=tmp_path / "nothing")
-    # this interpreter is none of matgl's, and the models are no models
-    with pytest.raises(ValueError, match=r"`make judges`.*has no SHA256SUMS$"):
-        predict_matgl([], folder=tmp_path, python=Path(sys.executable))
-    python = interpreter(tmp_path, "import sys; sys.exit(3)")
+        predict_matgl([])
+    interpreter("import sys; sys.exit(3)")
     with pytest.raises(ValueError, match=r"`make judges`.*exit code 3$"):
-        predict_matgl([], folder=tmp_path, python=python)
+        predict_matgl([])
+    # this interpreter is none of matgl's, and the models are no models
+    monkeypatch.setattr(matgl, "PYTHON", Path(sys.executable))
+    with pytest.raises(ValueError, match=r"`make judges`.*has no SHA256SUMS$"):
+        predict_matgl([])
 
 
 def test_the_folder_is_named_or_lies_beside_the_data(
@@ -142,10 +157,14 @@ def test_an_altered_missing_or_unlisted_file_is_refused(models: Path) -> None:
         matgl_process.check_digests(models, MODELS.values())
 
 
-def test_nothing_is_loaded_from_an_altered_file(models: Path) -> None:
+def test_nothing_is_loaded_from_an_altered_file(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYMMBFN_JUDGES", str(models))
+    monkeypatch.setattr(matgl, "PYTHON", Path(sys.executable))
     (models / MODELS["m3gnet_formation_energy"] / "README.md").write_text("altered")
     with pytest.raises(ValueError, match=r"README\.md is not the file"):
-        MatglJudge(models, python=Path(sys.executable))
+        MatglJudge()
 
 
 def test_wrong_numbers_are_refused() -> None:

@@ -1,0 +1,55 @@
+"""The crystals that are known, with which those of a screening are compared."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from symmbfn.datasets.cache import EncodedDataset, encode_dataset
+from symmbfn.datasets.registry import dataset_splits
+from symmbfn.evaluation.similarity.dataset_cells import dataset_cells
+from symmbfn.evaluation.similarity.nearest import Neighbourhoods, neighbourhoods
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The crystals that are known, by split.
+
+    Args:
+        name: of the dataset.
+        splits: train first, if there is one.
+    """
+
+    name: str
+    splits: dict[str, EncodedDataset]
+
+    @classmethod
+    def load(cls, name: str, symprec: float | None = None) -> "Reference":
+        """Read all splits at hand, encoding them where nobody has.
+
+        Args:
+            name: of the dataset.
+            symprec: symmetry tolerance in angstrom; None takes the dataset's own.
+
+        Raises:
+            ValueError: there is no such dataset.
+        """
+        splits = dataset_splits(name)
+        return cls(
+            name, {split: encode_dataset(name, split=split, symprec=symprec) for split in splits}
+        )
+
+    @property
+    def train(self) -> EncodedDataset:
+        """The crystals that a model of this dataset was trained on; the only split of another."""
+        return next(iter(self.splits.values()))
+
+    @cached_property
+    def neighbourhoods(self) -> Neighbourhoods:
+        """Of the training data, to which crystals may be close."""
+        return neighbourhoods(dataset_cells(self.train, range(len(self.train))))
+
+    def property_of(self, split: str, row: int, name: str) -> float:
+        """A property of one of the crystals, NaN where it is not known."""
+        data = self.splits[split]
+        if name not in data.property_names:
+            return float("nan")
+        return float(data.properties[row, data.property_names.index(name)])

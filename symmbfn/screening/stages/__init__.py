@@ -1,0 +1,1 @@
+"""The stages that a screening has, each a question asked of its crystals."""

@@ -1,0 +1,130 @@
+"""Relaxed crystals, their energies, and how far these lie above the hull."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from symmbfn.crystals.cell import Cell
+from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
+from symmbfn.evaluation.energies.hull import Hull
+from symmbfn.evaluation.energies.references import chgnet_references
+from symmbfn.evaluation.energies.relaxation import Relaxed, relax_all
+from symmbfn.runtime.journal import Journal
+from symmbfn.screening.sources import Candidate
+from symmbfn.screening.stage import Answer, Screening, Stage, every_crystal
+
+if TYPE_CHECKING:
+    import pandas
+
+TIME_LIMIT = 900.0  # seconds of wall time for one crystal
+RELAXATION = (
+    *("is_converged", "n_steps", "energy_per_atom", "initial_energy_per_atom", "max_force"),
+    *("relax_seconds", "volume_change", "relax_status", "relax_reason"),
+)
+ABOVE_HULL = (
+    *("formation_energy_per_atom", "hull_energy_per_atom", "is_covered", "knows_system"),
+    *("n_phases", "e_above_hull", "e_above_hull_without_own"),
+)
+TYPES = {
+    **dict.fromkeys(("formation_energy_per_atom", "hull_energy_per_atom"), "float64"),
+    **dict.fromkeys(("e_above_hull", "e_above_hull_without_own"), "float64"),
+    **dict.fromkeys(("relaxed_group", "n_phases"), "Int64"),
+    **dict.fromkeys(("is_covered", "knows_system", "is_converged"), "boolean"),
+}
+
+
+def relaxed_crystals(answers: Journal) -> dict[int, Relaxed]:
+    """Relaxations by the index of their crystal, in its order.
+
+    Args:
+        answers: of the stage `RELAXED`.
+    """
+    return {row["index"]: Relaxed.from_record(row) for row in answers}
+
+
+def relaxed_cells(screening: Screening) -> dict[int, Cell]:
+    """Relaxed cells by the index of their crystal, of those that have one."""
+    relaxed = relaxed_crystals(screening.journal(RELAXED.name))
+    return {index: one.cell for index, one in relaxed.items() if one.cell is not None}
+
+
+def relaxed_without_failure(screening: Screening, table: "pandas.DataFrame") -> list[int]:
+    """Indices of the crystals that have a relaxed cell."""
+    return table.index[table["relax_status"] == "ok"].tolist()
+
+
+def _first_crystals(screening: Screening, table: "pandas.DataFrame") -> Sequence[int]:
+    return every_crystal(screening, table)[: screening.relax_first]
+
+
+def _ask(screening: Screening, table: "pandas.DataFrame", todo: Sequence[int]) -> Iterator[Answer]:
+    """Relax; what has no structure keeps its own status."""
+    origins: dict[int, Cell | Crystal] = {}
+    for row in (screening.candidates.rows[index] for index in todo):
+        if row.cell is None or row.status != "ok":
+            status = row.status if row.status != "ok" else "reconstruction_failed"
+            yield {"index": row.index, **Relaxed(status, row.reason).to_record()}
+        else:
+            origins[row.index] = row.crystal or row.cell
+    indices = list(origins)
+    done = relax_all(
+        list(origins.values()),
+        screening.relaxation,
+        workers=screening.workers,
+        time_limit=TIME_LIMIT,
+        device=screening.device,
+    )
+    for place, relaxed in done:
+        yield {"index": indices[place], **relaxed.to_record()}
+
+
+def _columns(screening: Screening, answers: Journal) -> "pandas.DataFrame":
+    import pandas as pd
+
+    assert screening.hull is not None
+    rows = []
+    for index, one in relaxed_crystals(answers).items():
+        row = vars(one) | {"index": index, "relax_status": one.status, "relax_reason": one.reason}
+        if one.cell is not None:
+            source = screening.candidates.rows[index]
+            row |= above_hull(one.cell, one.energy_per_atom, source, screening.hull)
+            found = search_symmetry(one.cell, SYMPREC)
+            row["relaxed_group"] = None if found is None else int(found.number)
+        rows.append(row)
+    table = pd.DataFrame(rows).set_index("index").rename(columns={"seconds": "relax_seconds"})
+    # where nothing could be relaxed, no row has all of them
+    return table.reindex(columns=[*RELAXED.adds]).astype(TYPES)
+
+
+def above_hull(cell: Cell, energy_per_atom: float, source: Candidate, hull: Hull) -> dict[str, Any]:
+    """Formation energy of a relaxed crystal and its distance from the hull, eV/atom.
+
+    Args:
+        cell: relaxed.
+        energy_per_atom: by CHGNet, eV/atom.
+        source: the crystal that was relaxed, whose own entry of the hull may be left out.
+        hull: of formation energies.
+    """
+    composition = cell.composition
+    energy = chgnet_references().formation_energy(composition, energy_per_atom)
+    point = hull.at(composition)
+    # the number of a request may be the name of some other phase
+    own = [] if source.crystal is not None else [source.name]
+    return {
+        "formation_energy_per_atom": energy,
+        "hull_energy_per_atom": point.hull_energy_per_atom,
+        "is_covered": point.is_covered,
+        "knows_system": point.knows_system,
+        "n_phases": point.n_phases,
+        "e_above_hull": hull.e_above_hull(composition, energy),
+        "e_above_hull_without_own": hull.e_above_hull(composition, energy, exclude=own),
+    }
+
+
+RELAXED = Stage(
+    "relaxed",
+    adds=(*RELAXATION, *ABOVE_HULL, "relaxed_group"),
+    ask=_ask,
+    crystals=_first_crystals,
+    columns=_columns,
+)
