@@ -5,9 +5,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.elements import COVALENT_RADIUS, SYMBOLS
+from symmbfn.figures.rendering import render_figure
 
 ATOM_SCALE = 0.5  # of the covalent radius: bonds stay open, cells stay legible
 ON_FACE = 0.01  # fractional: an atom this close to a face is drawn on the opposite one as well
@@ -161,12 +163,14 @@ def draw_crystal(axes: Any, structure: Any) -> None:
     axes.axis("off")
 
 
-def svg(structure: Any, size: int = 160) -> str:
-    """Paint the cell of a structure as SVG text; the fills are those of `svg_gradients`.
+def svg(structure: Any, size: int, *, height: int | None = None) -> Markup:
+    """Draw the cell of a structure as SVG; the page must hold its `svg_gradients`, too.
 
     Args:
         structure: see `cell_of`.
         size: width and height of the view box.
+        height: in pixels, of a picture beside which the page has a description; None leaves the
+            size to the page.
     """
     view = scene(structure)
     low, high = view.bounds
@@ -176,31 +180,24 @@ def svg(structure: Any, size: int = 160) -> str:
     def place(points: np.ndarray) -> np.ndarray:
         return size / 2 + scale * (points - middle) * [1, -1]
 
-    parts = [
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" fill="url(#ball-{SYMBOLS[number]})"/>'
-        for number, (x, y), r in zip(
-            view.atomic_numbers, place(view.centres), scale * view.radii, strict=True
-        )
+    places = zip(view.atomic_numbers, place(view.centres), scale * view.radii, strict=True)
+    return render_figure(
+        "crystal.svg",
+        size=size,
+        height=height,
+        balls=[(SYMBOLS[number], x, y, radius) for number, (x, y), radius in places],
+        edges=place(view.edges),
+        edge_colour=EDGE_COLOUR,
+    )
+
+
+def svg_gradients(atomic_numbers: set[int]) -> Markup:
+    """Fills of the balls of elements, as an SVG without extent; a page needs it once."""
+    shades = [
+        (SYMBOLS[number], *ball_shades(number), hex_colour(0.3 * element_colour(number)))
+        for number in sorted(atomic_numbers)
     ]
-    lines = "".join(f"M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}" for (a, b), (c, d) in place(view.edges))
-    parts.append(f'<path d="{lines}" stroke="{EDGE_COLOUR}" fill="none"/>')
-    return f'<svg viewBox="0 0 {size} {size}">{"".join(parts)}</svg>'
-
-
-def svg_gradients(atomic_numbers: set[int]) -> str:
-    """Definitions of the fills of some elements, an SVG without extent, once a page."""
-    gradients = []
-    for number in sorted(atomic_numbers):
-        light, middle, rim = ball_shades(number)
-        gradients.append(
-            f'<radialGradient id="ball-{SYMBOLS[number]}" cx=".5" cy=".5" r=".5" fx=".33" fy=".3">'
-            f'<stop offset="0" stop-color="{light}"/><stop offset=".55" stop-color="{middle}"/>'
-            f'<stop offset=".94" stop-color="{rim}"/>'
-            f'<stop offset="1" stop-color="{hex_colour(0.3 * element_colour(number))}"/>'
-            "</radialGradient>"
-        )
-    style = "position:absolute;width:0;height:0"
-    return f'<svg style="{style}"><defs>{"".join(gradients)}</defs></svg>'
+    return render_figure("gradients.svg", shades=shades)
 
 
 def _camera() -> Float[np.ndarray, "3 3"]:

@@ -10,7 +10,8 @@ import pytest
 
 from symmbfn.crystals.records import read_crystals
 from symmbfn.generation.run import generate_run
-from symmbfn.pages.gallery import PAGE, SHEET, contact_sheet, gallery_page, write_gallery
+from symmbfn.pages.contact_sheet import contact_sheet
+from symmbfn.pages.gallery import PAGE, SHEET, gallery_page, write_gallery
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from symmbfn.evaluation.distributions import UNITS, compare
 from symmbfn.evaluation.observables import Observables
 from symmbfn.evaluation.summary import summarise
 from symmbfn.figures.periodic_table import element_map, place_of, shade
-from symmbfn.pages.figures import (
+from symmbfn.pages.charts import (
     distance_dots,
     group_strip,
     hull_energies,
@@ -24,7 +24,7 @@ from symmbfn.pages.figures import (
     powder_pattern,
 )
 from symmbfn.pages.screening_page import report_page
-from symmbfn.pages.tables import funnel, percent, space_group_html
+from symmbfn.pages.formats import percent, space_group_html
 
 # formula, group asked, group found, status, energy above the hull
 MADE = [

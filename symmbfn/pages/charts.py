@@ -1,4 +1,4 @@
-"""Figures of a screening's page: generated crystals in blue, real ones in grey behind them."""
+"""Charts of a screening's page: generated crystals in blue, real ones in grey."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
