@@ -142,7 +142,9 @@ def crystal_view(structure: Any, *, height: int = 340, zoom: float = 1.1, name: 
         data=data,
         edge_colour=EDGE_COLOUR,
     )
-    return Figure({"text/html": str(html), "image/png": _png(structure), "text/plain": f"<{label}>"})
+    return Figure(
+        {"text/html": str(html), "image/png": _png(structure), "text/plain": f"<{label}>"}
+    )
 
 
 def plotly_figure(figure: Any, *, name: str = "plotly figure") -> Figure:

@@ -33,7 +33,7 @@ def template_environment(package: str) -> Environment:
     return environment
 
 
-def render_figure(name: str, **values: Any) -> Markup:
+def render_figure(name: str, /, **values: Any) -> Markup:
     """Render a template of `symmbfn/figures/templates`.
 
     Args:

@@ -11,7 +11,7 @@ from symmbfn.figures.rendering import template_environment
 from symmbfn.pages import formats
 
 
-def render_page(name: str, **values: Any) -> str:
+def render_page(name: str, /, **values: Any) -> str:
     """Render a template of `symmbfn/pages/templates`.
 
     Args:
