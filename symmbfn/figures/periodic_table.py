@@ -1,4 +1,4 @@
-"""Which elements crystals hold, on the periodic table, beside those of real crystals."""
+"""The periodic table, coloured by how often generated and real crystals hold each element."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ CELL = 60  # units of the drawing
 # atomic number of the last element of each period
 PERIODS = (2, 10, 18, 36, 54, 86, 118)
 F_BLOCKS = ((57, 71), (89, 103))
-CLIP = 2.0  # factors of two, at which the colours end
+CLIP = 2.0  # logarithm to base 2 of the ratio at which the colour scale ends
 MIDDLE = np.array([247, 247, 247])
 NEUTRAL, ABSENT = "#e9ecf0", "#ffffff"
 
 
 def place_of(atomic_number: int) -> tuple[float, int]:
-    """Row and column from 0, as printed: lanthanides and actinides stand below the rest."""
+    """Row and column of an element, from 0; lanthanides and actinides are below the other rows."""
     for block, (first, last) in enumerate(F_BLOCKS):
         if first <= atomic_number <= last:
             return 7.4 + block, 2 + atomic_number - first
@@ -108,7 +108,7 @@ def shade(factor: float) -> str:
     """Colour between red at -1, nearly white at 0 and blue at 1."""
     end = COLOURS["blue"] if factor > 0 else COLOURS["red"]
     target = np.array([int(end[place : place + 2], 16) for place in (1, 3, 5)])
-    # the smallest difference that is coloured at all must be told from grey
+    # even the smallest significant difference must look different from grey
     weight = 0.18 + 0.82 * abs(factor)
     return "#" + "".join(f"{round(v):02x}" for v in MIDDLE + weight * (target - MIDDLE))
 

@@ -1,4 +1,4 @@
-"""Figures of the book: one style, crystals that turn, plotly without a CDN."""
+"""Figures of the book: its style, crystals in 3-D, plotly figures, charts."""
 
 import base64
 import hashlib
@@ -40,7 +40,7 @@ __all__ = [
     "use_style",
 ]
 
-EDGE_WIDTH = 0.003  # radius of the rods along a cell's edges, of the size of the picture
+EDGE_WIDTH = 0.003  # radius of the lines along a cell's edges, as a share of the picture's size
 PLOTLY_HEIGHT = 420  # pixels
 MOST_ROWS = 8  # classes that a map of probabilities shows
 # Okabe and Ito 2008: told apart by colour-blind readers
@@ -83,14 +83,14 @@ for each site; the number of elements $M$ is drawn with $G$ and $D$"""
 
 
 def use_style() -> None:
-    """Draw every figure from here on in the book's style."""
+    """Use the book's style for all later matplotlib figures."""
     import matplotlib.pyplot as plt
 
     plt.style.use(str(files("symmbfn.figures") / "symmbfn.mplstyle"))
 
 
 class Figure:
-    """Something a notebook shows, in several forms: a page takes HTML, paper takes the PNG.
+    """A figure that a notebook shows in the form that fits: HTML on a page, PNG in print.
 
     Args:
         forms: MIME type -> content.
@@ -308,7 +308,7 @@ def _png(structure: Any) -> str:
     from matplotlib.figure import Figure as Canvas
 
     canvas = Canvas(figsize=(3.2, 3.2), dpi=110)
-    # the style's layout engine has nothing to arrange here, and warns of it
+    # the layout engine of the style would warn that it has nothing to arrange
     canvas.set_layout_engine("none")
     draw_crystal(canvas.add_axes((0, 0, 1, 1)), structure)
     buffer = io.BytesIO()

@@ -198,4 +198,5 @@ def facts(values: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, An
             yield from facts(value, f"{before}{name}.")
         elif value is not None:
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            text = f"{text:.10g}" if isinstance(text, float) else text  # 0.3, not 0.1 + 0.2
             yield f"{before}{name}".replace("_", " "), text

@@ -141,5 +141,6 @@ def test_texts_of_others_stay_texts(run: Path) -> None:
 def test_the_script_escapes_what_it_writes_as_html() -> None:
     """Texts of the data go into `innerHTML`: formula, symbols, letters."""
     script = (files("symmbfn.pages") / "static" / "gallery.js").read_text()
+    assert "const text = s => String(s).replace(/[&<>\"']/g, c => ESCAPED[c]);" in script
     assert re.search(r"const subs = f => text\(f\)", script)
     assert not re.search(r"\$\{(e|w|s|c\.f|c\.sg|c\.foundsg)\}", script)

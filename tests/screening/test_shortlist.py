@@ -83,6 +83,11 @@ def test_the_limit_counts_and_the_list_ends() -> None:
     assert shortlist(table_of(e_above_hull=energies[:2]))["index"].tolist() == [0]
 
 
+def test_of_copies_the_one_of_lowest_energy_is_listed() -> None:
+    table = table_of(relaxed_duplicate_of=[0, 0, 2], e_above_hull=[0.05, -0.02, 0.01])
+    assert shortlist(table)["index"].tolist() == [1, 2]
+
+
 def test_unconverged_and_known_crystals_are_not_listed() -> None:
     table = table_of(
         is_converged=[True, False, True, True], relaxed_is_novel=[True, True, False, None]
