@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.records import read_crystals
 from symmbfn.generation.run import generate_run
-from symmbfn.pages.contact_sheet import contact_sheet
+from symmbfn.pages import gallery
+from symmbfn.pages.contact_sheet import COLUMNS, contact_sheet
 from symmbfn.pages.gallery import PAGE, SHEET, gallery_page, write_gallery
 
 
@@ -91,6 +93,18 @@ def test_the_sheet_is_a_picture(run: Path) -> None:
     pixels = matplotlib.image.imread(run / SHEET)
     assert pixels.shape[0] > 400 and pixels.shape[1] > 1000
     assert 0.4 < (pixels[..., :3].min(-1) > 0.99).mean() < 0.98
+
+
+def test_the_sheet_holds_the_first_crystals(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sum(crystal.status == "ok" for crystal in read_crystals(run)) > COLUMNS
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    (folder / SHEET).unlink()
+    monkeypatch.setattr(gallery, "ROWS", 1)
+    write_gallery(folder)
+    # one row: 3.47 inches at 110 dots per inch
+    assert matplotlib.image.imread(folder / SHEET).shape[0] == pytest.approx(381, abs=1)
 
 
 def test_it_is_made_again_where_it_is_missing_and_only_there(run: Path) -> None:

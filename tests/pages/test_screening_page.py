@@ -266,6 +266,12 @@ def test_without_relaxation_nothing_is_said_of_stability(pages: dict[str, str]) 
     assert "3Dmol" not in page and "CHGNet" not in page and "eV/atom" not in page
     assert "3Dmol" in pages["relaxed"] and "some energies (7 phases)" in pages["relaxed"]
     assert pages["relaxed"].count('class="symmbfn-crystal"') == 3  # NaCl, Fe and TiO2
+    # three views, the viewer itself, and what lets a reader scroll over views
+    assert [Reader(pages[case]).tags.count("script") for case in ("relaxed", "not relaxed")] == [
+        5,
+        0,
+    ]
+    assert len(Reader(pages["relaxed"]).scripts) > 400_000
 
 
 def test_foreign_crystals_have_no_asked_group(pages: dict[str, str]) -> None:
