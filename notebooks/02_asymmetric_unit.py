@@ -104,8 +104,8 @@ for z, row, x in zip(
 # A CIF from elsewhere may hold anything. It is checked before any library
 # computes with it, and refused with a reason; a data set with bad rows
 # lists them in `failures.csv` and goes on. The cell is looked at first,
-# before its atoms are counted: it must have room for one. A site that is no
-# whole atom of a known element is named.
+# before its atoms are counted: it must have room for one. A site that is
+# no whole atom of a known element is named.
 
 # %%
 good = prototypes.loc["Spinel", "cif"]

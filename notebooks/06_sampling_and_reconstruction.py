@@ -491,7 +491,7 @@ for crystal in ok:
     found = find_symmetry(crystal, 1e-3)
     assert found.keeps_operations  # exact, whatever was predicted
 print("every record and every crystal holds what was promised")
-print("more than two thirds are valid:", len(ok) > 2 * n / 3)
+print("more than two thirds have a valid structure:", len(ok) > 2 * n / 3)
 
 # %% tags=["nbval-ignore-output"]
 print("   formula          group         letters    density  closest")
@@ -508,7 +508,7 @@ print("statuses:", dict(Counter(crystal.status for crystal in crystals)))
 # The density is in g/cm$^3$; the closest pair is measured in sums of
 # covalent radii.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:sample-gallery", "caption": "The first twelve valid crystals of the request, one conventional cell each, with formula and space group. Not picked."}, "image": {"alt": "Twelve drawn unit cells with balls of different colours and sizes, each titled with a chemical formula and a space group symbol."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:sample-gallery", "caption": "The first twelve crystals of the request with a valid structure, one conventional cell each, with formula and space group. Not picked."}, "image": {"alt": "Twelve drawn unit cells with balls of different colours and sizes, each titled with a chemical formula and a space group symbol."}}
 fig, axes = plt.subplots(3, 4, figsize=(6.5, 6))
 for ax in axes.flat:
     ax.set_axis_off()
@@ -695,8 +695,8 @@ for kind in kinds.values():
 # for which crystals count: they say of what size a distance is, not which
 # model is nearer.
 #
-# The rates are shares of all requests, valid or not; the paper gives none
-# that we could set beside them.
+# The rates are shares of all requests, failures among them; the paper
+# gives none that we could set beside them.
 #
 # | in the table | share of requests |
 # |---|---|

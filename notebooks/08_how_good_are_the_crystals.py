@@ -161,7 +161,7 @@ for formula, counts in formulas.items():
         print(f" {SYMBOLS[z]} {states}" if len(counts) < 3 else "", end="")
     print()
 shares = [is_smact_valid(cell.atomic_numbers) for cell in cells]
-print(f"valid prototypes: {np.mean(shares):.0%}")
+print(f"prototypes of valid composition: {np.mean(shares):.0%}")
 
 # %% [markdown]
 # Cr$_{23}$C$_6$ is in every stainless steel that was welded badly. The
@@ -178,19 +178,20 @@ print(f"valid prototypes: {np.mean(shares):.0%}")
 
 # %%
 rutile = named["A2B_tP6_136_f_a"]
-print("scale   closest / A   of the radii   structure   contacts")
+print("scale   closest / A   of the radii   valid   no short contact")
 for factor in (1.0, 0.8, 0.6, 0.25):
     lattice = factor * rutile.lattice_matrix
     row = judge_cell(replace(rutile, lattice_matrix=lattice))
     measured = f"{row.minimum_distance:>10.2f}{row.contact_ratio:>14.2f}"
     said = [row.is_structurally_valid, row.has_good_contacts]
-    said = ["valid" if holds else "not valid" for holds in said]
-    print(f"{factor:>5.2f}{measured}       {said[0]:<11} {said[1]}")
+    said = ["yes" if holds else "no" for holds in said]
+    print(f"{factor:>5.2f}{measured}{said[0]:>13}{said[1]:>19}")
 
 # %% [markdown]
-# At half of its density rutile would pass as easily as at twice: validity
-# looks for collisions and for nothing else. What 10,000 crystals of each
-# model score, and real ones of MP-20 val:
+# At half of its density rutile would pass as easily as at twice: a *valid
+# structure* has no collisions, and no more is asked of it. A crystal is
+# *valid* if both its structure and its composition are. What 10,000
+# crystals of each model score, and real ones of MP-20 val:
 
 # %%
 rates = {
@@ -402,8 +403,9 @@ print("within the bound:", (scores <= 2 * lengths[:, None] + 1e-9).all())
 # {cite:p}`bitzek2006fire` moves atoms and cell downhill until no force
 # exceeds 0.1 eV/angstrom. The forces come from CHGNet, a potential
 # learnt from the relaxations of the Materials Project
-# {cite:p}`deng2023chgnet`. New crystals, the first five valid ones with
-# at most eight atoms in the primitive cell, and cubic CaTiO$_3$:
+# {cite:p}`deng2023chgnet`. New crystals, the first five with a valid
+# structure and at most eight atoms in the primitive cell, and cubic
+# CaTiO$_3$:
 
 # %%
 n, n_small = (36, 5) if scale == "cpu" else (1000, 59)

@@ -196,13 +196,13 @@ for length in (0.0, 0.005, 0.02, 0.05, 0.1, 0.2):
 # five epochs, with raw coordinates, and the 15 x 13 axes where there are
 # any. They have the $v$ target, but on the circle, and preconditioned
 # classes: in the published form this budget gave sites 4 % of valid
-# crystals, nothing to compare. All but the last are asked for the same
+# structures, nothing to compare. All but the last are asked for the same
 # groups; the primitive cell knows of none. `as_sites_longer` was trained
 # fourteen times as many epochs, as long as the full cell in time.
 
 # %%
 shares = {
-    "valid / %": "validity_structural",
+    "valid structure / %": "validity_structural",
     "P1 or none / %": "p1_or_none",
 }
 print(values_text(shares, kind="representation"))
@@ -214,15 +214,15 @@ print(predictions_text(kind="representation"))
 
 # %% [markdown]
 # Of the crystals of the full cell nearly none has any symmetry left, and
-# half are not valid; sites keep their group, for the decoder puts images
-# where they belong. Of the circle's the larger part is not even valid, and
+# half have no valid structure; sites keep their group, for the decoder
+# puts images where they belong. Of the circle's most have none either, and
 # in most spglib finds no group at all; so short a training says little
 # against the circle, and nothing for it. At equal numbers of crystals
 # seen, though, the densities of sites are far off, and those of the full
 # cell are not: a crystal gives it as many lessons as it has atoms. Trained
-# for the same time sites have the same densities, and nearly all are
-# valid. One seed each: the gaps are far wider than any seed was seen to
-# move a figure, smaller ones are not to be read.
+# for the same time sites have the same densities, and nearly all have a
+# valid structure. One seed each: the gaps are far wider than any seed was
+# seen to move a figure, smaller ones are not to be read.
 #
 # (sec:compare-circle)=
 # ## Coordinates on a circle
@@ -388,7 +388,7 @@ print(claims_table(table, interval="three rounds"))
 # requests for each (Supplementary Table 2 of the paper, which was not at
 # hand):
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:compare-steps", "caption": "Quality of the paper weights against the steps of the sampler, MP-20 val; bands are 95 % intervals. Where shares of stable crystals were measured they are in the right panel."}, "image": {"alt": "Three panels over the number of steps on a logarithmic axis: valid crystals and those without short contacts, distances of density and number of elements, and shares that are stable."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig:compare-steps", "caption": "Quality of the paper weights against the steps of the sampler, MP-20 val; bands are 95 % intervals. \"Valid\" is said of the structure. Where shares of stable crystals were measured they are in the right panel."}, "image": {"alt": "Three panels over the number of steps on a logarithmic axis: valid crystals and those without short contacts, distances of density and number of elements, and shares that are stable."}}
 panels = {
     "share of requests / %": {"validity_structural": "valid"},
     "distance to val": {"d_rho": r"$d_\rho$", "d_g": "$d_G$"},
@@ -420,7 +420,7 @@ for n in (10, 20, 50, 100, 200, 500, 1000):
 print(claims_table(rows))
 
 # %% [markdown]
-# Valid crystals and those without short contacts become more up to 50 or
+# Valid structures and those without short contacts become more up to 50 or
 # 100 steps; densities are off with ten. From a hundred on nothing leaves
 # the interval that the hundred have, and a thousand take ten times as
 # long. The number of elements, which these weights are not told, is
@@ -674,7 +674,8 @@ print()
 print(beside_published(1, "mpts_52", {}))
 
 # %% [markdown]
-# Our distances are of 1,000 valid crystals from the part of the test split
+# Our distances are of 1,000 valid crystals (in structure and composition)
+# from the part of the test split
 # that is at hand. What an ideal generator would have with as many, and
 # the intervals:
 

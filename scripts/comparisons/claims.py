@@ -236,7 +236,7 @@ def figures(about: Claim, runs: Runs) -> Iterator[Claim]:
             unit, n, what = "%", n_requests, "Of all requests, those without a structure too."
         elif metric in DISTANCES:
             unit, n = DISTANCE_UNITS[metric], n_valid
-            what = "Mean over the seeds; n counts valid crystals."
+            what = "Mean over the seeds; n counts valid structures."
         yield replace(
             about,
             name=f"{about.name}.{metric}",

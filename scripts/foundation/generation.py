@@ -177,8 +177,8 @@ def rates(prefix, rows: list[dict], shared: dict, has_aims: bool, label: str) ->
         "contacts",
         lambda row: row["has_good_contacts"],
         95,
-        "Valid, and no pair closer than 0.7 of the sum of covalent radii; of real crystals "
-        "`real.contacts`.",
+        "A valid structure with no pair closer than 0.7 of the sum of covalent radii; of real "
+        "crystals `real.contacts`.",
     )
     yield share(
         "validity_smact",

@@ -1,21 +1,23 @@
-"""A crystal on paper: its cell and its atoms from one side, for matplotlib and as SVG text."""
+"""The unit cell of a crystal with its atoms, drawn with matplotlib or as SVG."""
 
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.elements import COVALENT_RADIUS, SYMBOLS
+from symmbfn.figures.rendering import render_figure
 
 ATOM_SCALE = 0.5  # of the covalent radius: bonds stay open, cells stay legible
 ON_FACE = 0.01  # fractional: an atom this close to a face is drawn on the opposite one as well
-AZIMUTH, ELEVATION = 25.0, 14.0  # degrees: where the eye stands, from a towards b and upwards
-TALL = 1.6  # height over width above which a cell is laid on its side
-SAMPLES = 96  # points of an edge tried for being hidden
+AZIMUTH, ELEVATION = 25.0, 14.0  # degrees: viewing direction, from a towards b and upwards
+TALL = 1.6  # ratio of height to width above which a cell is turned on its side
+SAMPLES = 96  # points along an edge that are tested for being hidden by an atom
 EDGE_COLOUR = "#3a3f47"
-RINGS = 16  # discs of falling size and rising light that make a ball
+RINGS = 16  # discs, each smaller and lighter than the one before, that shade a ball
 
 _CORNERS = np.array([[i, j, k] for i in (0.0, 1.0) for j in (0.0, 1.0) for k in (0.0, 1.0)])
 _EDGES = np.array([(p, q) for p in range(8) for q in range(p) if (p ^ q) in (1, 2, 4)])
@@ -25,12 +27,13 @@ Cell = tuple[Float[np.ndarray, "3 3"], Int[np.ndarray, "A"], Float[np.ndarray, "
 
 @dataclass(frozen=True)
 class Scene:
-    """What is seen of a crystal, in angstrom in the plane of the paper, y upwards.
+    """The projection of a cell on the plane of the picture, in angstrom, y upwards.
 
     Args:
-        atomic_numbers: of the atoms from far to near, shape (A,).
-        centres: shape (A, 2); radii: shape (A,).
-        edges: visible pieces of the cell's edges, shape (E, 2, 2); nothing lies before them.
+        atomic_numbers: of the atoms, the farthest from the viewer first, shape (A,).
+        centres: shape (A, 2).
+        radii: shape (A,).
+        edges: ends of the visible pieces of the cell's edges, shape (E, 2, 2).
     """
 
     atomic_numbers: Int[np.ndarray, "A"]
@@ -40,7 +43,7 @@ class Scene:
 
     @property
     def bounds(self) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:
-        """Lower left and upper right corner of all that is painted."""
+        """Lower left and upper right corner of atoms and edges."""
         low = np.vstack([self.centres - self.radii[:, None], self.edges.reshape(-1, 2)])
         high = np.vstack([self.centres + self.radii[:, None], self.edges.reshape(-1, 2)])
         return low.min(0), high.max(0)
@@ -71,9 +74,9 @@ def cell_of(structure: Any) -> Cell:
 def posed(
     structure: Any,
 ) -> tuple[Int[np.ndarray, "A"], Float[np.ndarray, "A 3"], Float[np.ndarray, "3 3"]]:
-    """Turn a structure towards the reader: x to the right, y upwards, z towards the eye.
+    """Rotate a structure for a picture: x to the right, y upwards, z towards the viewer.
 
-    c points upwards, b to the right, a towards the eye; a tall cell is laid on its side.
+    c points upwards, b to the right, a towards the viewer; a tall cell is turned on its side.
 
     Returns:
         Atomic numbers and positions in angstrom of the atoms of the cell, those on its faces on
@@ -90,7 +93,7 @@ def posed(
 
 
 def scene(structure: Any) -> Scene:
-    """Look at the cell of a structure."""
+    """Project the cell of a structure; see `posed` for the direction."""
     numbers, atoms, lattice = posed(structure)
     radii = ATOM_SCALE * COVALENT_RADIUS[numbers]
     order = np.argsort(atoms[:, 2], kind="stable")
@@ -132,7 +135,7 @@ def ball_shades(atomic_number: int) -> tuple[str, str, str]:
 
 
 def draw_crystal(axes: Any, structure: Any) -> None:
-    """Paint the cell of a structure into matplotlib axes, to scale, without an axis frame."""
+    """Draw the cell of a structure into matplotlib axes, to scale, without a frame."""
     from matplotlib.collections import LineCollection, PolyCollection
     from matplotlib.colors import to_rgb
 
@@ -161,12 +164,14 @@ def draw_crystal(axes: Any, structure: Any) -> None:
     axes.axis("off")
 
 
-def svg(structure: Any, size: int = 160) -> str:
-    """Paint the cell of a structure as SVG text; the fills are those of `svg_gradients`.
+def svg(structure: Any, size: int, *, height: int | None = None) -> Markup:
+    """Draw the cell of a structure as SVG; the page must hold its `svg_gradients`, too.
 
     Args:
         structure: see `cell_of`.
         size: width and height of the view box.
+        height: in pixels, of a picture beside which the page has a description; None leaves the
+            size to the page.
     """
     view = scene(structure)
     low, high = view.bounds
@@ -176,35 +181,28 @@ def svg(structure: Any, size: int = 160) -> str:
     def place(points: np.ndarray) -> np.ndarray:
         return size / 2 + scale * (points - middle) * [1, -1]
 
-    parts = [
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" fill="url(#ball-{SYMBOLS[number]})"/>'
-        for number, (x, y), r in zip(
-            view.atomic_numbers, place(view.centres), scale * view.radii, strict=True
-        )
+    places = zip(view.atomic_numbers, place(view.centres), scale * view.radii, strict=True)
+    return render_figure(
+        "crystal.svg",
+        size=size,
+        height=height,
+        balls=[(SYMBOLS[number], x, y, radius) for number, (x, y), radius in places],
+        edges=place(view.edges),
+        edge_colour=EDGE_COLOUR,
+    )
+
+
+def svg_gradients(atomic_numbers: set[int]) -> Markup:
+    """Fills of the balls of elements, as an SVG without extent; a page needs it once."""
+    shades = [
+        (SYMBOLS[number], *ball_shades(number), hex_colour(0.3 * element_colour(number)))
+        for number in sorted(atomic_numbers)
     ]
-    lines = "".join(f"M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}" for (a, b), (c, d) in place(view.edges))
-    parts.append(f'<path d="{lines}" stroke="{EDGE_COLOUR}" fill="none"/>')
-    return f'<svg viewBox="0 0 {size} {size}">{"".join(parts)}</svg>'
-
-
-def svg_gradients(atomic_numbers: set[int]) -> str:
-    """Definitions of the fills of some elements, an SVG without extent, once a page."""
-    gradients = []
-    for number in sorted(atomic_numbers):
-        light, middle, rim = ball_shades(number)
-        gradients.append(
-            f'<radialGradient id="ball-{SYMBOLS[number]}" cx=".5" cy=".5" r=".5" fx=".33" fy=".3">'
-            f'<stop offset="0" stop-color="{light}"/><stop offset=".55" stop-color="{middle}"/>'
-            f'<stop offset=".94" stop-color="{rim}"/>'
-            f'<stop offset="1" stop-color="{hex_colour(0.3 * element_colour(number))}"/>'
-            "</radialGradient>"
-        )
-    style = "position:absolute;width:0;height:0"
-    return f'<svg style="{style}"><defs>{"".join(gradients)}</defs></svg>'
+    return render_figure("gradients.svg", shades=shades)
 
 
 def _camera() -> Float[np.ndarray, "3 3"]:
-    """Rows: to the right, upwards, towards the eye."""
+    """Unit vectors as rows: to the right, upwards, towards the viewer."""
     azimuth, elevation = np.deg2rad([AZIMUTH, ELEVATION])
     ground = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
     eye = np.cos(elevation) * ground + np.sin(elevation) * np.array([0.0, 0.0, 1.0])
@@ -218,7 +216,7 @@ def _visible_pieces(
     atoms: Float[np.ndarray, "A 3"],
     radii: Float[np.ndarray, "A"],
 ) -> list[Float[np.ndarray, "2 2"]]:
-    """Cut out of an edge what no ball hides."""
+    """The pieces of an edge that no atom hides, as their two ends in the picture."""
     s = (np.arange(SAMPLES) + 0.5) / SAMPLES
     points = start + s[:, None] * (end - start)
     gap = radii**2 - np.square(points[:, None, :2] - atoms[:, :2]).sum(-1)

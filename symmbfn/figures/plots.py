@@ -1,4 +1,4 @@
-"""Figures of the book: one style, crystals that turn, plotly without a CDN."""
+"""Figures of the book: its style, crystals in 3-D, plotly figures, charts."""
 
 import base64
 import hashlib
@@ -25,6 +25,7 @@ from symmbfn.figures.crystal import (
     svg,
     svg_gradients,
 )
+from symmbfn.figures.rendering import render_figure
 
 __all__ = [
     "COLOURS",
@@ -39,7 +40,9 @@ __all__ = [
     "use_style",
 ]
 
-EDGE_WIDTH = 0.003  # radius of the rods along a cell's edges, of the size of the picture
+EDGE_WIDTH = 0.003  # radius of the lines along a cell's edges, as a share of the picture's size
+PLOTLY_HEIGHT = 420  # pixels
+MOST_ROWS = 8  # classes that a map of probabilities shows
 # Okabe and Ito 2008: told apart by colour-blind readers
 COLOURS = {
     "blue": "#0072B2",
@@ -80,14 +83,14 @@ for each site; the number of elements $M$ is drawn with $G$ and $D$"""
 
 
 def use_style() -> None:
-    """Draw every figure from here on in the book's style."""
+    """Use the book's style for all later matplotlib figures."""
     import matplotlib.pyplot as plt
 
     plt.style.use(str(files("symmbfn.figures") / "symmbfn.mplstyle"))
 
 
 class Figure:
-    """Something a notebook shows, in several forms: a page takes HTML, paper takes the PNG.
+    """A figure that a notebook shows in the form that fits: HTML on a page, PNG in print.
 
     Args:
         forms: MIME type -> content.
@@ -104,19 +107,20 @@ class Figure:
 
 
 def crystal_view(structure: Any, *, height: int = 340, zoom: float = 1.1, name: str = "") -> Figure:
-    """Show a crystal that can be turned, on a static page, without a kernel or a network.
+    """Show a crystal that a reader can turn, on a static page, without a kernel or a network.
 
-    Until 3Dmol.js is there (the book's pages bring it), and where there is no WebGL, the still
-    picture of the same cell stands in its place. The HTML depends on the crystal alone.
+    The page brings 3Dmol.js. Until it is loaded, and in a browser without WebGL, a still picture
+    of the same cell is shown. The HTML is the same for the same crystal.
 
     Args:
-        structure: a Crystal, a pymatgen Structure or ASE Atoms; its cell is what is shown.
+        structure: a Crystal, a pymatgen Structure or ASE Atoms; its cell is drawn.
         height: of the view in pixels.
-        zoom: over what 3Dmol takes for a fit.
-        name: what a reader who cannot see the picture is told; the formula by default.
+        zoom: factor on the size that 3Dmol.js chooses.
+        name: description for readers who do not see the picture; formula and number of atoms if
+            empty.
 
     Raises:
-        ValueError: there is no structure in it.
+        ValueError: `structure` holds no structure.
     """
     numbers, atoms, lattice = posed(structure)
     label = name or f"{_formula(structure)}, {len(cell_of(structure)[1])} atoms in the cell"
@@ -127,47 +131,49 @@ def crystal_view(structure: Any, *, height: int = 340, zoom: float = 1.1, name: 
         "edge": round(EDGE_WIDTH * float(np.ptp(atoms, axis=0).max() + 2), 4),
         "balls": balls(numbers),
     }
-    text = json.dumps(data, separators=(",", ":"))
-    key = "crystal-" + hashlib.sha256((text + label).encode()).hexdigest()[:12]
-    script = _VIEW
-    for mark, value in (("KEY", key), ("EDGE", EDGE_COLOUR), ("ZOOM", zoom), ("DATA", text)):
-        script = script.replace(mark, str(value))
-    html = (
-        f'<div class="symmbfn-crystal" id="{key}" role="img" aria-label="{label}" '
-        f'style="position:relative;width:100%;height:{height}px;display:grid;place-items:center">'
-        f"{svg_gradients(set(numbers.tolist()))}"
-        f"{_sized(svg(structure, 320), height)}</div>"
-        f"<script>{script}</script>"
+    html = render_figure(
+        "crystal_view.html",
+        key=_key("crystal", json.dumps(data, separators=(",", ":")) + label),
+        label=label,
+        height=height,
+        zoom=zoom,
+        gradients=svg_gradients(set(numbers.tolist())),
+        picture=svg(structure, 320, height=height),
+        data=data,
+        edge_colour=EDGE_COLOUR,
     )
-    return Figure({"text/html": html, "image/png": _png(structure), "text/plain": f"<{label}>"})
+    return Figure(
+        {"text/html": str(html), "image/png": _png(structure), "text/plain": f"<{label}>"}
+    )
 
 
-def plotly_figure(figure: Any, *, height: int = 420, name: str = "plotly figure") -> Figure:
-    """Show a plotly figure, in the book's colours, on a static page without a CDN.
+def plotly_figure(figure: Any, *, name: str = "plotly figure") -> Figure:
+    """Show a plotly figure in the book's colours, on a static page, without a network.
 
-    The book's pages bring plotly.js; live notebooks take plotly's own form.
+    The book's pages bring plotly.js; a live notebook shows plotly's own form.
 
     Args:
-        figure: a plotly Figure.
-        height: in pixels.
-        name: what a reader who cannot see the figure is told.
+        figure: a plotly Figure; it is not changed.
+        name: description for readers who do not see the figure.
     """
     import plotly.graph_objects as go
 
     styled = go.Figure(figure).update_layout(
-        template="plotly_white", colorway=list(COLOURS.values()), height=height
+        template="plotly_white", colorway=list(COLOURS.values()), height=PLOTLY_HEIGHT
     )
-    text = styled.to_json().replace("</", "<\\/")
-    key = "plotly-" + hashlib.sha256(text.encode()).hexdigest()[:12]
-    html = (
-        f'<div class="symmbfn-plotly" id="{key}" role="img" aria-label="{name}" '
-        f'style="width:100%;height:{height}px"></div>'
-        f"<script>{_PLOT.replace('KEY', key).replace('DATA', text)}</script>"
+    text = styled.to_json()
+    content = json.loads(text)
+    html = render_figure(
+        "plotly_figure.html",
+        key=_key("plotly", text),
+        name=name,
+        height=PLOTLY_HEIGHT,
+        figure=content,
     )
     return Figure(
         {
-            "text/html": html,
-            "application/vnd.plotly.v1+json": json.loads(text),
+            "text/html": str(html),
+            "application/vnd.plotly.v1+json": content,
             "text/plain": f"<{name}>",
         }
     )
@@ -210,17 +216,19 @@ def draw_loops(axes: Any) -> None:
 
 
 def probability_map(
-    axes: Any, probabilities: Float[np.ndarray, "T K"], names: Sequence[str], *, n_rows: int = 8
+    axes: Any, probabilities: Float[np.ndarray, "T K"], names: Sequence[str]
 ) -> None:
-    """Paint how a choice falls: time to the right, white to blue, a row for each class in play.
+    """Show probabilities of classes over time: time to the right, a row for each class.
+
+    White is 0 and dark blue is 1. At most eight classes are shown: those whose largest
+    probability over time is highest.
 
     Args:
         axes: of matplotlib.
-        probabilities: of K classes at T times, each row sums to 1.
-        names: of the classes; they label the rows.
-        n_rows: so many classes are shown at most, those that are the likeliest at some time.
+        probabilities: of K classes at T times, shape (T, K); each row sums to 1.
+        names: K labels of the classes.
     """
-    rows = np.sort(np.argsort(-probabilities.max(0), kind="stable")[:n_rows]).tolist()
+    rows = np.sort(np.argsort(-probabilities.max(0), kind="stable")[:MOST_ROWS]).tolist()
     axes.imshow(
         probabilities[:, rows].T,
         aspect="auto",
@@ -279,6 +287,11 @@ def rounded(values: np.ndarray) -> list:
     return (np.round(values, 3) + 0.0).tolist()
 
 
+def _key(kind: str, text: str) -> str:
+    """A name for an element of a page that follows from its content."""
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
 def _formula(structure: Any) -> str:
     formula = getattr(structure, "formula", "")
     if callable(getattr(structure, "get_chemical_formula", None)):
@@ -291,41 +304,13 @@ def _arrow(axes: Any, start: Any, end: Any, colour: str = "0.3") -> None:
     axes.annotate("", end, start, arrowprops=look)
 
 
-def _sized(picture: str, height: int) -> str:
-    style = f"height:{height}px;max-width:100%"
-    return picture.replace("<svg ", f'<svg style="{style}" aria-hidden="true" ', 1)
-
-
 def _png(structure: Any) -> str:
     from matplotlib.figure import Figure as Canvas
 
     canvas = Canvas(figsize=(3.2, 3.2), dpi=110)
-    # the style's layout engine has nothing to arrange here, and warns of it
+    # the layout engine of the style would warn that it has nothing to arrange
     canvas.set_layout_engine("none")
     draw_crystal(canvas.add_axes((0, 0, 1, 1)), structure)
     buffer = io.BytesIO()
     canvas.savefig(buffer, format="png")
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-# the page may bring the script after the figure: wait for it, and keep the still picture if
-# the browser cannot draw in 3-D
-_VIEW = """(function(){var d=DATA,n=0;function go(){
-if(!window.$3Dmol){if(n++<200)setTimeout(go,50);return}
-var box=document.getElementById("KEY"),still=box.innerHTML;
-try{box.innerHTML="";
-var v=$3Dmol.createViewer(box,{backgroundColor:"white",backgroundAlpha:0,disableFog:true});
-if(!v)throw 0;
-var m=v.addModel();m.addAtoms(d.atoms.map(function(a){return{elem:a[0],x:a[1],y:a[2],z:a[3]}}));
-for(var e in d.balls)v.setStyle({elem:e},{sphere:{color:d.balls[e][0],radius:d.balls[e][1]}});
-for(var i=0;i<8;i++)for(var k=0;k<3;k++)if(!(i>>k&1)){var p=[0,0,0],q=[0,0,0];
-for(var j=0;j<3;j++)for(var x=0;x<3;x++){p[x]+=(i>>j&1)*d.lattice[j][x];
-q[x]+=((i|1<<k)>>j&1)*d.lattice[j][x]}
-v.addCylinder({start:{x:p[0],y:p[1],z:p[2]},end:{x:q[0],y:q[1],z:q[2]},radius:d.edge,
-fromCap:1,toCap:1,color:"EDGE"})}
-v.setProjection("orthographic");v.zoomTo();v.zoom(ZOOM);v.render()}
-catch(error){box.innerHTML=still}}go()})();"""
-
-_PLOT = """(function(){var f=DATA,n=0;function go(){
-if(!window.Plotly){if(n++<200)setTimeout(go,50);return}
-Plotly.newPlot("KEY",f.data,f.layout,{responsive:true,displaylogo:false})}go()})();"""

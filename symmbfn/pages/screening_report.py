@@ -1,4 +1,4 @@
-"""The report of a screening: figures in JSON, a page to look at, files to go on with."""
+"""The report of a screening: `report.json`, `report.html`, and the shortlist with its files."""
 
 import json
 from dataclasses import asdict
@@ -26,8 +26,8 @@ from symmbfn.screening.stages.judged import JUDGED
 from symmbfn.screening.stages.relaxed import RELAXED, relaxed_crystals
 
 REPORT, PAGE = "report.json", "report.html"
-DRAWN = 1000  # crystals, by the published tables
-SPLITS = ("val", "test_open", "test", "train", "all")  # in the order in which they are taken
+DRAWN = 1000  # crystals in a draw, as in the published tables
+SPLITS = ("val", "test_open", "test", "train", "all")  # the first that exists is compared with
 
 
 def write_report(
@@ -70,7 +70,7 @@ def write_report(
         **_distances(folder, known, split, seed),
         "reference": {
             **{"name": known.name, "split": split, "n": len(known.splits[split])},
-            # the first is the one that "novel" without further words looks at
+            # "novel" means: not in the first of them
             "known": {name: len(data) for name, data in known.splits.items()},
             "left_out": {name: len(data.failures) for name, data in known.splits.items()},
         },
@@ -88,7 +88,7 @@ def write_report(
         relaxed = relaxed_crystals(answers_of(folder, RELAXED))
         cells = {index: row.cell for index, row in relaxed.items() if row.cell is not None}
         report["n_candidates"] = len(write_shortlist(folder, table, cells))
-    # as it is read back: tuples are lists
+    # in the form in which a file is read back: lists in place of tuples
     text = json.dumps(report, indent=1, allow_nan=False) + "\n"
     report = json.loads(text)
     write_whole(folder / REPORT, text)
@@ -98,12 +98,12 @@ def write_report(
 
 
 def seconds_of(facts: dict[str, Any], n: int) -> dict[str, float]:
-    """Seconds a crystal that a run took to sample, and to rebuild, as far as it says so."""
+    """Seconds per crystal that a run took for sampling and rebuilding; empty if not recorded."""
     seconds = ((facts.get("time") or {}).get("seconds_of")) or {}
     sampling, rebuilding = seconds.get("sampling") or 0.0, facts.get("rebuilding_seconds", 0.0)
     if not sampling > 0:
         return {}
-    if rebuilding >= sampling:  # this machine is too slow or busy to tell the two apart
+    if rebuilding >= sampling:  # timed here, and slower than all of the run
         return {"generation": sampling / n}
     return {"generation": (sampling - rebuilding) / n, "rebuilding": rebuilding / n}
 
@@ -117,7 +117,7 @@ def _split_of(known: Reference, split: str | None) -> str:
 
 
 def _distances(folder: Path, known: Reference, split: str, seed: int) -> dict[str, Any]:
-    """Distances with deviation, floor and unit; and those of draws of 1,000, as in print."""
+    """Distances with deviation, floor and unit; also those of draws of 1,000, as published."""
     judged = judgements(answers_of(folder, JUDGED))
     generated = judged_observables(judged)
     if not len(generated):
@@ -158,7 +158,7 @@ def _coverage(
 
 
 def judgements(journal: Journal) -> list[Judgement]:
-    """The judgements of a screening, as they were made."""
+    """Judgements of a screening from its journal, NaN again where JSON has null."""
     names = Judgement.__dataclass_fields__
     rows = []
     for row in journal:

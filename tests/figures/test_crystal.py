@@ -95,6 +95,16 @@ def test_svg_is_whole_and_inside_its_box() -> None:
         assert fills == made
 
 
+def test_svg_is_not_upside_down() -> None:
+    """y of a scene points upwards, y of SVG downwards."""
+    for crystal in CRYSTALS:
+        picture = ElementTree.fromstring(svg(crystal, 100))
+        drawn = np.array([float(node.attrib["cy"]) for node in picture if node.tag == "circle"])
+        heights = scene(crystal).centres[:, 1]
+        low, high = np.argmin(heights), np.argmax(heights)
+        assert heights[high] - heights[low] > 1 and drawn[high] < drawn[low]
+
+
 def test_matplotlib_draws_to_scale() -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

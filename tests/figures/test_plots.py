@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from html.parser import HTMLParser
 from itertools import combinations
 
 import matplotlib
@@ -110,12 +111,51 @@ def test_symbols_of_all_groups_can_be_set() -> None:
 
 
 def test_a_map_of_probabilities_names_the_classes_that_were_ever_likely() -> None:
-    over_time = np.array([[0.1, 0.3, 0.5, 0.1], [0.05, 0.0, 0.9, 0.05]])
+    over_time = np.full((2, 10), 0.01)
+    over_time[0, [1, 2, 4]] = 0.3, 0.5, 0.13
+    over_time[1, [0, 1, 2]] = 0.02, 0.0, 0.91
+    over_time[:, 9] = 0.0
+    over_time[:, 7] = 0.005
     figure, axes = plt.subplots()
-    probability_map(axes, over_time, "abcd", n_rows=2)
+    probability_map(axes, over_time, "abcdefghij")
     (image,) = axes.images
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "c"]
-    assert np.array_equal(image.get_array(), [[0.3, 0.0], [0.5, 0.9]])
+    # eight rows, without the two classes that were never as likely as the others
+    assert [label.get_text() for label in axes.get_yticklabels()] == list("abcdefgi")
+    assert np.array_equal(image.get_array()[[1, 2]], [[0.3, 0.0], [0.5, 0.91]])
     # one scale for all maps: white is impossible, dark is certain
     assert image.get_clim() == (0, 1)
     plt.close(figure)
+
+
+HOSTILE = """</script><script>alert("a")</script><!-- & 'b' <i>"""
+
+
+class Elements(HTMLParser):
+    """Names and attributes of the elements that a browser sees."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_names_and_titles_of_others_stay_texts() -> None:
+    line = go.Figure(go.Scatter(y=[1, 3, 2]), layout={"title": HOSTILE})
+    for plain, hostile in (
+        (crystal_view(CRYSTALS[0], name="a"), crystal_view(CRYSTALS[0], name=HOSTILE)),
+        (plotly_figure(line, name="a"), plotly_figure(line, name=HOSTILE)),
+    ):
+        before, after = (Elements(view.forms["text/html"]).found for view in (plain, hostile))
+        assert [tag for tag, _ in before] == [tag for tag, _ in after]
+        assert after[0][1]["aria-label"] == HOSTILE
+        assert hostile.forms["text/html"].count("<script") == 1
+
+
+def test_a_view_has_the_height_and_zoom_that_it_is_given() -> None:
+    html = crystal_view(CRYSTALS[0], height=123, zoom=4.5).forms["text/html"]
+    box, *_, picture = [found for found in Elements(html).found if found[0] in ("div", "svg")]
+    assert "height:123px" in box[1]["style"] and "height:123px" in picture[1]["style"]
+    assert "v.zoom(4.5)" in html

@@ -16,15 +16,15 @@ from symmbfn.evaluation.distributions import UNITS, compare
 from symmbfn.evaluation.observables import Observables
 from symmbfn.evaluation.summary import summarise
 from symmbfn.figures.periodic_table import element_map, place_of, shade
-from symmbfn.pages.figures import (
+from symmbfn.pages.charts import (
     distance_dots,
     group_strip,
     hull_energies,
     memorisation,
     powder_pattern,
 )
+from symmbfn.pages.formats import formula_html, percent, space_group_html
 from symmbfn.pages.screening_page import report_page
-from symmbfn.pages.tables import funnel, percent, space_group_html
 
 # formula, group asked, group found, status, energy above the hull
 MADE = [
@@ -162,13 +162,15 @@ class Reader(HTMLParser):
         super().__init__()
         self.addresses: list[str] = []
         self.stack: list[str] = []
-        self.text = ""
+        self.tags: list[str] = []
+        self.text = self.scripts = ""
         self.feed(page)
         assert self.stack in ([], ["html"])
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         loads = ("src", "href", "srcset", "xlink:href")
         self.addresses += [value or "" for name, value in attrs if name in loads]
+        self.tags.append(tag)
         if tag not in self.VOID:
             self.stack.append(tag)
 
@@ -176,7 +178,9 @@ class Reader(HTMLParser):
         assert self.stack.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if not {"script", "style"} & set(self.stack):
+        if "script" in self.stack:
+            self.scripts += data
+        elif "style" not in self.stack:
             self.text += f"{data} "
 
 
@@ -262,11 +266,47 @@ def test_without_relaxation_nothing_is_said_of_stability(pages: dict[str, str]) 
     assert "3Dmol" not in page and "CHGNet" not in page and "eV/atom" not in page
     assert "3Dmol" in pages["relaxed"] and "some energies (7 phases)" in pages["relaxed"]
     assert pages["relaxed"].count('class="symmbfn-crystal"') == 3  # NaCl, Fe and TiO2
+    # three views, the viewer itself, and what lets a reader scroll over views
+    assert [Reader(pages[case]).tags.count("script") for case in ("relaxed", "not relaxed")] == [
+        5,
+        0,
+    ]
+    assert len(Reader(pages["relaxed"]).scripts) > 400_000
 
 
 def test_foreign_crystals_have_no_asked_group(pages: dict[str, str]) -> None:
     assert "Space group as asked" in pages["relaxed"]
     assert "Space group as asked" not in pages["foreign"]
+
+
+HOSTILE = "</script><script>alert('a')</script><!-- \"&<b>"
+
+
+def hostile_page(text: str) -> str:
+    """A page with a text wherever one comes from a file."""
+    table = table_of().assign(name=text, reason=text)
+    table["known_split"] = table["known_split"].replace("train", text)
+    report = report_of(table, source=f"made/{text}")
+    report["statuses"] = {**report["statuses"], text: 1}
+    report["relaxation"]["statuses"] = {text: 8}
+    report["reference"] = {"name": text, "split": text, "n": 50}
+    report["rates"][text] = report["rates"]["ok"]
+    report |= {"hull": text, "versions": {text: text}}
+    report["source_facts"] = {"weights_name": text, "settings": {text: [text]}}
+    return report_page(report, table, crowd(50), {index: rock_salt() for index in range(8)})
+
+
+def test_texts_of_others_stay_texts() -> None:
+    page, plain = Reader(hostile_page(HOSTILE)), Reader(hostile_page("plain"))
+    assert page.tags == plain.tags, "no element that was not there before"
+    # title and heading show the last part of a path alone
+    assert page.text.count(HOSTILE) == plain.text.count("plain") - 2 > 12
+    assert "alert('a')" not in page.scripts
+
+
+def test_a_formula_is_shown_as_it_is() -> None:
+    assert formula_html("Al2O3") == "Al<sub>2</sub>O<sub>3</sub>"
+    assert Reader(str(formula_html("<i>'2'"))).text.replace(" ", "") == "<i>'2'"
 
 
 def test_draws_coverage_and_gaps_are_shown_where_they_are_known(pages: dict[str, str]) -> None:
@@ -288,8 +328,12 @@ def test_draws_coverage_and_gaps_are_shown_where_they_are_known(pages: dict[str,
 
 def test_funnel_bars_are_as_long_as_their_counts() -> None:
     steps = [("requested", 8), ("valid", 6), ("unique", 2)]
-    text = funnel([{"name": name, "count": count} for name, count in steps])
-    widths = re.findall('class="full" width="([0-9.]+)"', text)
+    table = table_of(relaxed=0)
+    report = report_of(table)
+    report["funnel"] = [{"name": name, "count": count} for name, count in steps]
+    page = report_page(report, table, crowd(50), {})
+    bars = page.split('<ol class="bars">')[1].split("</ol>")[0]
+    widths = re.findall('class="full" width="([0-9.]+)"', bars)
     assert [float(width) for width in widths] == [100, 75, 25]
 
 

@@ -1,4 +1,4 @@
-"""Figures of a screening's page: generated crystals in blue, real ones in grey behind them."""
+"""Charts of a screening's page: generated crystals in blue, real ones in grey."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ DISTANCES = {
     "d_length": "cell edges",
     "d_angle": "cell angles",
 }
-LOWEST, HIGHEST = -0.5, 1.0  # eV/atom, ends of the axis of energies
+LOWEST, HIGHEST = -0.5, 1.0  # eV/atom, limits of the axis of energies
 FAR = 6.0  # ratio of distances above which the axis is logarithmic
 LIMITS = np.geomspace(1e-3, 5.0, 200)  # angstrom, of the curve of memorisation
 TWO_THETA = (5.0, 90.0)  # degrees
@@ -39,7 +39,7 @@ TWO_THETA = (5.0, 90.0)  # degrees
 def histogram(
     generated: Float[np.ndarray, "n"], real: Float[np.ndarray, "m"], quantity: str, unit: str
 ) -> Picture:
-    """Shares of crystals by a quantity, generated as a blue line before real in grey.
+    """Histogram of a quantity: generated crystals as a blue line, real ones as grey bars.
 
     Args:
         generated: finite values, shape (n,).
@@ -84,14 +84,14 @@ def element_counts(generated: Int[np.ndarray, "n"], real: Int[np.ndarray, "m"]) 
 
 
 def hull_energies(table: "pandas.DataFrame") -> Picture:
-    """Energies above the hull of the relaxed crystals, with lines at both limits.
+    """Histogram of energies above the hull, with lines at the limits of stable and metastable.
 
     Args:
         table: rows that were sent to relaxation.
     """
     energies = table["e_above_hull"].astype(float).dropna().to_numpy()
     low = float(np.clip(np.floor(10 * energies.min(initial=0)) / 10, LOWEST, -0.2))
-    # both limits are edges, and belong to the bar below them as they do to what is stable
+    # both limits are edges of bars; an energy on a limit counts in the bar below it
     width = METASTABLE / int(np.clip(len(energies) ** (1 / 3) / 1.5, 1, 5))
     edges = width * np.arange(round(low / width), round(HIGHEST / width) + 1)
     counts = _counted(energies, edges)
@@ -128,7 +128,12 @@ def hull_energies(table: "pandas.DataFrame") -> Picture:
 
 
 def group_strip(generated: Int[np.ndarray, "n"], real: Int[np.ndarray, "m"]) -> Picture:
-    """Shares of all 230 space groups: generated upwards, real downwards, in bands of systems."""
+    """Shares of all 230 space groups, generated upwards and real downwards.
+
+    Args:
+        generated: space group numbers, shape (n,).
+        real: the same, shape (m,).
+    """
     numbers = np.arange(1, 231)
     ours, theirs = 100 * group_shares(generated), 100 * group_shares(real)
     systems = {name: np.array(space_group_numbers(name)) for name in CRYSTAL_SYSTEMS}
@@ -152,7 +157,7 @@ def group_strip(generated: Int[np.ndarray, "n"], real: Int[np.ndarray, "m"]) -> 
         axes.bar(numbers, -theirs, 1.0, color="#8d95a3", lw=0, label=_n("real", real))
         axes.axhline(0, color=INK, lw=0.8)
         axes.figure.legend(loc="outside upper center", ncols=2)
-        # the root of a share, so that rare groups are seen beside the most frequent one
+        # square roots of the shares, so that rare groups are visible beside frequent ones
         axes.set_yscale("function", functions=(_signed_root, lambda y: y * np.abs(y)))
         axes.set(xlim=(-6, 231), ylim=(-top, 1.9 * top), xlabel="space group number / 1")
         axes.set(ylabel="share of crystals / %, root scale", xticks=[1, 50, 100, 150, 200, 230])
@@ -164,10 +169,11 @@ def group_strip(generated: Int[np.ndarray, "n"], real: Int[np.ndarray, "m"]) -> 
 
 
 def distance_dots(distances: Mapping[str, Mapping[str, Any]]) -> Picture:
-    """Each distance beside the floor, both over the mean of the floor.
+    """Each distance of generated crystals beside that of real ones, over the mean of the latter.
 
     Args:
-        distances: of a report: name -> value, deviation, floor_mean, floor_sd, n.
+        distances: of a report: name -> value, deviation, floor_mean, floor_sd, n; the floor is the
+            distance of as many real crystals.
     """
     n = next(iter(distances.values()))["n"]
     rows = [(name, row) for name, row in distances.items() if row["floor_mean"] > 0]
@@ -204,11 +210,12 @@ def distance_dots(distances: Mapping[str, Mapping[str, Any]]) -> Picture:
 def memorisation(
     as_made: Float[np.ndarray, "n"], relaxed: Float[np.ndarray, "m"] | None
 ) -> Picture:
-    """Share of crystals with a training crystal of their formula within a distance.
+    """Share of crystals that have a training crystal of their formula within a distance.
 
     Args:
-        as_made: distance to the nearest one, angstrom, NaN where train has no such formula.
-        relaxed: the same after relaxation, or None.
+        as_made: distance to the nearest one in angstrom, shape (n,); NaN where no training crystal
+            has the formula.
+        relaxed: the same after relaxation, shape (m,), or None.
     """
     curves = [("as generated", as_made, GENERATED, "-")]
     if relaxed is not None:
@@ -233,10 +240,10 @@ def memorisation(
 
 
 def powder_pattern(cell: Cell) -> Picture:
-    """Simulated powder diffraction of a crystal with Cu K-alpha, as sticks.
+    """Simulated powder diffraction pattern of a crystal with Cu K-alpha radiation.
 
     Args:
-        cell: any cell of it.
+        cell: any cell of the crystal.
 
     Source: Ong et al. 2013 (pymatgen): XRDCalculator.
     """
@@ -264,7 +271,7 @@ def _signed_root(values: np.ndarray) -> np.ndarray:
 
 
 def _counted(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Counts of bins that hold their upper edge and not the lower one."""
+    """Counts of bins that include their upper edge and exclude the lower one."""
     return np.histogram(-values, -edges[::-1])[0][::-1]
 
 

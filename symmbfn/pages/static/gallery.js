@@ -1,95 +1,18 @@
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>New crystals</title>
-<style>
-STYLE
-header { padding: 1rem 1.25rem .2rem; }
-main { display: grid; grid-template-columns: minmax(0, 1fr) minmax(340px, 38vw); gap: 1rem;
-  padding: .6rem 1.25rem 1.5rem; align-items: start; }
-form { display: flex; flex-wrap: wrap; gap: .5rem; margin: 0 0 .7rem; align-items: center; }
-input[type=search], select { font: inherit; color: inherit; padding: .38rem .6rem;
-  border: 1px solid var(--line); border-radius: 8px; background: var(--paper); min-width: 0; }
-input[type=search] { flex: 1 1 13rem; }
-label { color: var(--soft); white-space: nowrap; }
-#cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(148px, 1fr)); gap: .6rem; }
-.card { font: inherit; color: inherit; text-align: center; cursor: pointer; padding: .55rem .5rem .6rem;
-  border: 1px solid var(--line); border-radius: 12px; background: var(--paper);
-  content-visibility: auto; contain-intrinsic-size: auto 210px; }
-.card:hover { border-color: #b9c2cf; }
-.card[aria-pressed=true] { border-color: var(--blue); box-shadow: 0 0 0 1px var(--blue); }
-.card svg { display: block; width: 100%; aspect-ratio: 1; margin-bottom: .35rem; }
-.card b { display: block; overflow-wrap: anywhere; line-height: 1.3; }
-.card small { display: block; color: var(--soft); line-height: 1.5; }
-aside { position: sticky; top: .8rem; max-height: calc(100vh - 1.6rem); overflow: auto;
-  background: var(--paper); border: 1px solid var(--line); border-radius: 14px; padding: .9rem 1rem; }
-#view { position: relative; width: 100%; height: min(46vh, 32vw); min-height: 260px;
-  display: grid; place-items: center; touch-action: none; }
-#view > svg { height: 100%; max-width: 100%; }
-.row { display: flex; flex-wrap: wrap; gap: .35rem; margin: .5rem 0; align-items: center; }
-.row button, .row a { font: inherit; font-size: .87rem; color: inherit; text-decoration: none; cursor: pointer;
-  padding: .22rem .6rem; border: 1px solid var(--line); border-radius: 999px; background: var(--paper); }
-.row button[aria-pressed=true] { background: var(--blue); border-color: var(--blue); color: #fff; }
-.key { display: inline-flex; align-items: center; gap: .3rem; margin-right: .5rem; }
-.key i { width: .85rem; height: .85rem; border-radius: 50%; border: 1px solid #0003; }
-.warn { color: var(--red) !important; }
-#none { padding: 2rem; text-align: center; }
-@media (max-width: 860px) {
-  main { grid-template-columns: minmax(0, 1fr); padding: .6rem .7rem 1.2rem; }
-  header { padding: .8rem .8rem .2rem; }
-  aside { order: -1; position: static; max-height: none; }
-  #view { height: 62vw; max-height: 55vh; }
-  #cards { grid-template-columns: repeat(auto-fill, minmax(124px, 1fr)); }
-}
-</style>
-<header>
-<h1 id="title"></h1>
-<p id="subtitle"></p>
-</header>
-GRADIENTS
-<main>
-<section>
-<form onsubmit="return false">
-<input type="search" id="search" placeholder="Fe O, Al2O3, Fm-3m, 225" aria-label="Search elements, formula, space group">
-<select id="system" aria-label="Crystal system"></select>
-<select id="order" aria-label="Order">
-<option value="i">as generated</option><option value="f">by formula</option>
-<option value="g">by space group</option><option value="rho">by density</option>
-<option value="n">by atoms</option></select>
-<label><input type="checkbox" id="clean"> no short contacts</label>
-</form>
-<div id="cards"></div>
-<p id="none" hidden>No crystal fits.</p>
-</section>
-<aside aria-live="polite">
-<div id="view"></div>
-<p id="nowebgl" hidden>This browser draws no 3-D here: a still picture stands in.</p>
-<div class="row" id="tools">
-<button type="button" id="spin" aria-pressed="false">spin</button>
-<button type="button" id="repeat" aria-pressed="false">2 &times; 2 &times; 2</button>
-<button type="button" id="large" aria-pressed="false">large atoms</button>
-<a id="cif" download>CIF</a>
-</div>
-<div id="facts"></div>
-</aside>
-</main>
-<script>VIEWER</script>
-<script>
 "use strict";
-const run = DATA;
+const run = JSON.parse(document.getElementById("run").textContent);
 const $ = id => document.getElementById(id);
 const SYSTEMS = [["triclinic", 2], ["monoclinic", 15], ["orthorhombic", 74], ["tetragonal", 142],
   ["trigonal", 167], ["hexagonal", 194], ["cubic", 230]];
 const system = g => SYSTEMS.find(s => g <= s[1])[0];
-const subs = f => f.replace(/\d+/g, "<sub>$&</sub>");
-const symbol = s => '<span class="symbol">' + s.replace(/_(\d)|-(\d)|([A-Za-z])/g, (all, sub, bar, letter) =>
+// texts go into innerHTML: nothing of them may be read as HTML
+const ESCAPED = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;" };
+const text = s => String(s).replace(/[&<>"']/g, c => ESCAPED[c]);
+const subs = f => text(f).replace(/\d+/g, "<sub>$&</sub>");
+const symbol = s => '<span class="symbol">' + text(s).replace(/_(\d)|-(\d)|([A-Za-z])/g, (all, sub, bar, letter) =>
   sub ? `<sub>${sub}</sub>` : bar ? `<span class="bar">${bar}</span>` : `<i>${letter}</i>`) + "</span>";
 const SHORT = run.contact;
 const state = { current: null, spin: false, repeat: 1, scale: 1, viewer: null };
 
-$("title").textContent = run.title;
-$("subtitle").textContent = run.subtitle;
 const here = new Set(run.crystals.map(c => system(c.g)));
 $("system").innerHTML = '<option value="">all crystal systems</option>' +
   SYSTEMS.filter(s => here.has(s[0])).map(s => `<option>${s[0]}</option>`).join("");
@@ -164,9 +87,9 @@ function facts(c) {
   const cell = c.cell.map((x, i) => i < 3 ? x.toFixed(3) : x.toFixed(2));
   const found = c.found === c.g ? "" : `; found: ${symbol(c.foundsg)} (${c.found}), a supergroup`;
   const keys = [...new Set(c.atoms.map(a => a[0]))].map(s =>
-    `<span class="key"><i style="background:${run.balls[s][0]}"></i>${s}</span>`).join("");
+    `<span class="key"><i style="background:${run.balls[s][0]}"></i>${text(s)}</span>`).join("");
   const rows = c.sites.map(([e, w, x, y, z]) =>
-    `<tr><td>${e}</td><td>${w}</td><td>${[x, y, z].map(u => u.toFixed(4)).join("</td><td>")}</td></tr>`);
+    `<tr><td>${text(e)}</td><td>${text(w)}</td><td>${[x, y, z].map(u => u.toFixed(4)).join("</td><td>")}</td></tr>`);
   $("facts").innerHTML = `<h2>${subs(c.f)}</h2><p>${symbol(c.sg)} (${c.g}), ${system(c.g)}${found}</p>` +
     `<p>${keys}</p>` +
     `<table><tr><th>a, b, c / Å</th><td>${cell.slice(0, 3).join(", ")}</td></tr>` +
@@ -219,5 +142,3 @@ try {
 const first = list();
 if (first.length) show(first[0]);
 else document.querySelector("aside").hidden = true;
-</script>
-</html>
