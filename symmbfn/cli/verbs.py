@@ -130,20 +130,25 @@ def train(options: argparse.Namespace) -> int:
 
 
 def generate(options: argparse.Namespace) -> int:
-    """Make new crystals: CIFs, a gallery, one record for each request; the same call resumes."""
+    """Make new crystals: CIFs, a gallery, one record for each crystal; the same call resumes."""
     _set_threads(options.threads)
+    from symmbfn.conditions.request import Request
     from symmbfn.generation.run import generate_run
     from symmbfn.pages.gallery import PAGE, write_gallery
 
+    request = Request(
+        n=options.n,
+        first=options.first,
+        seed=options.seed,
+        space_group_number=options.space_group,
+    )
     summary = generate_run(
         options.out,
-        n=options.n,
+        request,
         weights=options.weights,
-        space_group_number=options.space_group,
         solver=options.solver,
         n_steps=options.steps,
         clearance=options.clearance,
-        seed=options.seed,
         device=options.device,
         is_compiled=options.compile,
         dtype=options.dtype,

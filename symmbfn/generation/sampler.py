@@ -50,11 +50,6 @@ def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
     return sampler
 
 
-def asked_sampler(model: SymmBFN, **asked: Any) -> SamplerConfig:
-    """The preset's sampler with the settings that somebody asked for, those that are not None."""
-    return preset_sampler(model, **{k: v for k, v in asked.items() if v is not None})
-
-
 def check_sampler(model: SymmBFN, sampler: SamplerConfig) -> None:
     """Refuse what a model cannot do.
 

@@ -38,7 +38,7 @@ class Finished:
     """The texts of one crystal.
 
     Args:
-        index: which request it answers.
+        index: number of the crystal.
         record: a line of JSON.
         cif_name: name of its file; this and the texts below are empty unless its status is "ok".
         cif: text of that file.
@@ -56,30 +56,29 @@ Finish = Callable[[list[Crystal]], list[Finished]]
 Done = Callable[[int, list[Finished], float], None]
 
 
-def finish(crystals: list[Crystal], *, n: int, primitive: bool) -> list[Finished]:
+def finish(crystals: list[Crystal], *, primitive: bool) -> list[Finished]:
     """Check the symmetry of crystals and write their texts.
 
     Args:
         crystals: as sampled.
-        n: number of crystals in the request.
         primitive: write primitive in place of conventional cells.
     """
-    return [texts_of(check_symmetry(crystal), n=n, primitive=primitive) for crystal in crystals]
+    return [texts_of(check_symmetry(crystal), primitive=primitive) for crystal in crystals]
 
 
-def texts_of(crystal: Crystal, *, n: int, primitive: bool) -> Finished:
+def texts_of(crystal: Crystal, *, primitive: bool) -> Finished:
     """Write the texts of a crystal that was checked; arguments as in `finish`."""
     record = lines_of([record_of(crystal)])
     if crystal.status != "ok":
         return Finished(crystal.index, record)
-    name = cif_name(crystal.index, crystal.formula, crystal.space_group_number, n)
+    name = cif_name(crystal.index, crystal.formula, crystal.space_group_number)
     cif, extxyz = crystal.to_cif(primitive=primitive), _extxyz(crystal, primitive)
     return Finished(crystal.index, record, name, cif, extxyz)
 
 
-def cif_name(index: int, formula: str, space_group_number: int, n: int) -> str:
-    """Name of a crystal's file in a run of n: "0012-NaCl-225.cif"."""
-    return f"{index:0{max(4, len(str(n - 1)))}d}-{formula}-{space_group_number}.cif"
+def cif_name(index: int, formula: str, space_group_number: int) -> str:
+    """Name of a crystal's file, the same in every run: "0012-NaCl-225.cif"."""
+    return f"{index:04d}-{formula}-{space_group_number}.cif"
 
 
 def _extxyz(crystal: Crystal, primitive: bool) -> str:

@@ -21,7 +21,9 @@ from symmbfn.figures.plots import (
     rounded,
     space_group_mathtext,
 )
-from symmbfn.generation.run import CIFS, SUMMARY, cif_name
+from symmbfn.generation.batch_files import CIFS
+from symmbfn.generation.run_outputs import SUMMARY
+from symmbfn.generation.writers import cif_name
 from symmbfn.runtime.files import whole_file, write_whole
 
 SHEET, PAGE = "gallery.png", "gallery.html"
@@ -89,7 +91,7 @@ def gallery_page(crystals: list[Crystal], summary: dict[str, Any]) -> str:
         crystals: valid ones.
         summary: of the run.
     """
-    n, n_valid = summary["n"], summary["rates"]["ok"]["count"]
+    n_valid = summary["rates"]["ok"]["count"]
     numbers = {int(number) for crystal in crystals for number in crystal.atomic_numbers}
     shown = f"; the first {len(crystals)} are shown" if len(crystals) < n_valid else ""
     data = {
@@ -98,7 +100,7 @@ def gallery_page(crystals: list[Crystal], summary: dict[str, Any]) -> str:
         "contact": CONTACT_RATIO,
         "edge": EDGE_COLOUR,
         "balls": balls(np.array(sorted(numbers), dtype=np.int64)),
-        "crystals": [_facts(crystal, n) for crystal in crystals],
+        "crystals": [_facts(crystal) for crystal in crystals],
     }
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
     page = static_text("gallery.html")
@@ -118,7 +120,7 @@ def static_text(name: str) -> str:
     return text.replace("</script", "<\\/script") if name.endswith(".js") else text
 
 
-def _facts(crystal: Crystal, n: int) -> dict[str, Any]:
+def _facts(crystal: Crystal) -> dict[str, Any]:
     """What the page needs of one crystal; the keys are short because there are many."""
     assert crystal.unit is not None
     group, found = crystal.space_group_number, crystal.found_space_group_number
@@ -150,7 +152,7 @@ def _facts(crystal: Crystal, n: int) -> dict[str, Any]:
             [element, name, *row]
             for element, name, row in zip(elements, names, sites.tolist(), strict=True)
         ],
-        "cif": f"{CIFS}/{cif_name(crystal.index, crystal.formula, group, n)}",
+        "cif": f"{CIFS}/{cif_name(crystal.index, crystal.formula, group)}",
         "svg": svg(crystal, 150),
     }
 

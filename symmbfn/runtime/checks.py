@@ -1,4 +1,4 @@
-"""Whole numbers as arguments: Python's and NumPy's, but neither 2.0 nor True."""
+"""Numbers as arguments: Python's and NumPy's, but neither True nor text."""
 
 import operator
 from contextlib import suppress
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def whole_number(name: str, value: Any, *, least: int = 1) -> int:
-    """The value of an argument as an int.
+    """The value of an argument as an int; 2.0 is none.
 
     Args:
         name: of the argument.
@@ -20,3 +20,19 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
         if not isinstance(value, bool) and (number := operator.index(value)) >= least:
             return number
     raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def real_number(name: str, value: Any) -> float:
+    """The value of an argument as a float.
+
+    Args:
+        name: of the argument.
+        value: anything.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    with suppress(TypeError, ValueError):
+        if not isinstance(value, bool | str | bytes):
+            return float(value)
+    raise ValueError(f"{name} must be a number, got {value!r}")

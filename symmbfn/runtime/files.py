@@ -4,8 +4,10 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 
 def file_digest(path: Path) -> str:
@@ -65,14 +67,7 @@ def write_whole(path: Path, content: str | bytes, *, is_durable: bool = True) ->
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Wait until no other process changes the file; the lock goes with the process."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows
-        yield
-        return
     path.parent.mkdir(parents=True, exist_ok=True)
     # beside the file, which is replaced as a whole
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(path.with_name(f".{path.name}.lock")):
         yield

@@ -12,6 +12,7 @@ from symmbfn.cli.verbs import main
 from symmbfn.generation import run as runs
 
 FILES = {
+    ".lock",
     "cif",
     "crystals.extxyz",
     "gallery.html",
@@ -58,7 +59,7 @@ def test_it_writes_everything_and_the_same_call_is_quiet(
     assert {path.name for path in out.iterdir()} == FILES
     assert "9 crystals" in first and str(out / "gallery.html") in first
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    monkeypatch.setattr(runs, "generate_indices", pytest.fail)
+    monkeypatch.setattr(runs, "generate_batches", pytest.fail)
     assert main(command(tiny_weights, out, "--seed", "3")) == 0
     assert capsys.readouterr().out == first
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
@@ -79,7 +80,7 @@ def test_interruption_is_code_130_and_resumes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "generate_indices", stop)
+        patch.setattr(runs, "generate_batches", stop)
         code, shown = outcome(command(tiny_weights, out), capsys)
     assert code == 130 and "0 of 9 crystals" in shown and "resumes" in shown
     assert main(command(tiny_weights, out)) == 0

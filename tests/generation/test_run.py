@@ -83,7 +83,7 @@ def test_files_hold_the_crystals_that_python_returns(whole: Path, tiny_weights: 
 def test_the_same_call_makes_nothing_again(
     whole: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "generate_indices", pytest.fail)
+    monkeypatch.setattr(runs, "generate_batches", pytest.fail)
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
     generate_run(whole, weights=str(tiny_weights), **REQUEST)
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
@@ -92,7 +92,7 @@ def test_the_same_call_makes_nothing_again(
 def test_what_was_deleted_is_made_from_the_records(
     whole: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "generate_indices", pytest.fail)
+    monkeypatch.setattr(runs, "generate_batches", pytest.fail)
     before = content(whole)
     for path in [whole / "summary.json", whole / "crystals.extxyz", *(whole / "cif").iterdir()]:
         path.unlink()
@@ -104,7 +104,7 @@ def test_a_cif_that_a_power_cut_emptied_is_made_again(
     whole: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CIFs do not wait for the disk: the name of one may outlive its content."""
-    monkeypatch.setattr(runs, "generate_indices", pytest.fail)
+    monkeypatch.setattr(runs, "generate_batches", pytest.fail)
     before = content(whole)
     emptied, cut, *_ = sorted((whole / "cif").iterdir())
     emptied.write_bytes(b"")
@@ -122,27 +122,27 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls = []
-    real = runs.generate_indices
+    real = runs.generate_batches
 
-    def stopping(model, index, *args, **kwargs):
+    def stopping(*args, index, **kwargs):
         if len(calls) == n_batches:
             raise KeyboardInterrupt
         calls.append(index.tolist())
-        return real(model, index, *args, **kwargs)
+        return real(*args, index=index, **kwargs)
 
     folder = tmp_path / "run"
-    monkeypatch.setattr(runs, "generate_indices", stopping)
+    monkeypatch.setattr(runs, "generate_batches", stopping)
     with pytest.raises(KeyboardInterrupt, match=r"stopped with \d+ of 30") as stop:
         generate_run(folder, weights=str(tiny_weights), **REQUEST)
     safe = sum(map(len, calls))
     assert str(stop.value).startswith(f"stopped with {safe} of 30")
     assert len(list((folder / "cif").glob("*"))) <= safe
 
-    def counting(model, index, *args, **kwargs):
+    def counting(*args, index, **kwargs):
         calls.append(index.tolist())
-        return real(model, index, *args, **kwargs)
+        return real(*args, index=index, **kwargs)
 
-    monkeypatch.setattr(runs, "generate_indices", counting)
+    monkeypatch.setattr(runs, "generate_batches", counting)
     generate_run(folder, weights=str(tiny_weights), **REQUEST)
     assert sorted(i for index in calls for i in index) == list(range(30)), "none twice"
     assert content(folder) == content(whole)
@@ -190,16 +190,16 @@ def test_an_interrupted_run_with_workers_ends_as_if_it_had_not_been(
     whole: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches that were sampled but not written when the run is stopped are sampled again."""
-    calls, real = [], runs.generate_indices
+    calls, real = [], runs.generate_batches
 
-    def stopping(model, index, *args, **kwargs):
+    def stopping(*args, index, **kwargs):
         if len(calls) == 4:
             raise KeyboardInterrupt
         calls.append(len(index))
-        return real(model, index, *args, **kwargs)
+        return real(*args, index=index, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "generate_indices", stopping)
+        patch.setattr(runs, "generate_batches", stopping)
         with pytest.raises(KeyboardInterrupt, match=r"stopped with \d+ of 30") as stop:
             generate_run(tmp_path, weights=str(tiny_weights), workers=1, **REQUEST)
     safe = sum(len(header["index"]) for _, header in headers(tmp_path))
@@ -334,6 +334,6 @@ def test_an_error_that_is_not_about_memory_ends_the_run(
     def broken(*args, **kwargs):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(runs, "generate_indices", broken)
+    monkeypatch.setattr(runs, "generate_batches", broken)
     with pytest.raises(RuntimeError, match="mat1"):
         generate_run(tmp_path, weights=str(tiny_weights), **REQUEST)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from scipy import stats
 
+from symmbfn.conditions.request import Request
 from symmbfn.crystals.asymmetric_unit import CHART_END
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.lattice import lattice_constraints
@@ -22,15 +22,14 @@ from symmbfn.flows.schedules import log_snr_grid
 from symmbfn.generation.constraints import confine, project_settled
 from symmbfn.generation.final_estimates import ascending_classes, decode, every_slot_used
 from symmbfn.generation.generate import (
-    draw_given,
     generate,
-    generate_indices,
-    pick_device,
+    generate_batches,
     size_batches,
 )
 from symmbfn.generation.sampler import preset_sampler, sample
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import Given, SymmBFN, Variables
+from symmbfn.runtime.devices import pick_device
 from tests.models import batch, beliefs_at, fresh_model, perfect_predictor, shaken_model, units
 
 PRESETS = ("default", "paper")
@@ -171,8 +170,8 @@ def test_fixed_lattice_components_padding_and_forbidden_letters_stay_out(
 @pytest.mark.parametrize("preset", PRESETS)
 def test_generated_crystals_have_the_group_and_the_elements_they_were_given(preset: str) -> None:
     model = shaken_model(preset)
-    crystals = generate(24, weights=model, n_steps=3, seed=4)
-    given = draw_given(model, indices(24), seed=4)
+    crystals = generate(n=24, weights=model, n_steps=3, seed=4)
+    given = Request(n=24, seed=4).rows(model.statistics)
     assert [crystal.index for crystal in crystals] == list(range(24))
     assert all(crystal.seed == 4 for crystal in crystals)
     for crystal, (group, n_sites, n_elements) in zip(crystals, given.tolist(), strict=True):
@@ -199,7 +198,7 @@ def test_predictions_that_are_not_numbers_are_records_and_no_exception() -> None
         return Variables(nan, estimates.categorical)
 
     sampler = preset_sampler(model, n_steps=2)
-    batches = generate_indices(model, indices(6), sampler, predict=broken)
+    batches = generate_batches(model, Request(n=6), sampler, predict=broken)
     crystals = [crystal for part in batches for crystal in part]
     assert len(crystals) == 6
     assert {crystal.status for crystal in crystals} == {"reconstruction_failed"}
@@ -209,42 +208,10 @@ def test_predictions_that_are_not_numbers_are_records_and_no_exception() -> None
 # --- the request ---------------------------------------------------------------------------------
 
 
-def test_what_is_given_is_drawn_as_in_training() -> None:
-    model = fresh_model()
-    n = 20_000
-    drawn = Counter(map(tuple, draw_given(model, indices(n), seed=0).tolist()))
-    rows = [tuple(row) for row in model.statistics.given.tolist()]
-    count = model.statistics.given_count.double().numpy()
-    assert set(drawn) == set(rows)
-    expected = n * count / count.sum()
-    assert stats.chisquare([drawn[row] for row in rows], expected).pvalue > 1e-3
-
-
-def test_chosen_groups_keep_their_proportions_and_the_rest_is_never_drawn() -> None:
-    model = fresh_model()
-    n = 6000
-    drawn = draw_given(model, indices(n), seed=0, space_group_number=(225, 62, 14))
-    groups = Counter(drawn[:, 0].tolist())
-    # rock salt and fluorite, perovskite, one monoclinic crystal
-    assert set(groups) == {225, 62, 14}
-    assert (
-        stats.chisquare([groups[225], groups[62], groups[14]], [n / 2, n / 4, n / 4]).pvalue > 1e-3
-    )
-    with pytest.raises(ValueError, match="230"):
-        draw_given(model, indices(1), seed=0, space_group_number=(230,))
-
-
-def test_what_crystal_i_is_given_depends_on_seed_and_i() -> None:
-    model = fresh_model()
-    whole = draw_given(model, indices(100), seed=3)
-    some = torch.tensor([70, 3, 99])
-    assert torch.equal(draw_given(model, some, seed=3), whole[some])
-    assert not torch.equal(draw_given(model, indices(100), seed=4), whole)
-
-
 def by_index(model: SymmBFN, index: torch.Tensor, batch_size: int) -> dict[int, Crystal]:
     sampler = preset_sampler(model, n_steps=4)
-    parts = generate_indices(model, index, sampler, seed=7, batch_size=batch_size)
+    request = Request(n=1000, seed=7)
+    parts = generate_batches(model, request, sampler, index=index, batch_size=batch_size)
     return {crystal.index: crystal for part in parts for crystal in part}
 
 
@@ -290,7 +257,7 @@ def test_seeds_give_other_crystals() -> None:
 
 def test_like_sizes_share_a_batch_and_every_row_is_in_one() -> None:
     model = fresh_model()
-    given = draw_given(model, indices(200), seed=0)
+    given = Request(n=200).rows(model.statistics)
     chunks = size_batches(given, 16)
     assert torch.equal(torch.cat(chunks).sort().values, indices(200))
     for chunk in chunks:
@@ -323,7 +290,7 @@ def test_like_sizes_share_a_batch_and_every_row_is_in_one() -> None:
 )
 def test_requests_that_cannot_be_met_are_refused_by_name(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        generate(arguments.pop("n"), weights=fresh_model(), **arguments)
+        generate(weights=fresh_model(), **arguments)
 
 
 def test_a_share_of_noise_outside_0_and_1_is_refused() -> None:
@@ -334,7 +301,7 @@ def test_a_share_of_noise_outside_0_and_1_is_refused() -> None:
 def test_groups_that_are_never_drawn_are_told() -> None:
     model = shaken_model()
     with pytest.warns(UserWarning, match=r"space groups \[230\]"):
-        crystals = generate(2, weights=model, space_group_number=(225, 230), n_steps=1)
+        crystals = generate(n=2, weights=model, space_group_number=(225, 230), n_steps=1)
     assert {crystal.space_group_number for crystal in crystals} == {225}
 
 

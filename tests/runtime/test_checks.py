@@ -34,7 +34,7 @@ from symmbfn.generation.generate import generate
 from symmbfn.generation.run import generate_run
 one, two = np.int64(1), np.int64(2)
 request = {{"weights": {str(tiny_weights)!r}, "device": "cpu", "n_steps": one, "seed": two}}
-print([crystal.index for crystal in generate(two, batch_size=one, **request)])
+print([crystal.index for crystal in generate(n=two, batch_size=one, **request)])
 generate_run({str(tmp_path)!r}, n=two, workers=one, **request)
 """
     command = [sys.executable, "-c", code]
