@@ -68,6 +68,22 @@ def test_it_writes_everything_and_the_same_call_is_quiet(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
+def test_a_range_of_numbers_is_a_part_of_the_whole_run(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    assert main(command(tiny_weights, whole)) == 0
+    assert main(command(tiny_weights, part, "--first", "5", n="4")) == 0
+    lines = (whole / "records.jsonl").read_text().splitlines()
+    assert (part / "records.jsonl").read_text().splitlines() == lines[5:]
+    cifs = {path.name: path.read_bytes() for path in (whole / "cif").iterdir()}
+    for path in (part / "cif").iterdir():
+        assert path.read_bytes() == cifs[path.name]
+        assert f"cif/{path.name}" in (part / "gallery.html").read_text()
+    code, shown = outcome(command(tiny_weights, part, "--first", "6", n="4"), capsys)
+    assert code == 2 and "request.first is 5 there and 6 here" in shown
+
+
 def test_interruption_is_code_130_and_resumes(
     tiny_weights: Path,
     tmp_path: Path,
@@ -94,6 +110,7 @@ def test_interruption_is_code_130_and_resumes(
         (["--n", "-3"], "-3"),
         (["--n", "many"], "'many'"),
         (["--n", "2.5"], "'2.5'"),
+        (["--first", "-1"], "-1"),
         (["--space-group", "0"], "0"),
         (["--space-group", "231"], "231"),
         (["--space-group", "abc"], "'abc'"),

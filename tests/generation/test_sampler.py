@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from functools import cache
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 import numpy as np
 import pytest
@@ -189,6 +189,46 @@ def test_generated_crystals_have_the_group_and_the_elements_they_were_given(pres
             assert len(elements) == n_elements
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(("solver", "n_steps"), SOLVERS)
+def test_the_network_reads_its_last_estimate_and_beliefs_of_its_own_precision(
+    preset: str, solver: str, n_steps: int
+) -> None:
+    """Self-conditioning as trained; times are float64, beliefs must not become so by them."""
+    model = shaken_model(preset)
+    _, given = model.encode(batch())
+    calls = []
+
+    def watched(beliefs, given, t, previous):
+        calls.append((beliefs, previous, model(beliefs, given, t, previous)))
+        return calls[-1][-1]
+
+    sampler = preset_sampler(model, solver=solver, n_steps=n_steps, clearance=0.0)
+    sample(model, given, sampler, seed=0, index=indices(len(batch())), predict=watched)
+    assert calls[0][1] is None
+    for (_, _, last), (beliefs, previous, _) in pairwise(calls):
+        assert previous.categorical is last.categorical, "what the network said, or moved"
+        off = previous.continuous["lattice"] - last.continuous["lattice"]
+        assert not off.any()
+        for values in (beliefs.continuous, beliefs.categorical):
+            assert {value.dtype for value in values.values()} == {torch.float32}
+
+
+def test_without_its_last_estimate_the_network_says_something_else() -> None:
+    """The negative control: what the sampler hands on matters."""
+    model = shaken_model()
+    _, given = model.encode(batch())
+    sampler = preset_sampler(model, n_steps=3)
+
+    def forgetful(beliefs, given, t, previous):
+        return model(beliefs, given, t, None)
+
+    number = indices(len(batch()))
+    with_it = sample(model, given, sampler, seed=0, index=number)
+    without = sample(model, given, sampler, seed=0, index=number, predict=forgetful)
+    assert not torch.equal(with_it.continuous["coords"], without.continuous["coords"])
+
+
 def test_predictions_that_are_not_numbers_are_records_and_no_exception() -> None:
     model = fresh_model()
 
@@ -291,6 +331,43 @@ def test_like_sizes_share_a_batch_and_every_row_is_in_one() -> None:
 def test_requests_that_cannot_be_met_are_refused_by_name(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         generate(weights=fresh_model(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, ValueError, "n is missing"),
+        ({"n": 2, "temprature": 1.0}, TypeError, "no setting temprature: .*temperature"),
+        ({"n": 2, "sampler": SamplerConfig(), "n_steps": 3}, ValueError, "not both.*n_steps"),
+        ({"request": Request(n=2), "seed": 3}, ValueError, "not both.*seed"),
+    ],
+    ids=str,
+)
+def test_settings_that_contradict_or_do_not_exist_are_refused(
+    arguments: dict, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        generate(**arguments, weights=fresh_model())
+
+
+def test_a_sampler_that_the_model_cannot_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="clearance must be 0"):
+        generate(n=2, weights=fresh_model("paper"), sampler=SamplerConfig())
+
+
+def test_objects_and_their_fields_ask_for_the_same_crystals() -> None:
+    model = shaken_model()
+    fields = {"n": 3, "first": 2, "seed": 5, "space_group_number": (221, 225)}
+    sampler = preset_sampler(model, n_steps=2)
+    whole = generate(Request(**fields), weights=model, sampler=sampler)
+    assert [crystal.index for crystal in whole] == [2, 3, 4]
+    for other in (
+        generate(**fields, weights=model, n_steps=2),
+        generate(Request(**fields), weights=model, n_steps=2, solver=None),
+        generate(**fields, weights=model, sampler=sampler),
+    ):
+        for ours, expected in zip(other, whole, strict=True):
+            assert_equal_bits(ours, expected)
 
 
 def test_a_share_of_noise_outside_0_and_1_is_refused() -> None:
