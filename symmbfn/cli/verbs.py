@@ -8,7 +8,6 @@ left, is one line and exit code 1.
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 from symmbfn.cli import arguments
@@ -161,7 +160,7 @@ def generate(options: argparse.Namespace) -> int:
     rates = summary["rates"]
     print(
         f"{summary['n']} crystals: {counts}; "
-        f"asked space group found in {rates['asked_space_group_found']['count']}, "
+        f"space group found in {rates['space_group_found']['count']}, "
         f"a supergroup in {rates['supergroup_found']['count']}"
     )
     print(f"look at {options.out / PAGE}")
@@ -274,9 +273,9 @@ def info(options: argparse.Namespace) -> int:
     for name in dataset_names():
         print(f"  {name}: {', '.join(dataset_splits(name)) or 'not at hand'}")
     print("weights:")
-    for config in sorted(Path(str(files("symmbfn"))).glob("weights/*/config.json")):
-        digest = json.loads(config.read_text())["sha256"]
-        print(f"  {config.parent.name}: sha256 {digest[:12]}")
+    for folder in sorted((files("symmbfn") / "weights").iterdir(), key=lambda one: one.name):
+        if (config := folder / "config.json").is_file():
+            print(f"  {folder.name}: sha256 {json.loads(config.read_text())['sha256'][:12]}")
     return 0
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def canvas(alt: str, *, height: float, width: float = WIDTH) -> Iterator[tuple[A
 
     picture: list[str] = []
     own: Any = {"svg.fonttype": "none", "svg.hashsalt": alt}
-    with context(str(files("symmbfn.figures") / "symmbfn.mplstyle")), rc_context(own):
+    with context("symmbfn.figures.symmbfn"), rc_context(own):
         figure = Figure(figsize=(width, height))
         yield figure.add_subplot(), picture
         picture.append(_svg(figure, alt))

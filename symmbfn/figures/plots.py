@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
@@ -83,7 +82,7 @@ def use_style() -> None:
     """Draw every figure from here on in the book's style."""
     import matplotlib.pyplot as plt
 
-    plt.style.use(str(files("symmbfn.figures") / "symmbfn.mplstyle"))
+    plt.style.use("symmbfn.figures.symmbfn")
 
 
 class Figure:

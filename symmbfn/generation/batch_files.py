@@ -1,8 +1,8 @@
 """Parts of a run: the texts of one batch on the disk, and their join in the order of numbers.
 
-A part is one file, which costs one wait for the disk: a header in JSON on the first line, then
-the records, then the frames. The join holds one part at a time: each text is written to the
-place where its crystal belongs.
+A part is one file, so that the disk is waited for once: a header in JSON on the first line, then
+the records, then the frames. The join has one part in memory at a time and writes each text to
+the place where its crystal belongs.
 """
 
 import json
@@ -27,12 +27,12 @@ def write_cifs(folder: Path, finished: Iterable[Finished]) -> None:
     """Write the files of single crystals into the folder of a run."""
     for one in finished:
         if one.cif:
-            # not worth a wait for the disk each: `mend_cifs` sees what is not whole
+            # not durable, which would take milliseconds each: `mend_cifs` repairs damaged ones
             write_whole(folder / CIFS / one.cif_name, one.cif, is_durable=False)
 
 
 def mend_cifs(folder: Path, finished: Iterable[Finished]) -> None:
-    """Write those files again that are missing or not as long as they should be."""
+    """Write those files again that are missing or have another size than they should."""
     write_cifs(
         folder,
         (
@@ -44,7 +44,9 @@ def mend_cifs(folder: Path, finished: Iterable[Finished]) -> None:
 
 
 def damaged_cifs(folder: Path, n: int) -> set[str] | None:
-    """Names of CIFs that are missing or not as long as they were; None without all parts.
+    """Names of CIFs that are missing or have another size than written.
+
+    None if parts are missing, too, so that the sizes are not known.
 
     Args:
         folder: of the run.
@@ -71,7 +73,7 @@ def write_part(path: Path, finished: Sequence[Finished], facts: dict[str, Any]) 
     Args:
         path: see `part_path`.
         finished: the texts of the batch.
-        facts: said in the header beside what the join needs.
+        facts: what else the header says.
     """
     header = {
         **facts,

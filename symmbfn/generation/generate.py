@@ -33,7 +33,7 @@ from symmbfn.runtime.devices import pick_device
 
 REBUILT_AT_ONCE = 1000  # crystals
 ROWS = 16  # a batch on the CPU holds a multiple of it
-PAIRS = 36  # of sites in each crystal of a full batch; larger crystals take fewer rows
+PAIRS = 36  # pairs of sites up to which a batch has all its rows; with more it has fewer
 
 
 def generate_batches(
@@ -88,7 +88,7 @@ def generate_batches(
 
 
 def model_given(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Given:
-    """What drawn rows (space group, sites, elements) mean to a model, on its device.
+    """Drawn rows (space group, sites, elements) as a model's conditions, on its device.
 
     Sites are padded to the edge of their bucket.
     """
@@ -102,11 +102,17 @@ def model_given(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Given:
 def full_rows(
     chunk: Int[Tensor, "r"], n_sites: int, batch_size: int, device: torch.device
 ) -> Int[Tensor, "B"]:
-    """Fill a batch of crystals with so many sites up with its last row.
+    """Pad a batch with copies of its last row, so that its products do not depend on its length.
 
-    On a GPU to a full batch: one shape a bucket, so that its graph is captured once and its
+    On a GPU to a full batch: with one shape for each bucket, its graph is captured once, and its
     products do not depend on the request. On the CPU a row of a product does not depend on the
     number of rows once there are 16; below, some processors add up in another order.
+
+    Args:
+        chunk: rows that go through the network together.
+        n_sites: of each crystal, padding included.
+        batch_size: most rows in a batch.
+        device: of the network.
     """
     n = -(-len(chunk) // ROWS) * ROWS
     if device.type == "cuda":
@@ -115,12 +121,12 @@ def full_rows(
 
 
 def size_batches(given: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor, "_"]]:
-    """Rows that go through the network together: one bucket of sites and of operations.
+    """Rows that go through the network together: those of one bucket of sites and operations.
 
     Args:
         given: space group, number of sites, number of elements of each crystal.
-        batch_size: most rows in a batch; crystals of many sites take fewer, so that the pairs
-            of a batch, which are most of its memory, stay about as many.
+        batch_size: most rows in a batch; with many sites there are fewer, because the number of
+            pairs of sites decides how much memory a batch takes.
 
     Raises:
         ValueError: batch_size below 1.

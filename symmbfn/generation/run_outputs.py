@@ -69,12 +69,12 @@ def _summary(folder: Path) -> dict[str, Any]:
         "rates": {
             "ok": _rate(n_valid, n),
             "no_short_contact": _rate(contacts, n),
-            "asked_space_group_found": _rate(kept, n),
+            "space_group_found": _rate(kept, n),
             "supergroup_found": _rate(n_valid - kept, n),
         },
         "what_the_rates_are": {
             "of": "crystals of the request",
-            "ok": "a structure without a broken guard that has the asked space group or a "
+            "ok": "a structure without a broken guard that has its space group or a "
             f"supergroup of it (spglib, {SYMPREC} angstrom)",
             "no_short_contact": "ok, and every distance is at least "
             f"{CONTACT_RATIO} of the sum of the two covalent radii",

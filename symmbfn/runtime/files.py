@@ -18,15 +18,15 @@ def file_digest(path: Path) -> str:
 
 @contextmanager
 def whole_file(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
-    """Give a temporary path in the same folder; rename it to `path` once it is on the disk.
+    """Yield a temporary path in the same folder, and rename it to `path` after the block.
 
     An error or a kill inside the block leaves what stood at `path` before.
 
     Args:
         path: the file to write; missing parent folders are made.
-        is_durable: wait until the file and its name are on the disk, milliseconds a file;
-            without it a power cut may empty a file, so that is for those alone whose size is
-            checked and which are made again from others.
+        is_durable: wait until the file and its name are on the disk, which takes milliseconds.
+            Without it a power cut may leave an empty file: only for files whose size is checked
+            later and which can be made again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)

@@ -1,4 +1,4 @@
-"""Output folders: what a run was asked for, so that it is resumed and never overwritten."""
+"""Output folders: the settings of a run stand in it, so that it is resumed, never overwritten."""
 
 import json
 import os

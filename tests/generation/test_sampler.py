@@ -17,6 +17,7 @@ from symmbfn.crystals.lattice import lattice_constraints
 from symmbfn.crystals.loci import nearest_point
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import positions_of
+from symmbfn.flows import noise
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.flows.schedules import log_snr_grid
 from symmbfn.generation.constraints import confine, project_settled
@@ -246,6 +247,25 @@ def test_predictions_that_are_not_numbers_are_records_and_no_exception() -> None
 
 
 # --- the request ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_two_draws_of_a_crystal_share_their_random_numbers(preset: str, monkeypatch) -> None:
+    """Group and size, prior, steps and final classes: each draw has a stream of its own."""
+    streams, real = [], noise._bits
+
+    def watched(seed, index, stream, n):
+        streams.append(stream)
+        return real(seed, index, stream, n)
+
+    monkeypatch.setattr(noise, "_bits", watched)
+    model = fresh_model(preset)
+    sampler = preset_sampler(model, n_steps=3, is_drawn=True)
+    request = Request(n=2, space_group_number=229)  # one batch
+    assert len([c for b in generate_batches(model, request, sampler) for c in b]) == 2
+    n_variables = len(model.variables)
+    assert len(streams) >= 1 + 4 * n_variables + len(model.categorical)
+    assert len(set(streams)) == len(streams)
 
 
 def by_index(model: SymmBFN, index: torch.Tensor, batch_size: int) -> dict[int, Crystal]:

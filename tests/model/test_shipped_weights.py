@@ -41,7 +41,7 @@ def test_default_weights_make_a_few_crystals(tmp_path: Path) -> None:
     sampler = preset_sampler(load_model("default"))
     assert SamplerConfig(**summary["settings"]["sampler"]) == sampler
     assert summary["statuses"]["ok"] >= 6
-    assert summary["rates"]["asked_space_group_found"]["count"] >= 5
+    assert summary["rates"]["space_group_found"]["count"] >= 5
 
 
 @pytest.mark.parametrize("name", NAMES)
