@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import combinations, pairwise, product
 
 import numpy as np
@@ -20,6 +20,7 @@ from symmbfn.crystals.symmetry import positions_of
 from symmbfn.flows import noise
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.flows.schedules import log_snr_grid
+from symmbfn.generation import sampler as sampler_module
 from symmbfn.generation.constraints import confine, project_settled
 from symmbfn.generation.final_estimates import ascending_classes, decode, every_slot_used
 from symmbfn.generation.generate import (
@@ -213,6 +214,43 @@ def test_the_network_reads_its_last_estimate_and_beliefs_of_its_own_precision(
         assert not off.any()
         for values in (beliefs.continuous, beliefs.categorical):
             assert {value.dtype for value in values.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_wild_estimates_are_confined_at_every_call(preset: str) -> None:
+    """What the next step and the next call read, and what comes out, lies where data can be."""
+    model = shaken_model(preset)
+    _, given = model.encode(batch())
+    seen = []
+
+    def wild(beliefs, given, t, previous):
+        estimates = model(beliefs, given, t, previous)
+        seen.append(previous)
+        coords = estimates.continuous["coords"] + 7.3 * given.is_site[..., None]
+        return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)
+
+    sampler = preset_sampler(model, n_steps=3, clearance=0.0, has_projection=False)
+    final = sample(model, given, sampler, seed=0, index=indices(len(batch())), predict=wild)
+    low, high = (0.0, 1.0) if preset == "paper" else (CHART_END - 1.15, CHART_END + 0.15)
+    for estimates in (*seen[1:], final):
+        x = model.fractional(estimates.continuous["coords"])[given.is_site]
+        assert (x >= low - 1e-5).all() and (x <= high + 1e-5).all()
+
+
+def test_sites_move_to_their_loci_first_and_apart_last(monkeypatch) -> None:
+    """In the other order a site that was moved away would be drawn back onto its neighbour."""
+    model, order = shaken_model(), []
+
+    def noted(name, real, *args):
+        order.append(name)
+        return real(*args)
+
+    for name in ("confine", "project_settled", "move_apart"):
+        real = getattr(sampler_module, name)
+        monkeypatch.setattr(sampler_module, name, partial(noted, name, real))
+    _, given = model.encode(batch(0))
+    sample(model, given, preset_sampler(model, n_steps=1), seed=0, index=indices(1))
+    assert order == ["confine", "project_settled", "move_apart"] * 2
 
 
 def test_without_its_last_estimate_the_network_says_something_else() -> None:
