@@ -88,8 +88,7 @@ class Request:
         Raises:
             ValueError: no training crystal has one of the chosen groups.
 
-        Source: Methods, groups and numbers of sites from the training histogram; numbers of
-        elements with them ours.
+        Source: book, eq:sample-given.
         """
         index = self.index if index is None else index.cpu()
         count = self._count(statistics)
