@@ -70,7 +70,7 @@ from symmbfn.figures.plots import (
     use_style,
 )
 from symmbfn.generation.final_estimates import decode
-from symmbfn.generation.generate import draw_given, generate_indices
+from symmbfn.generation.generate import generate_batches
 from symmbfn.generation.sampler import preset_sampler, sample
 from symmbfn.intervals import wilson_interval
 from symmbfn.model.checkpoints import load_model
@@ -106,7 +106,8 @@ print(f"sampler: {sampler.solver}, {sampler.n_steps} steps")
 # hexagonal *family* holds the trigonal groups too, 143 to 194.
 
 # %%
-given_rows = draw_given(model, torch.arange(2000), seed=seed)
+request = symmbfn.Request(n=2000, seed=seed)
+given_rows = request.rows(model.statistics)
 print("request  group            sites  elements")
 for i, (G, D, M) in enumerate(given_rows[:6].tolist()):
     symbol = tables.hermann_mauguin[G - 1]
@@ -472,7 +473,8 @@ crystals = symmbfn.generate(n=n, weights=model, seed=seed)
 
 # %%
 ok = [crystal for crystal in crystals if crystal.status == "ok"]
-requests = draw_given(model, torch.arange(n), seed=seed).tolist()
+request = symmbfn.Request(n=n, seed=seed)
+requests = request.rows(model.statistics).tolist()
 statuses = {"ok", "invalid_geometry", "symmetry_mismatch"}
 statuses |= {"reconstruction_failed"}
 assert [crystal.index for crystal in crystals] == list(range(n))
@@ -548,7 +550,7 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig:sample-crowd", "caption": "Share of crystals with a pair closer than a given number of sums of radii: the crystals just made, whatever their status, with the 95 % interval (Wilson) that so few of them leave to each share; the same requests without clearance; and the prototypes. Dotted: 0.7, below which a contact counts as too close."}, "image": {"alt": "Three curves that rise from 0 to 100 percent, one with a broad band around it; a dotted vertical line at 0.7."}}
 way = preset_sampler(model, clearance=0.0)
-batches = generate_indices(model, torch.arange(n), way, seed=seed)
+batches = generate_batches(model, request, way)
 crowded = [crystal for batch in batches for crystal in batch]
 everyone = symmbfn.reconstruct(dataset.batch(torch.arange(len(dataset))))
 prototypes = np.sort([crystal.contact_ratio for crystal in everyone])

@@ -66,7 +66,7 @@ from symmbfn.datasets.full_cell import full_cells
 from symmbfn.figures.plots import COLOURS, use_style
 from symmbfn.generation.generate import (
     full_rows,
-    generate_indices,
+    generate_batches,
     size_batches,
 )
 from symmbfn.generation.sampler import preset_sampler
@@ -436,7 +436,8 @@ way = preset_sampler(model, n_steps=3)
 
 def request(index, seed):
     """Asymmetric units as bytes, by the number of the crystal."""
-    parts = generate_indices(model, torch.tensor(index), way, seed=seed)
+    asked, numbers = symmbfn.Request(n=48, seed=seed), torch.tensor(index)
+    parts = generate_batches(model, asked, way, index=numbers)
     return {
         crystal.index: b"".join(
             np.asarray(value).tobytes()

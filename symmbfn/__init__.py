@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from symmbfn.conditions.request import Request as Request
     from symmbfn.crystals.asymmetric_unit import AsymmetricUnit as AsymmetricUnit
     from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch as AsymmetricUnitBatch
     from symmbfn.crystals.crystal import Crystal as Crystal
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from symmbfn.datasets.cache import EncodedDataset as EncodedDataset
     from symmbfn.datasets.cache import encode_dataset as encode_dataset
     from symmbfn.datasets.registry import load_dataset as load_dataset
+    from symmbfn.flows.sampler_config import SamplerConfig as SamplerConfig
     from symmbfn.generation.generate import generate as generate
     from symmbfn.model.config import ModelConfig as ModelConfig
     from symmbfn.model.symmbfn import SymmBFN as SymmBFN
@@ -30,6 +32,8 @@ _HOMES = {
     "Crystal": "crystals.crystal",
     "EncodedDataset": "datasets.cache",
     "ModelConfig": "model.config",
+    "Request": "conditions.request",
+    "SamplerConfig": "flows.sampler_config",
     "SymmBFN": "model.symmbfn",
     "asymmetric_unit": "crystals.structure",
     "encode_dataset": "datasets.cache",

@@ -30,7 +30,7 @@ ROOMS = (
     "__main__",
 )
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-# these must load where only torch, NumPy and safetensors are: on a machine that trains
+# these must load where only torch, what it brings, NumPy and safetensors are: where one trains
 LIGHT_ROOMS = {"_shapes", "flows", "networks", "model", "conditions"}
 LIGHT_MODULES = {
     "runtime.files",
@@ -50,7 +50,7 @@ LIGHT_MODULES = {
     "generation.final_estimates",
     "generation.generate",
 }
-LIGHT_LIBRARIES = {"torch", "numpy", "safetensors", "symmbfn", "tqdm"}
+LIGHT_LIBRARIES = {"torch", "numpy", "safetensors", "filelock", "symmbfn", "tqdm"}
 # the readable reference is torch_geometric's by definition; _shapes does without jaxtyping
 EXCEPTIONS = {"networks.cspnet_pyg": {"torch_geometric"}, "_shapes": {"jaxtyping"}}
 

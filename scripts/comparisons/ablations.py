@@ -39,6 +39,7 @@ from scripts.comparisons.variants import BASE, COPIES, SAMPLERS, VARIANTS, Varia
 from scripts.foundation.data import read
 from scripts.foundation.generation import observables
 from symmbfn.claims.store import Claim, record
+from symmbfn.conditions.request import Request
 from symmbfn.datasets.augmentation import augmented
 from symmbfn.datasets.cache import EncodedDataset, encode_dataset
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
@@ -46,7 +47,7 @@ from symmbfn.datasets.symmcd_lattice import with_symmcd_lattice
 from symmbfn.evaluation.distributions import DISTANCES, distances
 from symmbfn.evaluation.observables import dataset_observables
 from symmbfn.evaluation.validity import judge
-from symmbfn.generation.generate import generate_indices
+from symmbfn.generation.generate import generate_batches
 from symmbfn.generation.sampler import preset_sampler
 from symmbfn.model.checkpoints import (
     WEIGHTS_FILE,
@@ -140,11 +141,8 @@ def sampler_of(model: SymmBFN) -> dict[str, Any]:
 def generated(model: SymmBFN, seed: int, n: int = N_GENERATED, **changes: Any) -> dict[str, Any]:
     """Counts and distances of n crystals, against all of val."""
     sampler = preset_sampler(model, **changes)
-    index = torch.arange(n)
-    seed_of_requests = 700 + seed
-    crystals = [
-        c for b in generate_indices(model, index, sampler, seed=seed_of_requests) for c in b
-    ]
+    request = Request(n=n, seed=700 + seed)
+    crystals = [c for b in generate_batches(model, request, sampler) for c in b]
     outcomes = list(run_killable(judge, crystals, workers=1, time_limit=120.0))
     rows = [asdict(o.value) for o in outcomes if not o.reason]
     valid = [row for row in rows if row["is_structurally_valid"]]
@@ -152,7 +150,7 @@ def generated(model: SymmBFN, seed: int, n: int = N_GENERATED, **changes: Any) -
     found = distances(observables(valid), reference) if valid else [float("nan")] * 3
     return {
         "n": n,
-        "seed": seed_of_requests,
+        "seed": request.seed,
         "sampler": asdict(sampler),
         "validity_structural": len(valid),
         "contacts": sum(row["has_good_contacts"] for row in rows),

@@ -26,10 +26,10 @@ from symmbfn.generation.sampler import preset_sampler
 from symmbfn.model.checkpoints import (
     CONFIG_FILE,
     WEIGHTS_FILE,
-    file_digest,
     load_model,
     weights_folder,
 )
+from symmbfn.runtime.files import file_digest
 from symmbfn.training.fit import only_known
 from symmbfn.training.trainer import validate
 

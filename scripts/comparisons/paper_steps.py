@@ -25,6 +25,7 @@ from scripts.foundation.claims import Options, rate
 from scripts.foundation.data import code_digest, read
 from scripts.foundation.generation import JUDGE_SECONDS, observables, resampled, unjudged
 from symmbfn.claims.store import Claim, record
+from symmbfn.conditions.request import Request
 from symmbfn.datasets.registry import cache_folder
 from symmbfn.evaluation.distributions import DISTANCES, UNITS, distances
 from symmbfn.evaluation.energies.stability import stability_rates
@@ -32,7 +33,7 @@ from symmbfn.evaluation.observables import Observables, dataset_observables
 from symmbfn.evaluation.summary import relaxed_rows
 from symmbfn.evaluation.validity import judge
 from symmbfn.flows.sampler_config import SamplerConfig
-from symmbfn.generation.generate import generate_indices
+from symmbfn.generation.generate import generate_batches
 from symmbfn.generation.run import generate_run
 from symmbfn.generation.sampler import preset_sampler
 from symmbfn.intervals import bootstrap_deviation
@@ -61,11 +62,11 @@ def requests(
 ) -> list[dict[str, Any]]:
     """Judgements of requests 0 to n - 1 with the processor time that each took to generate."""
     missing = torch.tensor([i for i in range(n) if i not in journal], dtype=torch.long)
-    label = f"{sampler.n_steps} steps"
+    label, request = f"{sampler.n_steps} steps", Request(n=n, seed=seed)
     with tqdm(total=n, initial=n - len(missing), desc=label, disable=None) as bar:
         for part in missing.split(CHUNK) if len(missing) else ():
             start = time.process_time()
-            crystals = [c for b in generate_indices(model, part, sampler, seed=seed) for c in b]
+            crystals = [c for b in generate_batches(model, request, sampler, index=part) for c in b]
             seconds = (time.process_time() - start) / len(part)
             for outcome in run_killable(judge, crystals, workers=1, time_limit=JUDGE_SECONDS):
                 lost = outcome.reason and unjudged(crystals[outcome.index], outcome.reason)
@@ -167,7 +168,7 @@ def measure(
     shared: dict[str, Any] = {"versions": {f"weights/{WEIGHTS}": digest}}
     code = code_digest(__file__)
     warm_up = preset_sampler(model, n_steps=1)
-    list(generate_indices(model, torch.arange(8), warm_up))  # tables are read once
+    list(generate_batches(model, Request(n=8), warm_up))  # tables are read once
     for number in steps:
         journal = Journal(work / f"{digest[:12]}-{code}-{number}.jsonl")
         rows = requests(model, preset_sampler(model, n_steps=number), journal, n)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from scripts.foundation.claims import Options, rate
 from scripts.foundation.data import read
 from symmbfn.claims.store import Claim, record
+from symmbfn.conditions.request import Request
 from symmbfn.crystals.contacts import CONTACT_RATIO
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.loci import position_row
@@ -33,7 +34,7 @@ from symmbfn.evaluation.distributions import (
 from symmbfn.evaluation.observables import Observables, dataset_observables
 from symmbfn.evaluation.oxidation import is_smact_valid
 from symmbfn.flows.sampler_config import SOLVERS
-from symmbfn.generation.generate import generate_indices
+from symmbfn.generation.generate import generate_batches
 from symmbfn.generation.sampler import preset_sampler
 from symmbfn.intervals import bootstrap_deviation
 from symmbfn.model.checkpoints import WEIGHTS_FILE, load_model, weights_folder
@@ -168,7 +169,7 @@ def measure(options: Options) -> Iterator[Claim]:
     cases = [(solver, evaluations) for evaluations in EVALUATIONS for solver in SOLVERS]
     for solver, evaluations in tqdm(cases, disable=None):
         sampler = preset_sampler(model, solver=solver, n_steps=evaluations - 1)
-        batches = generate_indices(model, torch.arange(options.n), sampler, seed=options.seed)
+        batches = generate_batches(model, Request(n=options.n, seed=options.seed), sampler)
         crowd = crowd_of([crystal for batch in batches for crystal in batch])
         label = f"{solver}_{evaluations}"
         rows = [

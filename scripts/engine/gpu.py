@@ -25,8 +25,9 @@ from symmbfn.benchmark.bench import Bench, engine, known_sizes, models
 from symmbfn.benchmark.stages import GROUPS
 from symmbfn.benchmark.timing import drawn_batches, now
 from symmbfn.claims.store import Claim, record
+from symmbfn.conditions.request import Request
 from symmbfn.datasets.registry import cache_folder
-from symmbfn.generation.generate import generate_indices, model_given
+from symmbfn.generation.generate import generate_batches, model_given
 from symmbfn.generation.sampler import Predictor, predictor, preset_sampler
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN, Variables
@@ -80,8 +81,8 @@ def estimates(model: SymmBFN, predict: Predictor, rows: torch.Tensor) -> Variabl
 def arrays(model: SymmBFN, predict: Predictor, batch_size: int) -> dict[int, np.ndarray]:
     """Coordinates of crystals by their number."""
     sampler = preset_sampler(model, n_steps=4)
-    batches = generate_indices(
-        model, torch.arange(N_SAME), sampler, batch_size=batch_size, predict=predict
+    batches = generate_batches(
+        model, Request(n=N_SAME), sampler, batch_size=batch_size, predict=predict
     )
     return {crystal.index: crystal.fractional_coords for batch in batches for crystal in batch}
 
@@ -113,7 +114,7 @@ def make_crystals(bench: Bench, weights: Path) -> Iterator[Claim]:
     for steps in (10, 100):
         sampler = preset_sampler(model, n_steps=2 if bench.is_quick else steps)
         run = partial(
-            generate_indices, model, torch.arange(n), sampler, batch_size=1024, predict=predict
+            generate_batches, model, Request(n=n), sampler, batch_size=1024, predict=predict
         )
         times, statuses = [], []
         for _ in range(2 if bench.is_quick else 6):  # the first one warms up

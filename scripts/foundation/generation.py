@@ -16,14 +16,15 @@ from tqdm import tqdm
 from scripts.foundation.claims import Options, rate
 from scripts.foundation.data import code_digest, lines, read
 from symmbfn.claims.store import Claim, claim
+from symmbfn.conditions.request import Request
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.evaluation.distributions import DISTANCES, UNITS, distances, noise_floor
 from symmbfn.evaluation.observables import NO_GROUP, Observables, dataset_observables
 from symmbfn.evaluation.oxidation import OXIDATION_SET
 from symmbfn.evaluation.validity import judge
 from symmbfn.flows.sampler_config import SamplerConfig
-from symmbfn.generation.generate import generate_indices
-from symmbfn.generation.sampler import asked_sampler, preset_sampler
+from symmbfn.generation.generate import generate_batches
+from symmbfn.generation.sampler import preset_sampler
 from symmbfn.intervals import bootstrap_deviation
 from symmbfn.model.checkpoints import WEIGHTS_FILE, load_model, weights_folder
 from symmbfn.runtime.files import file_digest
@@ -99,7 +100,8 @@ def generate(options: Options) -> Iterator[Claim]:
     folder = weights_folder(options.weights)
     preset, digest = folder.name, file_digest(folder / WEIGHTS_FILE)
     model = load_model(folder)
-    sampler = asked_sampler(model, solver=options.solver, n_steps=options.steps)
+    asked = {"solver": options.solver, "n_steps": options.steps}
+    sampler = preset_sampler(model, **{k: v for k, v in asked.items() if v is not None})
     label = f"{sampler.solver}_{sampler.n_steps}"
     code = code_digest(__file__)
     rows = []
@@ -127,10 +129,11 @@ def requests(model, sampler, path: Path, seed: int, n: int) -> list[dict]:
     """Judgements of requests 0 to n - 1; those on disk are not made again."""
     done = {row["index"]: row for row in lines(path)}
     missing = torch.tensor([i for i in range(n) if i not in done], dtype=torch.long)
+    request = Request(n=n, seed=seed)
     bar = tqdm(total=n, initial=n - len(missing), desc=path.stem, disable=None)
     with path.open("a") as file:
         for part in missing.split(CHUNK):
-            crystals = [c for b in generate_indices(model, part, sampler, seed=seed) for c in b]
+            crystals = [c for b in generate_batches(model, request, sampler, index=part) for c in b]
             for outcome in run_killable(judge, crystals, workers=1, time_limit=JUDGE_SECONDS):
                 crystal = crystals[outcome.index]
                 row = unjudged(crystal, outcome.reason) if outcome.reason else outcome.value

@@ -68,7 +68,7 @@ def spend(
 ) -> Spent:
     """Make crystals, from what is given to the arrays of the full cells on the host.
 
-    The same calls as `generate_indices`, with the clock read between the stages: all of a step
+    The same calls as `generate_batches`, with the clock read between the stages: all of a step
     that is not the network counts as the sampler's.
     """
     device = next(model.parameters()).device

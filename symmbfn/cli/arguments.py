@@ -80,6 +80,14 @@ def train(parser: argparse.ArgumentParser) -> None:
 def generate(parser: argparse.ArgumentParser) -> None:
     """What to generate, and where to."""
     parser.add_argument("--n", type=int, required=True, help="number of crystals")
+    parser.add_argument(
+        "--first",
+        type=int,
+        default=0,
+        metavar="I",
+        help="number of the first crystal: --first 100 --n 50 are those from 100 to 149 of a "
+        "longer run; default: 0",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new, or to resume")
     parser.add_argument("--weights", default="default", help="a shipped model or a model folder")
     parser.add_argument(

@@ -8,7 +8,6 @@ left, is one line and exit code 1.
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 from symmbfn.cli import arguments
@@ -130,20 +129,25 @@ def train(options: argparse.Namespace) -> int:
 
 
 def generate(options: argparse.Namespace) -> int:
-    """Make new crystals: CIFs, a gallery, one record for each request; the same call resumes."""
+    """Make new crystals: CIFs, a gallery, one record for each crystal; the same call resumes."""
     _set_threads(options.threads)
+    from symmbfn.conditions.request import Request
     from symmbfn.generation.run import generate_run
     from symmbfn.pages.gallery import PAGE, write_gallery
 
+    request = Request(
+        n=options.n,
+        first=options.first,
+        seed=options.seed,
+        space_group_number=options.space_group,
+    )
     summary = generate_run(
         options.out,
-        n=options.n,
+        request,
         weights=options.weights,
-        space_group_number=options.space_group,
         solver=options.solver,
         n_steps=options.steps,
         clearance=options.clearance,
-        seed=options.seed,
         device=options.device,
         is_compiled=options.compile,
         dtype=options.dtype,
@@ -156,7 +160,7 @@ def generate(options: argparse.Namespace) -> int:
     rates = summary["rates"]
     print(
         f"{summary['n']} crystals: {counts}; "
-        f"asked space group found in {rates['asked_space_group_found']['count']}, "
+        f"space group found in {rates['space_group_found']['count']}, "
         f"a supergroup in {rates['supergroup_found']['count']}"
     )
     print(f"look at {options.out / PAGE}")
@@ -267,9 +271,9 @@ def info(options: argparse.Namespace) -> int:
     for name in dataset_names():
         print(f"  {name}: {', '.join(dataset_splits(name)) or 'not at hand'}")
     print("weights:")
-    for config in sorted(Path(str(files("symmbfn"))).glob("weights/*/config.json")):
-        digest = json.loads(config.read_text())["sha256"]
-        print(f"  {config.parent.name}: sha256 {digest[:12]}")
+    for folder in sorted((files("symmbfn") / "weights").iterdir(), key=lambda one: one.name):
+        if (config := folder / "config.json").is_file():
+            print(f"  {folder.name}: sha256 {json.loads(config.read_text())['sha256'][:12]}")
     return 0
 
 

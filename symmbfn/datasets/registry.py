@@ -20,6 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from platformdirs import user_cache_path
 from tqdm import tqdm
 
 from symmbfn.runtime.files import write_whole
@@ -206,7 +207,7 @@ def cache_folder() -> Path:
     """Return the folder for downloads and encoded tensors: `SYMMBFN_CACHE`, or the user's cache."""
     if os.environ.get("SYMMBFN_CACHE"):
         return Path(os.environ["SYMMBFN_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "symmbfn"
+    return user_cache_path("symmbfn", appauthor=False)
 
 
 def git_blob_id(content: bytes) -> str:

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -45,7 +44,7 @@ def canvas(alt: str, *, height: float, width: float = WIDTH) -> Iterator[tuple[A
 
     picture: list[Markup] = []
     own: Any = {"svg.fonttype": "none", "svg.hashsalt": alt}
-    with context(str(files("symmbfn.figures") / "symmbfn.mplstyle")), rc_context(own):
+    with context("symmbfn.figures.symmbfn"), rc_context(own):
         figure = Figure(figsize=(width, height))
         yield figure.add_subplot(), picture
         picture.append(_svg(figure, alt))

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
@@ -86,7 +85,7 @@ def use_style() -> None:
     """Use the book's style for all later matplotlib figures."""
     import matplotlib.pyplot as plt
 
-    plt.style.use(str(files("symmbfn.figures") / "symmbfn.mplstyle"))
+    plt.style.use("symmbfn.figures.symmbfn")
 
 
 class Figure:

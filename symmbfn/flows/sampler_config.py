@@ -7,7 +7,7 @@ import torch
 from symmbfn._shapes import Float, Tensor
 from symmbfn.flows import categorical, solvers
 from symmbfn.flows.noise import Draws
-from symmbfn.runtime.checks import whole_number
+from symmbfn.runtime.checks import real_number, whole_number
 
 SOLVERS = ("bfn", "ode2", "sde2")
 TEMPERED = ("elements", "pointers")
@@ -58,6 +58,9 @@ class SamplerConfig:
         if self.solver not in SOLVERS:
             raise ValueError(f"solver must be one of {SOLVERS}, got {self.solver!r}")
         object.__setattr__(self, "n_steps", whole_number("n_steps", self.n_steps))
+        for name in ("eta", "start", "temperature", "grid_power", "clearance"):
+            if (value := getattr(self, name)) is not None or name != "eta":
+                object.__setattr__(self, name, real_number(name, value))
         if self.eta is not None and not 0 <= self.eta <= 1:
             raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
         if not 0 < self.start < 1:

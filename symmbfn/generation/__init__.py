@@ -1,1 +1,1 @@
-"""Generation: the sampler, the way from estimates to crystals, and runs in folders."""
+"""From a request to crystals: sampler, constraints, final estimates, and runs in folders."""

@@ -1,8 +1,8 @@
-"""Parts of a run: the texts of one batch on the disk, and their join in the order of requests.
+"""Parts of a run: the texts of one batch on the disk, and their join in the order of numbers.
 
-A part is one file, which costs one wait for the disk: a header in JSON on the first line, then
-the records, then the frames. The join holds one part at a time: each text is written to the
-place where its request belongs.
+A part is one file, so that the disk is waited for once: a header in JSON on the first line, then
+the records, then the frames. The join has one part in memory at a time and writes each text to
+the place where its crystal belongs.
 """
 
 import json
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from symmbfn._shapes import Int
 from symmbfn.generation.writers import Finished
 from symmbfn.runtime.files import whole_file, write_whole
 
@@ -28,12 +27,12 @@ def write_cifs(folder: Path, finished: Iterable[Finished]) -> None:
     """Write the files of single crystals into the folder of a run."""
     for one in finished:
         if one.cif:
-            # not worth a wait for the disk each: `mend_cifs` sees what is not whole
+            # not durable, which would take milliseconds each: `mend_cifs` repairs damaged ones
             write_whole(folder / CIFS / one.cif_name, one.cif, is_durable=False)
 
 
 def mend_cifs(folder: Path, finished: Iterable[Finished]) -> None:
-    """Write those files again that are missing or not as long as they should be."""
+    """Write those files again that are missing or have another size than they should."""
     write_cifs(
         folder,
         (
@@ -45,11 +44,13 @@ def mend_cifs(folder: Path, finished: Iterable[Finished]) -> None:
 
 
 def damaged_cifs(folder: Path, n: int) -> set[str] | None:
-    """Names of CIFs that are missing or not as long as they were; None without all parts.
+    """Names of CIFs that are missing or have another size than written.
+
+    None if parts are missing, too, so that the sizes are not known.
 
     Args:
         folder: of the run.
-        n: number of requests.
+        n: number of crystals.
     """
     damaged, n_seen = set(), 0
     for _, header in headers(folder):
@@ -72,7 +73,7 @@ def write_part(path: Path, finished: Sequence[Finished], facts: dict[str, Any]) 
     Args:
         path: see `part_path`.
         finished: the texts of the batch.
-        facts: said in the header beside what the join needs.
+        facts: what else the header says.
     """
     header = {
         **facts,
@@ -92,36 +93,37 @@ def headers(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, json.loads(file.readline())
 
 
-def join_parts(folder: Path, n: int, records: Path, structures: Path) -> None:
-    """Make two files of the parts, in the order of the requests; the records last.
+def join_parts(folder: Path, numbers: range, records: Path, structures: Path) -> None:
+    """Make two files of the parts, in the order of the crystals' numbers; the records last.
 
     Args:
         folder: of the run.
-        n: number of requests.
+        numbers: those of its crystals.
         records, structures: the files to write.
 
     Raises:
-        ValueError: the parts do not hold each request once.
+        ValueError: the parts do not hold each crystal once.
     """
+    n = len(numbers)
     n_found, lengths = np.zeros(n, dtype=np.int64), np.zeros((2, n), dtype=np.int64)
     for path, header in headers(folder):
-        index = np.array(header["index"])
-        if index.max() >= n:
-            raise ValueError(f"{str(path)!r} holds request {index.max()} of {n}")
-        np.add.at(n_found, index, 1)
-        lengths[:, index] = header["extxyz_bytes"], header["record_bytes"]
+        if strangers := [number for number in header["index"] if number not in numbers]:
+            raise ValueError(f"{str(path)!r} holds crystal {strangers[0]}, not of this run")
+        place = np.array(header["index"]) - numbers.start
+        np.add.at(n_found, place, 1)
+        lengths[:, place] = header["extxyz_bytes"], header["record_bytes"]
     if (n_found != 1).any():
         raise ValueError(
             f"parts in {str(folder)!r} hold {(n_found > 0).sum()} of {n} records, "
             f"{(n_found > 1).sum()} more than once"
         )
-    frame_starts, record_starts = np.cumsum(lengths, axis=1) - lengths
-    _put(folder, structures, frame_starts, "extxyz_bytes")
-    _put(folder, records, record_starts, "record_bytes")
+    frame_starts, record_starts = (np.cumsum(lengths, axis=1) - lengths).tolist()
+    _put(folder, structures, dict(zip(numbers, frame_starts, strict=True)), "extxyz_bytes")
+    _put(folder, records, dict(zip(numbers, record_starts, strict=True)), "record_bytes")
 
 
-def _put(folder: Path, target: Path, starts: Int[np.ndarray, "n"], sizes: str) -> None:
-    """Copy the texts of all parts to where they belong in one file."""
+def _put(folder: Path, target: Path, starts: dict[int, int], sizes: str) -> None:
+    """Copy the texts of all parts to where they belong in one file, by the crystals' numbers."""
     with whole_file(target) as whole, whole.open("r+b", buffering=0) as file:
         for path, header in headers(folder):
             content = path.read_bytes()
@@ -130,6 +132,6 @@ def _put(folder: Path, target: Path, starts: Int[np.ndarray, "n"], sizes: str) -
                 start += sum(header["record_bytes"])
             for index, size in zip(header["index"], header[sizes], strict=True):
                 if size:
-                    file.seek(int(starts[index]))
+                    file.seek(starts[index])
                     file.write(content[start : start + size])
                 start += size

@@ -1,4 +1,4 @@
-"""What is known of crystals and the network may miss: estimates are moved where crystals can be."""
+"""Constraints that hold for every crystal: estimates of the network are moved to fulfil them."""
 
 import torch
 
@@ -9,9 +9,9 @@ from symmbfn.crystals.lattice import k_to_metric
 from symmbfn.crystals.loci import nearest_point
 from symmbfn.model.symmbfn import Given, SymmBFN, Variables
 
-SETTLED = 0.9  # belief in a letter above which it counts as decided
+SETTLED = 0.9  # probability of a letter above which it counts as settled
 SAME_ATOM = 0.5  # angstrom; an own image as close as this is the atom itself
-LEAST = 0.03  # angstrom; a vector as short as this has no direction
+LEAST = 0.03  # angstrom; a vector as short as this has no clear direction
 
 
 def confine(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
@@ -26,7 +26,10 @@ def confine(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
 
 
 def project_settled(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
-    """Move estimated coordinates onto their locus, where the letter is settled, unless given."""
+    """Move estimated coordinates onto the locus of their letter, where the letter is settled.
+
+    Coordinates that are conditioned on stay.
+    """
     if "letters" not in estimates.categorical:
         return estimates
     letter, is_settled = settled_letters(estimates, given)
@@ -40,7 +43,7 @@ def project_settled(model: SymmBFN, estimates: Variables, given: Given) -> Varia
 def settled_letters(
     estimates: Variables, given: Given
 ) -> tuple[Int[Tensor, "B N"], Bool[Tensor, "B N"]]:
-    """Most likely letter of each site, and whether it is settled; never of padding."""
+    """Most likely letter of each site, and whether it is settled; that of padding never is."""
     belief, letter = estimates.categorical["letters"].max(-1)
     return letter, (belief.exp() > SETTLED) & given.is_site
 
@@ -51,18 +54,20 @@ def can_keep_apart(model: SymmBFN) -> bool:
 
 
 def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: float) -> Variables:
-    """Move sites that are too close to another half the way that is missing.
+    """Move apart sites that are too close to each other.
 
-    Of each site whose letter is settled the neighbour counts that lacks most, among all images of
-    all settled sites; the other half is that one's to go. Coordinates belong on their loci before,
-    and may leave them. Given ones stay. What is within 0.03 angstrom has no direction to go, and
-    an own image within 0.5 angstrom is the atom itself.
+    Each site whose letter is settled is moved away from one neighbour: the one, among all images
+    of all settled sites, that is closest compared with the least distance. It is moved by half of
+    what is missing; the neighbour is moved by the other half. The coordinates should lie on their
+    loci before, and may leave them. Coordinates that are conditioned on stay. A neighbour within
+    0.03 angstrom is left out, because it has no clear direction, and an image of the site itself
+    within 0.5 angstrom, because it is the same atom.
 
     Args:
         model: with letters and images, for the units of the estimates.
         estimates: of all variables, coordinates of shape (B, N, 3).
-        given: for the operations of the groups.
-        clearance: least distance, in sums of the two expected covalent radii.
+        given: what the crystals are conditioned on, for the operations of the groups.
+        clearance: least distance as a fraction of the sum of the two expected covalent radii.
 
     Returns:
         The estimates, with other coordinates.
@@ -97,7 +102,7 @@ def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: fl
 def _with_coords(
     estimates: Variables, given: Given, coords: Float[Tensor, "B N 3"], where: Bool[Tensor, "B N"]
 ) -> Variables:
-    """Estimates with other coordinates in the places named, less those that are given."""
+    """Estimates with other coordinates at some sites, but not where they are conditioned on."""
     if given.known is not None and "coords" in given.known.where:
         where = where & ~given.known.where["coords"]
     coords = torch.where(where[..., None], coords, estimates.continuous["coords"])

@@ -1,4 +1,4 @@
-"""Final estimates become crystals: elements are decided, letters decoded, cells filled."""
+"""From final estimates to crystals: elements are chosen, letters decoded, cells filled."""
 
 from dataclasses import dataclass
 
@@ -14,18 +14,18 @@ from symmbfn.flows.noise import STREAMS_PER_STEP, uniform
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.model.symmbfn import Given, SymmBFN, Variables
 
-FINAL_STEP = 1_000_000  # of the draws that end a sampling
+FINAL_STEP = 1_000_000  # number of the draws after the last step
 
 
 @dataclass(frozen=True)
 class Settled:
-    """Final classes and coordinates of a batch, before letters are decided and cells filled.
+    """Final elements and coordinates of a batch, before letters are chosen and cells filled.
 
     Attributes:
         units: elements, coordinates and lattice; no letters yet.
         letters, axes: log-probabilities of the letters (B, N, 27) or of the axes, whichever the
-            model knows; of neither where the sites are all atoms.
-        index: number of each crystal in the request.
+            model has; None for both if its sites are all atoms of the cell.
+        index: number of each crystal, shape (B,).
     """
 
     units: AsymmetricUnitBatch
@@ -50,7 +50,16 @@ def settle(
     seed: int,
     index: Int[Tensor, "B"],
 ) -> Settled:
-    """Decide the elements of final estimates, on the model's device."""
+    """Choose the elements of final estimates, on the model's device.
+
+    Args:
+        model: that made them.
+        estimates: of all variables at t = 1.
+        given: what the crystals are conditioned on.
+        sampler: whether classes are drawn, and at which temperature.
+        seed: of the request.
+        index: number of each crystal, shape (B,).
+    """
     real = given.is_site
     elements = torch.tensor([*model.config.elements], device=real.device)
     log_p = dict(estimates.categorical)
@@ -76,7 +85,7 @@ def settle(
 
 
 def rebuild(settled: list[Settled], seed: int) -> list[Crystal]:
-    """Finished crystals of several batches at once, one record each, on the batches' device."""
+    """Crystals of several batches at once, one for each row, on the batches' device."""
     most = max(part.units.is_site.shape[1] for part in settled)
 
     def joined(values: list[Tensor]) -> Tensor:
@@ -120,16 +129,25 @@ def decode(
     seed: int,
     index: Int[Tensor, "B"],
 ) -> list[Crystal]:
-    """Finished crystals from final estimates, one record each."""
+    """Crystals from final estimates, one for each row; arguments as in `settle`."""
     return rebuild([settle(model, estimates, given, sampler, seed=seed, index=index)], seed)
 
 
 def ascending_classes(
     log_probabilities: Float[Tensor, "B S K"], is_slot: Tensor
 ) -> Int[Tensor, "B S"]:
-    """Most likely classes of the slots that strictly ascend: the elements of a crystal differ.
+    """Most likely classes of the slots among those that strictly ascend.
 
-    Exact, by dynamic programming over the slots. Source: book, method-elements.
+    So no element is there twice. Exact, by dynamic programming over the slots.
+
+    Args:
+        log_probabilities: of the classes of each slot, shape (B, S, K).
+        is_slot: which slots a crystal has, shape (B, S).
+
+    Returns:
+        Classes, shape (B, S).
+
+    Source: book, method-elements.
     """
     n_slots, n_classes = log_probabilities.shape[1:]
     scores = log_probabilities.clamp_min(-1e4) * is_slot[..., None]
@@ -138,7 +156,7 @@ def ascending_classes(
         top, at = best.cummax(-1)
         shifted = torch.cat([torch.full_like(top[:, :1], -1e9), top[:, :-1]], dim=-1)
         at = torch.cat([torch.zeros_like(at[:, :1]), at[:, :-1]], dim=-1)
-        # Slots beyond the last element stay where they are.
+        # slots beyond the last element change nothing
         real = is_slot[:, s, None]
         here = torch.arange(n_classes, device=at.device).expand_as(at)
         best = torch.where(real, shifted + scores[:, s], best)
@@ -150,10 +168,19 @@ def ascending_classes(
 
 
 def every_slot_used(log_pointers: Float[Tensor, "B N S"], given: Given) -> Int[Tensor, "B N"]:
-    """Most likely pointers such that each element of the crystal has at least one site.
+    """Most likely pointers, changed so that each element of a crystal has at least one site.
 
-    A slot without a site takes the one that loses least by moving, among sites whose slot keeps
-    another. Source: book, method-elements.
+    A slot without a site takes one from a slot that has several: the site whose log-probability
+    falls least.
+
+    Args:
+        log_pointers: log-probabilities of the slots of each site, shape (B, N, S).
+        given: which sites and slots a crystal has.
+
+    Returns:
+        A slot for each site, shape (B, N).
+
+    Source: book, method-elements.
     """
     log_p = log_pointers.clamp_min(-1e4)
     pointers = log_p.argmax(-1)

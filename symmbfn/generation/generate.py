@@ -1,14 +1,15 @@
-"""New crystals on request: what is given is drawn, batches are planned, sampled and rebuilt."""
+"""New crystals: a request is drawn, its batches are planned, sampled and made into crystals."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 import torch
 
 from symmbfn._shapes import Int, Tensor
+from symmbfn.conditions.request import Request
 from symmbfn.crystals.crystal import Crystal
-from symmbfn.crystals.symmetry import space_group_numbers
 from symmbfn.crystals.symmetry_search import check_symmetry
 from symmbfn.datasets.batches import (
     OPERATION_EDGES,
@@ -16,96 +17,78 @@ from symmbfn.datasets.batches import (
     edge_of,
     n_operations,
 )
-from symmbfn.flows.noise import uniform
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.final_estimates import Settled, rebuild, settle
-from symmbfn.generation.sampler import Predictor, asked_sampler, predictor, sample
+from symmbfn.generation.sampler import (
+    Predictor,
+    check_sampler,
+    predictor,
+    preset_sampler,
+    sample,
+)
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import Given, SymmBFN
 from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.devices import pick_device
 
-GIVEN_STREAM = -1
 REBUILT_AT_ONCE = 1000  # crystals
 ROWS = 16  # a batch on the CPU holds a multiple of it
-PAIRS = 36  # of sites in each crystal of a full batch; larger crystals take fewer rows
+PAIRS = 36  # pairs of sites up to which a batch has all its rows; with more it has fewer
 
 
-def draw_given(
+def generate_batches(
     model: SymmBFN,
-    index: Int[Tensor, "B"],
-    *,
-    seed: int,
-    space_group_number: tuple[int, ...] | None = None,
-) -> Int[Tensor, "B 3"]:
-    """Space group, number of sites and number of elements of each crystal, as in training.
-
-    Args:
-        model: its statistics hold the training histogram.
-        index: number of each crystal in the request.
-        seed: of the request.
-        space_group_number: groups to restrict the histogram to; None for all.
-
-    Raises:
-        ValueError: if none of the groups occurs in the training data.
-    """
-    rows, count = model.statistics.given, model.statistics.given_count.double()
-    if space_group_number is not None:
-        count = count * torch.isin(rows[:, 0], torch.tensor(space_group_number))
-    if not count.sum() > 0:
-        raise ValueError(f"no training crystal has a space group of {space_group_number}")
-    u = uniform(seed, index.cpu(), GIVEN_STREAM, ())
-    row = torch.searchsorted(count.cumsum(0), u * count.sum(), right=True)
-    last = int(count.nonzero().max())
-    return rows[row.clamp_max(last)]
-
-
-def groups_not_in_training(model: SymmBFN, space_group_number: tuple[int, ...] | None) -> list[int]:
-    """Those of the space groups that no training crystal has, in order; they are never drawn."""
-    return sorted({*(space_group_number or ())} - {*model.statistics.given[:, 0].tolist()})
-
-
-def generate_indices(
-    model: SymmBFN,
-    index: Int[Tensor, "B"],
+    request: Request,
     sampler: SamplerConfig,
     *,
-    seed: int = 0,
-    space_group_number: tuple[int, ...] | None = None,
+    index: Int[Tensor, "B"] | None = None,
     batch_size: int = 256,
     has_full_rows: bool = True,
     predict: Predictor | None = None,
 ) -> Iterator[list[Crystal]]:
-    """Crystals with the given numbers, in batches of like size; each is independent of the rest.
+    """Crystals of a request, in batches of like size; each is independent of the rest.
 
     Every batch is padded to the edges of its bucket, in sites, operations and rows, so that a
-    crystal meets products of the same shape whatever else is asked for, on a GPU in batches of
-    the same size. Without full rows, which is for want of memory, it computes the crystals asked
-    for and no more.
+    crystal meets products of the same shape whatever else is drawn, on a GPU in batches of the
+    same size.
+
+    Args:
+        model: on its device.
+        request: what the crystals are drawn by.
+        sampler: solver, steps and start.
+        index: numbers of the crystals to make, shape (B,); None for all of the request.
+        batch_size: most crystals in one network call.
+        has_full_rows: pad batches in rows, too; without, which is for want of memory, only the
+            crystals themselves are computed.
+        predict: stands in for the network, see `predictor`.
 
     Yields:
         Finished crystals, about a thousand at once, in order of size and not of index.
+
+    Raises:
+        ValueError: no training crystal has one of the request's space groups; batch_size below 1.
     """
     device = next(model.parameters()).device
-    given = draw_given(model, index, seed=seed, space_group_number=space_group_number)
+    index = request.index if index is None else index
+    drawn = request.rows(model.statistics, index)
     settled: list[Settled] = []
-    for chunk in size_batches(given, batch_size):
-        most = int(edge_of(given[chunk, 1].max(), SITE_EDGES))
+    for chunk in size_batches(drawn, batch_size):
+        most = int(edge_of(drawn[chunk, 1].max(), SITE_EDGES))
         rows = full_rows(chunk, most, batch_size, device) if has_full_rows else chunk
-        batch = model_given(model, given[rows])
-        place = index[rows].to(device)
-        estimates = sample(model, batch, sampler, seed=seed, index=place, predict=predict)
-        whole = settle(model, estimates, batch, sampler, seed=seed, index=place)
+        given = model_given(model, drawn[rows])
+        seed, numbers = request.seed, index[rows].to(device)
+        estimates = sample(model, given, sampler, seed=seed, index=numbers, predict=predict)
+        whole = settle(model, estimates, given, sampler, seed=seed, index=numbers)
         settled.append(whole[: len(chunk)])
         if sum(map(len, settled)) >= REBUILT_AT_ONCE:
-            yield rebuild(settled, seed)
+            yield rebuild(settled, request.seed)
             settled = []
     if settled:
-        yield rebuild(settled, seed)
+        yield rebuild(settled, request.seed)
 
 
 def model_given(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Given:
-    """What drawn rows (space group, sites, elements) mean to a model, on its device.
+    """Drawn rows (space group, sites, elements) as a model's conditions, on its device.
 
     Sites are padded to the edge of their bucket.
     """
@@ -119,11 +102,17 @@ def model_given(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Given:
 def full_rows(
     chunk: Int[Tensor, "r"], n_sites: int, batch_size: int, device: torch.device
 ) -> Int[Tensor, "B"]:
-    """Fill a batch of crystals with so many sites up with its last row.
+    """Pad a batch with copies of its last row, so that its products do not depend on its length.
 
-    On a GPU to a full batch: one shape a bucket, so that its graph is captured once and its
+    On a GPU to a full batch: with one shape for each bucket, its graph is captured once, and its
     products do not depend on the request. On the CPU a row of a product does not depend on the
     number of rows once there are 16; below, some processors add up in another order.
+
+    Args:
+        chunk: rows that go through the network together.
+        n_sites: of each crystal, padding included.
+        batch_size: most rows in a batch.
+        device: of the network.
     """
     n = -(-len(chunk) // ROWS) * ROWS
     if device.type == "cuda":
@@ -132,12 +121,12 @@ def full_rows(
 
 
 def size_batches(given: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor, "_"]]:
-    """Rows that go through the network together: one bucket of sites and of operations.
+    """Rows that go through the network together: those of one bucket of sites and operations.
 
     Args:
         given: space group, number of sites, number of elements of each crystal.
-        batch_size: most rows in a batch; crystals of many sites take fewer, so that the pairs
-            of a batch, which are most of its memory, stay about as many.
+        batch_size: most rows in a batch; with many sites there are fewer, because the number of
+            pairs of sites decides how much memory a batch takes.
 
     Raises:
         ValueError: batch_size below 1.
@@ -161,78 +150,97 @@ def rows_of_bucket(n_sites: int, batch_size: int) -> int:
 
 
 def generate(
-    n: int,
+    request: Request | None = None,
     *,
     weights: str | SymmBFN = "default",
-    space_group_number: int | str | Iterable[Any] | None = None,
-    solver: str | None = None,
-    n_steps: int | None = None,
-    clearance: float | None = None,
-    seed: int = 0,
+    sampler: SamplerConfig | None = None,
     device: str = "auto",
     batch_size: int = 256,
     is_compiled: bool = False,
     dtype: str = "float32",
+    **settings: Any,
 ) -> list[Crystal]:
-    """Generate n crystals; crystal i depends on (seed, i) and the settings alone.
+    """Generate crystals; crystal i depends on (seed, i), the conditions and the sampler alone.
 
-    On the CPU it is the same bit for bit in every request, whatever else is asked for, on one
+    On the CPU it is the same bit for bit in every request, whatever else is drawn, on one
     machine with one number of threads; on a GPU another batch size is another kernel, and may
     change its last bits.
 
     Args:
-        n: number of crystals, at least 1.
+        request: what the crystals are drawn by; or leave it out and give its fields, such as
+            n=5, first=100, seed=0, space_group_number="cubic".
         weights: name of shipped weights, a model folder, or a model.
-        space_group_number: number, symbol, crystal system, several of these or None for all.
-        solver: "bfn", "ode2" or "sde2"; None takes the preset's own.
-        n_steps: sampling steps; None takes the preset's own.
-        clearance: in sums of covalent radii: atoms that are nearer are moved apart while
-            sampling; 0 leaves them where the network puts them, None takes the preset's own.
-        seed: of the request.
+        sampler: solver, steps and more; or give some of its fields, such as n_steps=100 or
+            solver="ode2": the others are those of the model's preset.
         device: "auto", "cpu" or "cuda"; a model stays where it is.
         batch_size: most crystals in one network call.
         is_compiled, dtype: see `predictor`.
+        settings: fields of `Request` and of `SamplerConfig`; None leaves one as it is.
 
     Returns:
-        One record per request, in order, whatever its status; "symmetry_mismatch" where the
-        structure has neither the asked space group nor a supergroup of it.
+        One record for each crystal of the request, in order, whatever its status;
+        "symmetry_mismatch" where the structure has neither its space group nor a supergroup.
 
     Raises:
         ValueError: for a value that cannot be met, naming it.
+        TypeError: for a setting that does not exist.
         UserWarning: if some of the space groups never occur in the training data.
     """
-    n, seed = check_request(n, seed)
+    request, changes = request_of(request, settings)
     batch_size = whole_number("batch_size", batch_size)
     model = (
         weights if isinstance(weights, SymmBFN) else load_model(weights, device=pick_device(device))
     )
-    sampler = asked_sampler(model, solver=solver, n_steps=n_steps, clearance=clearance)
-    groups = None if space_group_number is None else space_group_numbers(space_group_number)
-    if unknown := groups_not_in_training(model, groups):
+    sampler = sampler_of(model, sampler, changes)
+    if unknown := request.never_drawn(model.statistics):
         warnings.warn(
             f"never drawn, since no training crystal has them: space groups {unknown}", stacklevel=2
         )
     crystals: list[Crystal] = []
-    for batch in generate_indices(
-        model,
-        torch.arange(n),
-        sampler,
-        seed=seed,
-        space_group_number=groups,
-        batch_size=batch_size,
-        predict=predictor(model, is_compiled=is_compiled, dtype=dtype),
-    ):
+    predict = predictor(model, is_compiled=is_compiled, dtype=dtype)
+    for batch in generate_batches(model, request, sampler, batch_size=batch_size, predict=predict):
         crystals += [check_symmetry(crystal) for crystal in batch]
     return sorted(crystals, key=lambda crystal: crystal.index)
 
 
-def check_request(n: int, seed: int) -> tuple[int, int]:
-    """The number of crystals and the seed as int, where they can be met.
+def request_of(request: Request | None, settings: dict[str, Any]) -> tuple[Request, dict[str, Any]]:
+    """The request, which may be given by its fields, and the settings that are the sampler's.
+
+    Args:
+        request: whole, or None.
+        settings: fields of `Request` and of `SamplerConfig`; None leaves one as it is.
 
     Raises:
-        ValueError: n below 1, or a seed that is no whole number from 0 to 2^63 - 1.
+        ValueError: both a request and its fields; no number of crystals; a value that cannot be.
+        TypeError: a setting that does not exist.
     """
-    n, seed = whole_number("n", n), whole_number("seed", seed, least=0)
-    if seed >= 2**63:
-        raise ValueError(f"seed must be at most 2^63 - 1, got {seed}")
-    return n, seed
+    if not isinstance(request, Request | None):
+        raise ValueError(f"request must be a Request, got {request!r}: for its fields write n=5")
+    of_request = {field.name for field in fields(Request)}
+    known = of_request | {field.name for field in fields(SamplerConfig)}
+    if unknown := sorted(settings.keys() - known):
+        raise TypeError(f"no setting {', '.join(unknown)}: there are {', '.join(sorted(known))}")
+    settings = {name: value for name, value in settings.items() if value is not None}
+    asked = {name: value for name, value in settings.items() if name in of_request}
+    changes = {name: value for name, value in settings.items() if name not in of_request}
+    if request is None and "n" not in asked:
+        raise ValueError("n is missing: how many crystals?")
+    if request is not None and asked:
+        raise ValueError(f"give a request or its fields, not both: got {', '.join(asked)}, too")
+    return request or Request(**asked), changes
+
+
+def sampler_of(
+    model: SymmBFN, sampler: SamplerConfig | None, changes: dict[str, Any]
+) -> SamplerConfig:
+    """The sampler, or that of the model's preset with some fields changed.
+
+    Raises:
+        ValueError: both a sampler and changes; a sampler that the model cannot have.
+    """
+    if sampler is None:
+        return preset_sampler(model, **changes)
+    if changes:
+        raise ValueError(f"give a sampler or its fields, not both: got {', '.join(changes)}, too")
+    check_sampler(model, sampler)
+    return sampler

@@ -1,4 +1,4 @@
-"""From the prior to final estimates: beliefs are sharpened step by step."""
+"""The sampler: from the prior to final estimates, step by step."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,22 +20,27 @@ Predictor = Callable[[Variables, Given, Float[Tensor, "B"], Variables | None], V
 
 DTYPES = ("float32", "bf16")
 PRIOR_STEP = 0
-NARROWEST = 96  # width from which oneDNN takes every product, however few its rows
+NARROWEST = 96  # least width at which oneDNN computes every product, also those of few rows
 
 
 def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
     """The sampler that belongs to a model's preset: 31 ancestral steps, or the paper's 100.
 
-    Sites of a model with letters and images are kept apart, but for the paper's. With circular
-    coordinates the sampler is the one they were published with: beliefs are redrawn at every step
-    from probabilities in place of classes. `eta=None` takes the ancestral one instead.
+    Sites of a model with letters and images are kept apart, except by the paper's sampler. With
+    circular coordinates the sampler is the one they were published with: beliefs are redrawn at
+    every step, from probabilities in place of classes; `eta=None` makes it ancestral.
 
-    Chosen on MP-20 val: with fewer than 32 network calls some figure falls out of the interval
-    that 100 have, and at equal cost noise-free steps leave more short contacts
-    (`scripts/engine/few_steps.py`); clearance by `scripts/comparisons/ablations.py sample`.
+    Chosen on MP-20 val. With fewer than 32 network calls some figures leave the interval of those
+    with 100, and at equal cost steps without noise leave more short contacts
+    (`scripts/engine/few_steps.py`). The clearance was chosen by
+    `scripts/comparisons/ablations.py sample`.
+
+    Args:
+        model: whose preset and variables decide.
+        changes: fields of `SamplerConfig` to set otherwise.
 
     Raises:
-        ValueError: for a setting that no sampler can have, or not with this model, naming it.
+        ValueError: for a setting that no sampler, or none of this model, can have, naming it.
     """
     c = model.config
     sampler = SamplerConfig()
@@ -48,11 +53,6 @@ def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
     sampler = replace(sampler, **changes)
     check_sampler(model, sampler)
     return sampler
-
-
-def asked_sampler(model: SymmBFN, **asked: Any) -> SamplerConfig:
-    """The preset's sampler with the settings that somebody asked for, those that are not None."""
-    return preset_sampler(model, **{k: v for k, v in asked.items() if v is not None})
 
 
 def check_sampler(model: SymmBFN, sampler: SamplerConfig) -> None:
@@ -94,13 +94,12 @@ def sample(
     """Final estimates of one batch.
 
     Args:
-        model: for its flows; and its network, unless `predict` stands in for it.
+        model: its flows, and its network unless there is `predict`.
         given: what the crystals are conditioned on.
-        sampler: solver, steps and start.
+        sampler: solver, steps and more.
         seed: of the request.
-        index: number of each crystal in the request, shape (B,): its noise depends on this
-            and the seed alone.
-        predict: (beliefs, given, t, previous) -> estimates.
+        index: number of each crystal, shape (B,); its noise depends on this and the seed alone.
+        predict: in place of the network: (beliefs, given, t, previous) -> estimates.
 
     Returns:
         Estimates of the continuous variables and log-probabilities of the classes at t = 1.
@@ -162,8 +161,8 @@ def predictor(model: SymmBFN, *, is_compiled: bool = False, dtype: str = "float3
 
     Args:
         model: on its device.
-        is_compiled: compile it, see `compilation.compiled`: a minute first, then faster calls.
-        dtype: "float32" or "bf16", in which the matrix products are done.
+        is_compiled: compile it, see `compilation.compiled`: takes a minute, later calls are faster.
+        dtype: "float32" or "bf16", the precision of the matrix products.
 
     Raises:
         ValueError: another dtype.
@@ -177,7 +176,7 @@ def predictor(model: SymmBFN, *, is_compiled: bool = False, dtype: str = "float3
     def predict(
         beliefs: Variables, given: Given, t: Float[Tensor, "B"], previous: Variables | None
     ) -> Variables:
-        # the first call of a batch has no estimate to read: not worth a compilation of its own
+        # the first call of a batch has no previous estimate: it is not compiled for that alone
         network = model if has_previous and previous is None else fast
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bf16"):
             return network(beliefs, given, t, previous if has_previous else None)
@@ -191,7 +190,7 @@ def time_grid(model: SymmBFN, sampler: SamplerConfig) -> Float[Tensor, "S"]:
     if sampler.solver != "bfn" and isinstance(schedule, ContinuousSchedule):
         return log_snr_grid(sampler.n_steps, schedule, sampler.start)
     if sampler.grid_power != 1:
-        # equally spaced from the start on: no step lies before it and is lost
+        # equally spaced from the start on, so that no step lies before it
         root = uniform_grid(sampler.n_steps, sampler.start ** (1 / sampler.grid_power))
         return root**sampler.grid_power
     return uniform_grid(sampler.n_steps).clamp_min(sampler.start)

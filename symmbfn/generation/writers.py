@@ -1,7 +1,7 @@
-"""From sampled crystals to their texts: symmetry checked, record, CIF, extxyz.
+"""From sampled crystals to their texts: symmetry is checked, then record, CIF and extxyz written.
 
-The check takes milliseconds a crystal, so worker processes do it for large requests while the
-next batch is sampled. A search that hangs or takes its process down costs that one crystal.
+The check takes milliseconds a crystal. For large requests worker processes do it while the next
+batch is sampled. Where the search for symmetry hangs or crashes, only that crystal is lost.
 """
 
 import io
@@ -23,12 +23,12 @@ from symmbfn.crystals.records import lines_of, record_of
 from symmbfn.crystals.symmetry_search import check_symmetry
 from symmbfn.runtime.workers import Outcome, n_cores, run_killable
 
-# 500 crystals are done about as soon without: the processes import libraries for two seconds
+# below this workers save no time: each imports libraries for two seconds first
 WORTH_WORKERS = 1024
 MOST_WORKERS = 16
 CHUNK = 16  # crystals a worker takes at once
 WAITING = 2  # batches that may wait for a worker before the sampler does
-TIME_LIMIT = 30.0  # seconds for a chunk, and for each of its crystals where that did not do
+TIME_LIMIT = 30.0  # seconds for a chunk; if it takes longer, for each of its crystals alone
 STOP_LIMIT = 5.0  # seconds that an interrupted run waits for its thread
 DECIMALS = 8  # of the lengths in extxyz, as in CIF
 
@@ -38,7 +38,7 @@ class Finished:
     """The texts of one crystal.
 
     Args:
-        index: which request it answers.
+        index: number of the crystal.
         record: a line of JSON.
         cif_name: name of its file; this and the texts below are empty unless its status is "ok".
         cif: text of that file.
@@ -56,34 +56,33 @@ Finish = Callable[[list[Crystal]], list[Finished]]
 Done = Callable[[int, list[Finished], float], None]
 
 
-def finish(crystals: list[Crystal], *, n: int, primitive: bool) -> list[Finished]:
+def finish(crystals: list[Crystal], *, primitive: bool) -> list[Finished]:
     """Check the symmetry of crystals and write their texts.
 
     Args:
         crystals: as sampled.
-        n: number of crystals in the request.
         primitive: write primitive in place of conventional cells.
     """
-    return [texts_of(check_symmetry(crystal), n=n, primitive=primitive) for crystal in crystals]
+    return [texts_of(check_symmetry(crystal), primitive=primitive) for crystal in crystals]
 
 
-def texts_of(crystal: Crystal, *, n: int, primitive: bool) -> Finished:
+def texts_of(crystal: Crystal, *, primitive: bool) -> Finished:
     """Write the texts of a crystal that was checked; arguments as in `finish`."""
     record = lines_of([record_of(crystal)])
     if crystal.status != "ok":
         return Finished(crystal.index, record)
-    name = cif_name(crystal.index, crystal.formula, crystal.space_group_number, n)
+    name = cif_name(crystal.index, crystal.formula, crystal.space_group_number)
     cif, extxyz = crystal.to_cif(primitive=primitive), _extxyz(crystal, primitive)
     return Finished(crystal.index, record, name, cif, extxyz)
 
 
-def cif_name(index: int, formula: str, space_group_number: int, n: int) -> str:
-    """Name of a crystal's file in a run of n: "0012-NaCl-225.cif"."""
-    return f"{index:0{max(4, len(str(n - 1)))}d}-{formula}-{space_group_number}.cif"
+def cif_name(index: int, formula: str, space_group_number: int) -> str:
+    """Name of a crystal's file, the same in every run: "0012-NaCl-225.cif"."""
+    return f"{index:04d}-{formula}-{space_group_number}.cif"
 
 
 def _extxyz(crystal: Crystal, primitive: bool) -> str:
-    """One frame; what is built again from the record has other last bits but the same text."""
+    """One frame. Lengths are rounded, so that a crystal built from its record gives the same."""
     from ase.io.extxyz import write_extxyz
 
     atoms = crystal.to_ase(primitive=primitive)
@@ -100,9 +99,6 @@ def _extxyz(crystal: Crystal, primitive: bool) -> str:
     return file.getvalue()
 
 
-# ---- beside the sampler -----------------------------------------------------------------------
-
-
 def default_workers(n: int) -> int:
     """Processes that finish n crystals: none for few crystals or where one core is all there is."""
     return 0 if n < WORTH_WORKERS else min(n_cores() - 1, MOST_WORKERS)
@@ -112,10 +108,10 @@ def default_workers(n: int) -> int:
 def finishing(
     function: Finish, sizes: Sequence[int], done: Done, workers: int
 ) -> Iterator[Callable[[list[Crystal]], None]]:
-    """Give a function that takes batches one after the other and has them finished.
+    """Yield a function that takes batches one after the other and has them finished.
 
-    It returns at once unless `WAITING` batches wait for a worker. Leaving the block waits for
-    all batches; an error or an interruption in it gives up those that are not done.
+    It returns at once unless `WAITING` batches wait for a worker. The end of the block waits for
+    all batches; after an error or an interruption in the block, those not done are given up.
 
     Args:
         function: finishes some crystals; importable by name, or a partial of such a function.
@@ -125,7 +121,7 @@ def finishing(
         workers: number of processes; with 0 the caller's own does the work.
 
     Raises:
-        Exception: what `function` or `done` raise, from here or from the function given.
+        Exception: of `function` or `done`, here or in the yielded function.
     """
     if not workers or not sizes:
         places = iter(range(len(sizes)))
@@ -177,7 +173,7 @@ class _Pool:
     def _run(self) -> None:
         try:
             self._serve()
-        except BaseException as error:  # it belongs to whoever gives the batches
+        except BaseException as error:  # raised in the thread that gives the batches
             self.error = error
         finally:
             self.chunks.stop()
@@ -231,7 +227,7 @@ class _Pool:
 
 
 class _Chunks(Sequence[list[Crystal]]):
-    """Chunks of all batches, those to come too: asking for one waits until it is there."""
+    """Chunks of all batches, also of those to come: reading one waits until it is there."""
 
     def __init__(self, counts: Sequence[int]):
         self.batch_of = [number for number, count in enumerate(counts) for _ in range(count)]
@@ -281,7 +277,7 @@ class _Chunks(Sequence[list[Crystal]]):
 
 
 def _serve_chunk(function: Finish, crystals: list[Crystal]) -> list[Finished]:
-    """Finish crystals in a worker; Ctrl-C, which reaches it too, is left to the run."""
+    """Finish crystals in a worker, which ignores Ctrl-C: the main process handles it."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return function(crystals)

@@ -14,7 +14,9 @@ from symmbfn.crystals.records import read_crystals
 from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.figures.crystal import EDGE_COLOUR, posed, svg, svg_gradients
 from symmbfn.figures.plots import balls, rounded
-from symmbfn.generation.run import CIFS, SUMMARY, cif_name
+from symmbfn.generation.batch_files import CIFS
+from symmbfn.generation.run_outputs import SUMMARY
+from symmbfn.generation.writers import cif_name
 from symmbfn.pages.contact_sheet import COLUMNS, ROWS, contact_sheet
 from symmbfn.pages.rendering import render_page
 from symmbfn.runtime.files import whole_file, write_whole
@@ -62,7 +64,7 @@ def gallery_page(crystals: list[Crystal], summary: dict[str, Any]) -> str:
             "contact": CONTACT_RATIO,
             "edge": EDGE_COLOUR,
             "balls": balls(np.array(sorted(numbers), dtype=np.int64)),
-            "crystals": [_facts(crystal, summary["n"]) for crystal in crystals],
+            "crystals": [_facts(crystal) for crystal in crystals],
         },
     )
 
@@ -75,7 +77,7 @@ def counts_said(summary: dict[str, Any]) -> str:
     return f"{text} ({', '.join(others).replace('_', ' ')})" if others else text
 
 
-def _facts(crystal: Crystal, n: int) -> dict[str, Any]:
+def _facts(crystal: Crystal) -> dict[str, Any]:
     """What the page needs of one crystal; the keys are short because there are many."""
     assert crystal.unit is not None
     group, found = crystal.space_group_number, crystal.found_space_group_number
@@ -107,7 +109,7 @@ def _facts(crystal: Crystal, n: int) -> dict[str, Any]:
             [element, name, *row]
             for element, name, row in zip(elements, names, sites.tolist(), strict=True)
         ],
-        "cif": f"{CIFS}/{cif_name(crystal.index, crystal.formula, group, n)}",
+        "cif": f"{CIFS}/{cif_name(crystal.index, crystal.formula, group)}",
         "svg": svg(crystal, 150),
     }
 

@@ -1,1 +1,1 @@
-"""What every part stands on: files, journals, run folders, workers and devices."""
+"""Files, journals, run folders, worker processes and devices: nothing here knows crystals."""

@@ -7,12 +7,11 @@ import math
 import operator
 from collections.abc import Sequence
 from contextlib import suppress
-from numbers import Real
 from typing import Any
 
 
 def whole_number(name: str, value: Any, *, least: int = 1) -> int:
-    """The value of an argument as an int.
+    """The value of an argument as an int; 2.0 is none.
 
     Args:
         name: of the argument.
@@ -28,6 +27,22 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
+def real_number(name: str, value: Any) -> float:
+    """The value of an argument as a float.
+
+    Args:
+        name: of the argument.
+        value: anything.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    with suppress(TypeError, ValueError):
+        if not isinstance(value, bool | str | bytes):
+            return float(value)
+    raise ValueError(f"{name} must be a number, got {value!r}")
+
+
 def positive_number(name: str, value: Any) -> float:
     """The value of an argument as a float.
 
@@ -38,8 +53,9 @@ def positive_number(name: str, value: Any) -> float:
     Raises:
         ValueError: it is no finite number above 0.
     """
-    if isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < math.inf:
-        return float(value)
+    with suppress(ValueError):
+        if 0 < (number := real_number(name, value)) < math.inf:
+            return number
     raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
 
 

@@ -1,8 +1,8 @@
-"""The same functions, faster: compiled where a compiler is at hand, products by oneDNN.
+"""The same functions, faster: compiled where there is a compiler, matrix products by oneDNN.
 
-Nothing here changes what is computed but for the rounding of the last bits. What a compiler
-made is compared with the plain function on the first call of every shape; where it fails or
-differs one line says so and the plain function runs.
+Nothing here changes what is computed, except for the rounding of the last bits. A compiled
+function is compared with the plain one on the first call of every shape. Where it fails or
+differs, one line on stderr says so and the plain function is used.
 """
 
 import sys
@@ -24,7 +24,7 @@ _HAS_TORCH_DEFAULTS = ContextVar("_HAS_TORCH_DEFAULTS", default=False)
 
 
 def compiled(function: Callable, device: torch.device) -> Callable:
-    """torch.compile with a check and a way back.
+    """torch.compile, checked against the function itself, which is used where the check fails.
 
     Shapes are symbolic, so that one compilation serves every bucket. On CUDA the kernels of each
     shape are captured in a graph, whose outputs are copied before the next replay.
@@ -127,7 +127,7 @@ def difference(ours: Any, reference: Any) -> float:
 
 @contextmanager
 def _sizes_apart() -> Iterator[None]:
-    """Sizes that happen to be equal stay separate symbols: else other buckets would not fit."""
+    """Keep sizes that happen to be equal separate symbols, so that other buckets fit, too."""
     import torch.fx.experimental._config as shapes
 
     with shapes.patch(use_duck_shape=False):  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The processes of one run: who this one is, and the few things that they say to each other."""
+"""The processes of one training: which of them this one is, and what they exchange."""
 
 import os
 import sys

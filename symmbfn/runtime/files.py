@@ -4,8 +4,10 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 
 def file_digest(path: Path) -> str:
@@ -16,15 +18,15 @@ def file_digest(path: Path) -> str:
 
 @contextmanager
 def whole_file(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
-    """Give a temporary path in the same folder; rename it to `path` once it is on the disk.
+    """Yield a temporary path in the same folder, and rename it to `path` after the block.
 
     An error or a kill inside the block leaves what stood at `path` before.
 
     Args:
         path: the file to write; missing parent folders are made.
-        is_durable: wait until the file and its name are on the disk, milliseconds a file;
-            without it a power cut may empty a file, so that is for those alone whose size is
-            checked and which are made again from others.
+        is_durable: wait until the file and its name are on the disk, which takes milliseconds.
+            Without it a power cut may leave an empty file: only for files whose size is checked
+            later and which can be made again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -65,14 +67,7 @@ def write_whole(path: Path, content: str | bytes, *, is_durable: bool = True) ->
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Wait until no other process changes the file; the lock goes with the process."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows
-        yield
-        return
     path.parent.mkdir(parents=True, exist_ok=True)
     # beside the file, which is replaced as a whole
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(path.with_name(f".{path.name}.lock")):
         yield

@@ -1,4 +1,4 @@
-"""Results of long work, one line of JSON each, kept as they come."""
+"""Results of long work, one line of JSON each, appended to a file as they come."""
 
 import json
 import math
@@ -11,13 +11,13 @@ import numpy as np
 
 
 class Journal:
-    """Rows by number; what a killed process wrote is there for the next one.
+    """Rows by number; the next process finds what a killed one has written.
 
     Args:
         path: the file; made with the first row. A line that was not finished is cut off.
 
     Raises:
-        ValueError: a finished line that is no row.
+        ValueError: a finished line that is not a row.
     """
 
     def __init__(self, path: Path):

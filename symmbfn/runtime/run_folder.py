@@ -1,4 +1,4 @@
-"""Output folders: what a run was asked for, so that it is resumed and never overwritten."""
+"""Output folders: the settings of a run stand in it, so that it is resumed, never overwritten."""
 
 import json
 import os
@@ -9,9 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from symmbfn.runtime.files import write_whole
 
 MANIFEST = "manifest.json"
+LOCK = ".lock"  # a file that stays: to remove it while others wait for it would let two in
 PACKAGES = ("symmbfn", "torch", "numpy", "pymatgen", "spglib", "ase")
 
 
@@ -70,12 +73,18 @@ def open_folder(folder: Path, settings: dict[str, Any], facts: dict[str, Any]) -
 
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """Say of each setting that is not the same what it is, such as "n is 3 there and 4 here"."""
-    return [
-        f"{name} is {_short(there.get(name))} there and {_short(here.get(name))} here"
-        for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name)
-    ]
+    """Say of each value that is not the same what it is, such as "seed is 3 there and 4 here".
+
+    Values within values are named by their path, such as "request.seed".
+    """
+    different = []
+    for name in sorted(there.keys() | here.keys()):
+        old, new = there.get(name), here.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            different += [f"{name}.{text}" for text in differences(old, new)]
+        elif old != new:
+            different.append(f"{name} is {_short(old)} there and {_short(new)} here")
+    return different
 
 
 def versions(*others: str) -> dict[str, str]:
@@ -100,22 +109,19 @@ def _short(value: Any) -> str:
 
 @contextmanager
 def only_process(folder: Path) -> Iterator[None]:
-    """Keep a second process out of the folder; the lock goes with the process.
+    """Keep a second process out of a folder that exists; the lock goes with the process.
 
     Raises:
         ValueError: another one is in it.
     """
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
-        import fcntl
-    except ImportError:  # no such locks on Windows
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"another process is writing into {str(folder)!r}, it holds {lock.lock_file!r}"
+        ) from None
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process is writing into {str(folder)!r}") from None
         yield
     finally:
-        os.close(handle)
+        lock.release()

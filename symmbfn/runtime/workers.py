@@ -1,7 +1,7 @@
-"""Worker processes that may hang, crash or run out of memory without taking the run along.
+"""Worker processes that may hang, crash or run out of memory without ending the whole run.
 
-Readers of foreign files can loop for ever or take the interpreter down, so each item has a
-time limit after which its process is killed, and a process has a memory limit.
+Code that reads other people's files can loop for ever or crash the interpreter. So each item has
+a time limit, after which its process is killed, and each process has a memory limit.
 """
 
 import multiprocessing
@@ -35,10 +35,10 @@ class Outcome:
     Args:
         index: the item's number.
         value: what the function returned; None after a failure.
-        reason: empty, or one line.
+        reason: why there is no value, in one line; else empty.
         process_ms: processor time of the item in milliseconds; NaN where its process died.
-        status: "ok", "timeout", "worker_lost" or "out_of_memory"; the attribute `status` of an
-            error that has one; empty after any other error, which only the caller can name.
+        status: "ok", "timeout", "worker_lost" or "out_of_memory". An error of the function that
+            has an attribute `status` gives it; any other error leaves it empty.
     """
 
     index: int
@@ -56,9 +56,9 @@ def run_killable(
     An item whose process dies is tried once more; one that exceeds its time is not.
 
     Args:
-        function: importable by name in a new process, or a partial of such a function. Only if
-            it lives in the main module, this is imported there: it needs the guard
-            `if __name__ == "__main__"` then.
+        function: importable by name in a new process, or a partial of such a function. One that
+            is defined in a script needs the guard `if __name__ == "__main__"` there, because
+            each process imports the script.
         items: what it is called with, one at a time.
         workers: number of processes.
         time_limit: seconds of wall time for one item.
@@ -100,7 +100,7 @@ def n_cores() -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is one of memory, for which torch has no exception outside a GPU's own."""
+    """Whether an error means that memory is short: on the CPU torch only says so in its text."""
     is_said = any(words in str(error) for words in NO_MEMORY)
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or is_said
 
@@ -173,7 +173,7 @@ def _context() -> Any:
 
 @contextmanager
 def _without_main(function: Callable[[Any], Any]) -> Iterator[None]:
-    """Hide the main module, which new processes would import: a script would run once more."""
+    """Hide the main module unless the function needs it: a new process would run the script."""
     main = sys.modules["__main__"]
     if b"__main__" not in pickle.dumps(function):
         sys.modules["__main__"] = ModuleType("__main__")
@@ -185,7 +185,7 @@ def _without_main(function: Callable[[Any], Any]) -> Iterator[None]:
 
 def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
     torch.set_num_threads(1)
-    # libraries complain on the console about single crystals; what matters is in the outcome
+    # libraries print warnings about single items; what matters is in the outcome
     warnings.simplefilter("ignore")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     _limit_memory()

@@ -12,6 +12,7 @@ from symmbfn.cli.verbs import main
 from symmbfn.generation import run as runs
 
 FILES = {
+    ".lock",
     "cif",
     "crystals.extxyz",
     "gallery.html",
@@ -58,13 +59,29 @@ def test_it_writes_everything_and_the_same_call_is_quiet(
     assert {path.name for path in out.iterdir()} == FILES
     assert "9 crystals" in first and str(out / "gallery.html") in first
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    monkeypatch.setattr(runs, "generate_indices", pytest.fail)
+    monkeypatch.setattr(runs, "generate_batches", pytest.fail)
     assert main(command(tiny_weights, out, "--seed", "3")) == 0
     assert capsys.readouterr().out == first
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     code, shown = outcome(command(tiny_weights, out, "--seed", "4"), capsys)
     assert code == 2 and "seed is 3 there and 4 here" in shown and shown.count("\n") == 1
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_a_range_of_numbers_is_a_part_of_the_whole_run(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    assert main(command(tiny_weights, whole)) == 0
+    assert main(command(tiny_weights, part, "--first", "5", n="4")) == 0
+    lines = (whole / "records.jsonl").read_text().splitlines()
+    assert (part / "records.jsonl").read_text().splitlines() == lines[5:]
+    cifs = {path.name: path.read_bytes() for path in (whole / "cif").iterdir()}
+    for path in (part / "cif").iterdir():
+        assert path.read_bytes() == cifs[path.name]
+        assert f"cif/{path.name}" in (part / "gallery.html").read_text()
+    code, shown = outcome(command(tiny_weights, part, "--first", "6", n="4"), capsys)
+    assert code == 2 and "request.first is 5 there and 6 here" in shown
 
 
 def test_interruption_is_code_130_and_resumes(
@@ -79,7 +96,7 @@ def test_interruption_is_code_130_and_resumes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "generate_indices", stop)
+        patch.setattr(runs, "generate_batches", stop)
         code, shown = outcome(command(tiny_weights, out), capsys)
     assert code == 130 and "0 of 9 crystals" in shown and "resumes" in shown
     assert main(command(tiny_weights, out)) == 0
@@ -93,6 +110,7 @@ def test_interruption_is_code_130_and_resumes(
         (["--n", "-3"], "-3"),
         (["--n", "many"], "'many'"),
         (["--n", "2.5"], "'2.5'"),
+        (["--first", "-1"], "-1"),
         (["--space-group", "0"], "0"),
         (["--space-group", "231"], "231"),
         (["--space-group", "abc"], "'abc'"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,15 +18,21 @@ import numpy as np
 import pytest
 import torch
 from pymatgen.core import Structure
+from safetensors.torch import load_file, save_file
 
+from symmbfn.conditions.request import Request
 from symmbfn.crystals.crystal import PRIMITIVE_VECTORS
 from symmbfn.crystals.records import read_crystals, read_records
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES
+from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation import generate as generation
 from symmbfn.generation import run as runs
 from symmbfn.generation.batch_files import headers
 from symmbfn.generation.generate import generate
 from symmbfn.generation.run import generate_run
+from symmbfn.generation.sampler import preset_sampler
+from symmbfn.model.checkpoints import CONFIG_FILE, WEIGHTS_FILE, load_model
+from symmbfn.runtime.files import file_digest
 
 REQUEST = {"n": 30, "n_steps": 2, "seed": 7, "device": "cpu"}
 
@@ -83,7 +90,7 @@ def test_files_hold_the_crystals_that_python_returns(whole: Path, tiny_weights: 
 def test_the_same_call_makes_nothing_again(
     whole: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "generate_indices", pytest.fail)
+    monkeypatch.setattr(runs, "generate_batches", pytest.fail)
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
     generate_run(whole, weights=str(tiny_weights), **REQUEST)
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
@@ -92,7 +99,7 @@ def test_the_same_call_makes_nothing_again(
 def test_what_was_deleted_is_made_from_the_records(
     whole: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "generate_indices", pytest.fail)
+    monkeypatch.setattr(runs, "generate_batches", pytest.fail)
     before = content(whole)
     for path in [whole / "summary.json", whole / "crystals.extxyz", *(whole / "cif").iterdir()]:
         path.unlink()
@@ -104,7 +111,7 @@ def test_a_cif_that_a_power_cut_emptied_is_made_again(
     whole: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CIFs do not wait for the disk: the name of one may outlive its content."""
-    monkeypatch.setattr(runs, "generate_indices", pytest.fail)
+    monkeypatch.setattr(runs, "generate_batches", pytest.fail)
     before = content(whole)
     emptied, cut, *_ = sorted((whole / "cif").iterdir())
     emptied.write_bytes(b"")
@@ -122,27 +129,27 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls = []
-    real = runs.generate_indices
+    real = runs.generate_batches
 
-    def stopping(model, index, *args, **kwargs):
+    def stopping(*args, index, **kwargs):
         if len(calls) == n_batches:
             raise KeyboardInterrupt
         calls.append(index.tolist())
-        return real(model, index, *args, **kwargs)
+        return real(*args, index=index, **kwargs)
 
     folder = tmp_path / "run"
-    monkeypatch.setattr(runs, "generate_indices", stopping)
+    monkeypatch.setattr(runs, "generate_batches", stopping)
     with pytest.raises(KeyboardInterrupt, match=r"stopped with \d+ of 30") as stop:
         generate_run(folder, weights=str(tiny_weights), **REQUEST)
     safe = sum(map(len, calls))
     assert str(stop.value).startswith(f"stopped with {safe} of 30")
     assert len(list((folder / "cif").glob("*"))) <= safe
 
-    def counting(model, index, *args, **kwargs):
+    def counting(*args, index, **kwargs):
         calls.append(index.tolist())
-        return real(model, index, *args, **kwargs)
+        return real(*args, index=index, **kwargs)
 
-    monkeypatch.setattr(runs, "generate_indices", counting)
+    monkeypatch.setattr(runs, "generate_batches", counting)
     generate_run(folder, weights=str(tiny_weights), **REQUEST)
     assert sorted(i for index in calls for i in index) == list(range(30)), "none twice"
     assert content(folder) == content(whole)
@@ -190,16 +197,16 @@ def test_an_interrupted_run_with_workers_ends_as_if_it_had_not_been(
     whole: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches that were sampled but not written when the run is stopped are sampled again."""
-    calls, real = [], runs.generate_indices
+    calls, real = [], runs.generate_batches
 
-    def stopping(model, index, *args, **kwargs):
+    def stopping(*args, index, **kwargs):
         if len(calls) == 4:
             raise KeyboardInterrupt
         calls.append(len(index))
-        return real(model, index, *args, **kwargs)
+        return real(*args, index=index, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "generate_indices", stopping)
+        patch.setattr(runs, "generate_batches", stopping)
         with pytest.raises(KeyboardInterrupt, match=r"stopped with \d+ of 30") as stop:
             generate_run(tmp_path, weights=str(tiny_weights), workers=1, **REQUEST)
     safe = sum(len(header["index"]) for _, header in headers(tmp_path))
@@ -244,17 +251,87 @@ def test_a_run_that_goes_on_elsewhere_says_so_and_notes_it(
 def test_other_settings_are_refused_and_nothing_changes(whole: Path, tiny_weights: Path) -> None:
     before = content(whole)
     for change, text in [
-        ({"n": 31}, "n is 30 there and 31 here"),
-        ({"seed": 8}, "seed is 7 there and 8 here"),
-        ({"n_steps": 3}, "n_steps is 2 there and 3 here"),
-        ({"solver": "ode2"}, "solver is 'bfn' there and 'ode2' here"),
-        ({"clearance": 0.0}, "clearance is 0.75 there and 0.0 here"),
-        ({"space_group_number": 225}, r"space_group_number is None there and \[225\] here"),
+        ({"n": 31}, r"request\.n is 30 there and 31 here"),
+        ({"seed": 8}, r"request\.seed is 7 there and 8 here"),
+        ({"n_steps": 3}, r"sampler\.n_steps is 2 there and 3 here"),
+        ({"solver": "ode2"}, r"sampler\.solver is 'bfn' there and 'ode2' here"),
+        ({"clearance": 0.0}, r"sampler\.clearance is 0.75 there and 0.0 here"),
+        (
+            {"space_group_number": 225},
+            r"request\.space_group_number is None there and \[225\] here",
+        ),
         ({"primitive": True}, "primitive is False there and True here"),
     ]:
         with pytest.raises(ValueError, match=text):
             generate_run(whole, weights=str(tiny_weights), **{**REQUEST, **change})
     assert content(whole) == before
+
+
+def test_a_resumed_run_compares_request_and_sampler_as_a_whole(
+    whole: Path, tiny_weights: Path
+) -> None:
+    """Whichever field differs, those too that no keyword of the command line sets."""
+    manifest = json.loads((whole / "manifest.json").read_text())["settings"]
+    request = Request(n=30, seed=7)
+    sampler = preset_sampler(load_model(tiny_weights), n_steps=2)
+    assert Request(**manifest["request"]) == request
+    assert SamplerConfig(**manifest["sampler"]) == sampler
+    before, run = content(whole), {"weights": str(tiny_weights), "device": "cpu"}
+    generate_run(whole, request, sampler=sampler, **run)
+    for name, value in (("temperature", 0.5), ("eta", 0.3), ("has_projection", False)):
+        with pytest.raises(
+            ValueError, match=rf"run: sampler\.{name} is \S+ there and {value} here$"
+        ):
+            generate_run(whole, request, sampler=replace(sampler, **{name: value}), **run)
+    with pytest.raises(ValueError, match=r"run: request\.first is 0 there and 1 here$"):
+        generate_run(whole, replace(request, first=1), sampler=sampler, **run)
+    assert content(whole) == before
+
+
+def test_a_run_belongs_to_weights_and_not_to_their_name(tiny_weights: Path, tmp_path: Path) -> None:
+    """Weights that were trained on in the same folder are others; a copy elsewhere is none."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        shutil.copytree(tiny_weights, folder)
+    request = {**REQUEST, "n": 2}
+    generate_run(tmp_path / "run", weights=str(here), **request)
+    before = content(tmp_path / "run")
+    (tmp_path / "run" / "summary.json").unlink()
+    generate_run(tmp_path / "run", weights=str(there), **request)
+    assert content(tmp_path / "run") == before
+    values = load_file(here / WEIGHTS_FILE)
+    save_file({name: value * 1.5 for name, value in values.items()}, here / WEIGHTS_FILE)
+    config = json.loads((here / CONFIG_FILE).read_text())
+    config["sha256"] = file_digest(here / WEIGHTS_FILE)
+    (here / CONFIG_FILE).write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"run: weights is .* there and .* here$"):
+        generate_run(tmp_path / "run", weights=str(here), **request)
+    assert content(tmp_path / "run") == before
+
+
+def test_neighbouring_ranges_together_are_the_whole_run(
+    whole: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    """The same records, frames and CIFs, and each part is a run that can be resumed."""
+    run = {**REQUEST, "weights": str(tiny_weights)}
+    found: dict[str, bytes] = {}
+    for first, n, workers in ((0, 8, 0), (8, 22, 1)):
+        folder = tmp_path / str(first)
+        summary = generate_run(folder, **{**run, "n": n, "first": first}, workers=workers)
+        assert summary["n"] == sum(summary["statuses"].values()) == n
+        records = list(read_records(folder))
+        assert [record["index"] for record in records] == list(range(first, first + n))
+        part = content(folder)
+        (folder / "crystals.extxyz").unlink()
+        next((folder / "cif").iterdir()).unlink()
+        generate_run(folder, **{**run, "n": n, "first": first})
+        assert content(folder) == part, "what was deleted is made again"
+        for name in ("records.jsonl", "crystals.extxyz"):
+            found[name] = found.get(name, b"") + part[name]
+        found |= {name: text for name, text in part.items() if name.startswith("cif/")}
+    expected = content(whole)
+    assert found == {name: expected[name] for name in found}
+    assert {name for name in expected if name.startswith("cif/")} <= set(found)
 
 
 def test_primitive_cells_and_asked_groups(tiny_weights: Path, tmp_path: Path) -> None:
@@ -334,6 +411,6 @@ def test_an_error_that_is_not_about_memory_ends_the_run(
     def broken(*args, **kwargs):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(runs, "generate_indices", broken)
+    monkeypatch.setattr(runs, "generate_batches", broken)
     with pytest.raises(RuntimeError, match="mat1"):
         generate_run(tmp_path, weights=str(tiny_weights), **REQUEST)

@@ -2,35 +2,36 @@
 
 from collections import Counter
 from dataclasses import replace
-from functools import cache
-from itertools import combinations, product
+from functools import cache, partial
+from itertools import combinations, pairwise, product
 
 import numpy as np
 import pytest
 import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from scipy import stats
 
+from symmbfn.conditions.request import Request
 from symmbfn.crystals.asymmetric_unit import CHART_END
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.lattice import lattice_constraints
 from symmbfn.crystals.loci import nearest_point
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import positions_of
+from symmbfn.flows import noise
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.flows.schedules import log_snr_grid
+from symmbfn.generation import sampler as sampler_module
 from symmbfn.generation.constraints import confine, project_settled
 from symmbfn.generation.final_estimates import ascending_classes, decode, every_slot_used
 from symmbfn.generation.generate import (
-    draw_given,
     generate,
-    generate_indices,
-    pick_device,
+    generate_batches,
     size_batches,
 )
 from symmbfn.generation.sampler import preset_sampler, sample
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import Given, SymmBFN, Variables
+from symmbfn.runtime.devices import pick_device
 from tests.models import batch, beliefs_at, fresh_model, perfect_predictor, shaken_model, units
 
 PRESETS = ("default", "paper")
@@ -171,8 +172,8 @@ def test_fixed_lattice_components_padding_and_forbidden_letters_stay_out(
 @pytest.mark.parametrize("preset", PRESETS)
 def test_generated_crystals_have_the_group_and_the_elements_they_were_given(preset: str) -> None:
     model = shaken_model(preset)
-    crystals = generate(24, weights=model, n_steps=3, seed=4)
-    given = draw_given(model, indices(24), seed=4)
+    crystals = generate(n=24, weights=model, n_steps=3, seed=4)
+    given = Request(n=24, seed=4).rows(model.statistics)
     assert [crystal.index for crystal in crystals] == list(range(24))
     assert all(crystal.seed == 4 for crystal in crystals)
     for crystal, (group, n_sites, n_elements) in zip(crystals, given.tolist(), strict=True):
@@ -190,6 +191,83 @@ def test_generated_crystals_have_the_group_and_the_elements_they_were_given(pres
             assert len(elements) == n_elements
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(("solver", "n_steps"), SOLVERS)
+def test_the_network_reads_its_last_estimate_and_beliefs_of_its_own_precision(
+    preset: str, solver: str, n_steps: int
+) -> None:
+    """Self-conditioning as trained; times are float64, beliefs must not become so by them."""
+    model = shaken_model(preset)
+    _, given = model.encode(batch())
+    calls = []
+
+    def watched(beliefs, given, t, previous):
+        calls.append((beliefs, previous, model(beliefs, given, t, previous)))
+        return calls[-1][-1]
+
+    sampler = preset_sampler(model, solver=solver, n_steps=n_steps, clearance=0.0)
+    sample(model, given, sampler, seed=0, index=indices(len(batch())), predict=watched)
+    assert calls[0][1] is None
+    for (_, _, last), (beliefs, previous, _) in pairwise(calls):
+        assert previous.categorical is last.categorical, "what the network said, or moved"
+        off = previous.continuous["lattice"] - last.continuous["lattice"]
+        assert not off.any()
+        for values in (beliefs.continuous, beliefs.categorical):
+            assert {value.dtype for value in values.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_wild_estimates_are_confined_at_every_call(preset: str) -> None:
+    """What the next step and the next call read, and what comes out, lies where data can be."""
+    model = shaken_model(preset)
+    _, given = model.encode(batch())
+    seen = []
+
+    def wild(beliefs, given, t, previous):
+        estimates = model(beliefs, given, t, previous)
+        seen.append(previous)
+        coords = estimates.continuous["coords"] + 7.3 * given.is_site[..., None]
+        return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)
+
+    sampler = preset_sampler(model, n_steps=3, clearance=0.0, has_projection=False)
+    final = sample(model, given, sampler, seed=0, index=indices(len(batch())), predict=wild)
+    low, high = (0.0, 1.0) if preset == "paper" else (CHART_END - 1.15, CHART_END + 0.15)
+    for estimates in (*seen[1:], final):
+        x = model.fractional(estimates.continuous["coords"])[given.is_site]
+        assert (x >= low - 1e-5).all() and (x <= high + 1e-5).all()
+
+
+def test_sites_move_to_their_loci_first_and_apart_last(monkeypatch) -> None:
+    """In the other order a site that was moved away would be drawn back onto its neighbour."""
+    model, order = shaken_model(), []
+
+    def noted(name, real, *args):
+        order.append(name)
+        return real(*args)
+
+    for name in ("confine", "project_settled", "move_apart"):
+        real = getattr(sampler_module, name)
+        monkeypatch.setattr(sampler_module, name, partial(noted, name, real))
+    _, given = model.encode(batch(0))
+    sample(model, given, preset_sampler(model, n_steps=1), seed=0, index=indices(1))
+    assert order == ["confine", "project_settled", "move_apart"] * 2
+
+
+def test_without_its_last_estimate_the_network_says_something_else() -> None:
+    """The negative control: what the sampler hands on matters."""
+    model = shaken_model()
+    _, given = model.encode(batch())
+    sampler = preset_sampler(model, n_steps=3)
+
+    def forgetful(beliefs, given, t, previous):
+        return model(beliefs, given, t, None)
+
+    number = indices(len(batch()))
+    with_it = sample(model, given, sampler, seed=0, index=number)
+    without = sample(model, given, sampler, seed=0, index=number, predict=forgetful)
+    assert not torch.equal(with_it.continuous["coords"], without.continuous["coords"])
+
+
 def test_predictions_that_are_not_numbers_are_records_and_no_exception() -> None:
     model = fresh_model()
 
@@ -199,7 +277,7 @@ def test_predictions_that_are_not_numbers_are_records_and_no_exception() -> None
         return Variables(nan, estimates.categorical)
 
     sampler = preset_sampler(model, n_steps=2)
-    batches = generate_indices(model, indices(6), sampler, predict=broken)
+    batches = generate_batches(model, Request(n=6), sampler, predict=broken)
     crystals = [crystal for part in batches for crystal in part]
     assert len(crystals) == 6
     assert {crystal.status for crystal in crystals} == {"reconstruction_failed"}
@@ -209,42 +287,29 @@ def test_predictions_that_are_not_numbers_are_records_and_no_exception() -> None
 # --- the request ---------------------------------------------------------------------------------
 
 
-def test_what_is_given_is_drawn_as_in_training() -> None:
-    model = fresh_model()
-    n = 20_000
-    drawn = Counter(map(tuple, draw_given(model, indices(n), seed=0).tolist()))
-    rows = [tuple(row) for row in model.statistics.given.tolist()]
-    count = model.statistics.given_count.double().numpy()
-    assert set(drawn) == set(rows)
-    expected = n * count / count.sum()
-    assert stats.chisquare([drawn[row] for row in rows], expected).pvalue > 1e-3
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_two_draws_of_a_crystal_share_their_random_numbers(preset: str, monkeypatch) -> None:
+    """Group and size, prior, steps and final classes: each draw has a stream of its own."""
+    streams, real = [], noise._bits
 
+    def watched(seed, index, stream, n):
+        streams.append(stream)
+        return real(seed, index, stream, n)
 
-def test_chosen_groups_keep_their_proportions_and_the_rest_is_never_drawn() -> None:
-    model = fresh_model()
-    n = 6000
-    drawn = draw_given(model, indices(n), seed=0, space_group_number=(225, 62, 14))
-    groups = Counter(drawn[:, 0].tolist())
-    # rock salt and fluorite, perovskite, one monoclinic crystal
-    assert set(groups) == {225, 62, 14}
-    assert (
-        stats.chisquare([groups[225], groups[62], groups[14]], [n / 2, n / 4, n / 4]).pvalue > 1e-3
-    )
-    with pytest.raises(ValueError, match="230"):
-        draw_given(model, indices(1), seed=0, space_group_number=(230,))
-
-
-def test_what_crystal_i_is_given_depends_on_seed_and_i() -> None:
-    model = fresh_model()
-    whole = draw_given(model, indices(100), seed=3)
-    some = torch.tensor([70, 3, 99])
-    assert torch.equal(draw_given(model, some, seed=3), whole[some])
-    assert not torch.equal(draw_given(model, indices(100), seed=4), whole)
+    monkeypatch.setattr(noise, "_bits", watched)
+    model = fresh_model(preset)
+    sampler = preset_sampler(model, n_steps=3, is_drawn=True)
+    request = Request(n=2, space_group_number=229)  # one batch
+    assert len([c for b in generate_batches(model, request, sampler) for c in b]) == 2
+    n_variables = len(model.variables)
+    assert len(streams) >= 1 + 4 * n_variables + len(model.categorical)
+    assert len(set(streams)) == len(streams)
 
 
 def by_index(model: SymmBFN, index: torch.Tensor, batch_size: int) -> dict[int, Crystal]:
     sampler = preset_sampler(model, n_steps=4)
-    parts = generate_indices(model, index, sampler, seed=7, batch_size=batch_size)
+    request = Request(n=1000, seed=7)
+    parts = generate_batches(model, request, sampler, index=index, batch_size=batch_size)
     return {crystal.index: crystal for part in parts for crystal in part}
 
 
@@ -290,7 +355,7 @@ def test_seeds_give_other_crystals() -> None:
 
 def test_like_sizes_share_a_batch_and_every_row_is_in_one() -> None:
     model = fresh_model()
-    given = draw_given(model, indices(200), seed=0)
+    given = Request(n=200).rows(model.statistics)
     chunks = size_batches(given, 16)
     assert torch.equal(torch.cat(chunks).sort().values, indices(200))
     for chunk in chunks:
@@ -323,7 +388,44 @@ def test_like_sizes_share_a_batch_and_every_row_is_in_one() -> None:
 )
 def test_requests_that_cannot_be_met_are_refused_by_name(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        generate(arguments.pop("n"), weights=fresh_model(), **arguments)
+        generate(weights=fresh_model(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, ValueError, "n is missing"),
+        ({"n": 2, "temprature": 1.0}, TypeError, "no setting temprature: .*temperature"),
+        ({"n": 2, "sampler": SamplerConfig(), "n_steps": 3}, ValueError, "not both.*n_steps"),
+        ({"request": Request(n=2), "seed": 3}, ValueError, "not both.*seed"),
+    ],
+    ids=str,
+)
+def test_settings_that_contradict_or_do_not_exist_are_refused(
+    arguments: dict, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        generate(**arguments, weights=fresh_model())
+
+
+def test_a_sampler_that_the_model_cannot_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="clearance must be 0"):
+        generate(n=2, weights=fresh_model("paper"), sampler=SamplerConfig())
+
+
+def test_objects_and_their_fields_ask_for_the_same_crystals() -> None:
+    model = shaken_model()
+    fields = {"n": 3, "first": 2, "seed": 5, "space_group_number": (221, 225)}
+    sampler = preset_sampler(model, n_steps=2)
+    whole = generate(Request(**fields), weights=model, sampler=sampler)
+    assert [crystal.index for crystal in whole] == [2, 3, 4]
+    for other in (
+        generate(**fields, weights=model, n_steps=2),
+        generate(Request(**fields), weights=model, n_steps=2, solver=None),
+        generate(**fields, weights=model, sampler=sampler),
+    ):
+        for ours, expected in zip(other, whole, strict=True):
+            assert_equal_bits(ours, expected)
 
 
 def test_a_share_of_noise_outside_0_and_1_is_refused() -> None:
@@ -334,7 +436,7 @@ def test_a_share_of_noise_outside_0_and_1_is_refused() -> None:
 def test_groups_that_are_never_drawn_are_told() -> None:
     model = shaken_model()
     with pytest.warns(UserWarning, match=r"space groups \[230\]"):
-        crystals = generate(2, weights=model, space_group_number=(225, 230), n_steps=1)
+        crystals = generate(n=2, weights=model, space_group_number=(225, 230), n_steps=1)
     assert {crystal.space_group_number for crystal in crystals} == {225}
 
 

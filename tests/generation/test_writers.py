@@ -18,7 +18,6 @@ from symmbfn.generation.writers import CHUNK, WAITING, Finished, default_workers
 from tests.models import batch
 
 pytestmark = pytest.mark.timeout(120)
-N = 100
 HANGS, DIES, BUG = 7, 21, 3
 
 
@@ -37,11 +36,11 @@ def behave(chunk: list[Crystal], has_bug: bool = False) -> list[Finished]:
             os.kill(os.getpid(), signal.SIGKILL)
         if has_bug and crystal.index == BUG:
             raise KeyError("x")
-    return finish(chunk, n=N, primitive=False)
+    return finish(chunk, primitive=False)
 
 
 def run(batches: list[list[Crystal]], workers: int, function=None) -> list[list[Finished]]:
-    function = function or partial(finish, n=N, primitive=False)
+    function = function or partial(finish, primitive=False)
     found: dict[int, list[Finished]] = {}
 
     def done(place: int, finished: list[Finished], seconds: float) -> None:
@@ -92,7 +91,7 @@ def test_an_error_reaches_the_caller() -> None:
     def no_space(*_: object) -> None:
         raise OSError("no space left on device")
 
-    function = partial(finish, n=N, primitive=False)
+    function = partial(finish, primitive=False)
     for workers in (0, 1):
         with (
             pytest.raises(OSError, match="no space"),
@@ -121,7 +120,7 @@ def test_the_sampler_waits_only_for_a_full_queue(monkeypatch: pytest.MonkeyPatch
                 give(one)
                 given.append(one)
 
-    function = partial(finish, n=N, primitive=False)
+    function = partial(finish, primitive=False)
     feeder = threading.Thread(target=feed)
     feeder.start()
     time.sleep(0.5)
@@ -136,7 +135,7 @@ def test_an_interruption_ends_processes_and_thread(monkeypatch: pytest.MonkeyPat
     before = threading.active_count()
     with (
         pytest.raises(KeyboardInterrupt),
-        finishing(partial(finish, n=N, primitive=False), [2, 2], lambda *_: None, 2) as give,
+        finishing(partial(finish, primitive=False), [2, 2], lambda *_: None, 2) as give,
     ):
         give(crystals(0, 1))
         raise KeyboardInterrupt

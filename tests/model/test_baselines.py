@@ -47,7 +47,7 @@ def test_losses_fall_and_every_request_is_answered(
     for name in ("coords", "ce_elements"):
         assert after[name] < before[name], name
     assert ("coords_late" in after) == (preset == "full_cell")
-    found = generate(8, weights=model.eval(), n_steps=10, seed=1)
+    found = generate(n=8, weights=model.eval(), n_steps=10, seed=1)
     assert [crystal.index for crystal in found] == [*range(8)]
     assert {crystal.status for crystal in found} <= STATUSES
     assert all(crystal.reason for crystal in found if crystal.status != "ok")

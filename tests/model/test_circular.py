@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from symmbfn.conditions.request import Request
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.flows import circular, von_mises
 from symmbfn.flows.noise import Draws
 from symmbfn.flows.sampler_config import SamplerConfig, Step
 from symmbfn.generation.final_estimates import decode
-from symmbfn.generation.generate import generate_indices
+from symmbfn.generation.generate import generate_batches
 from symmbfn.generation.sampler import preset_sampler, sample
 from symmbfn.model.symmbfn import (
     SymmBFN,
@@ -291,7 +292,8 @@ def test_an_ancestral_step_adds_messages_and_end_back_forgets() -> None:
 
 
 def by_index(model: SymmBFN, index: torch.Tensor, batch_size: int) -> dict[int, Crystal]:
-    parts = generate_indices(model, index, preset_sampler(model), seed=7, batch_size=batch_size)
+    request, sampler = Request(n=1000, seed=7), preset_sampler(model)
+    parts = generate_batches(model, request, sampler, index=index, batch_size=batch_size)
     return {crystal.index: crystal for part in parts for crystal in part}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from symmbfn.conditions.request import Request
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.lattice import lattice_constraints
@@ -17,9 +18,8 @@ from symmbfn.crystals.structure import parse_cif
 from symmbfn.crystals.symmetry_search import check_symmetry
 from symmbfn.generation.final_estimates import decode
 from symmbfn.generation.generate import (
-    draw_given,
     generate,
-    generate_indices,
+    generate_batches,
     model_given,
     size_batches,
 )
@@ -333,11 +333,12 @@ def test_coinciding_atoms_and_numbers_that_are_none_are_records_and_no_exception
 
 def test_untrained_weights_give_a_record_for_every_request(model: SymmBFN) -> None:
     sampler = preset_sampler(model, n_steps=3)
-    index = torch.arange(40)
-    parts = generate_indices(model, index, sampler, seed=3, batch_size=16)
+    request = Request(n=40, seed=3)
+    parts = generate_batches(model, request, sampler, batch_size=16)
     found = {crystal.index: crystal for part in parts for crystal in part}
-    assert sorted(found) == index.tolist()
-    for i, (group, n_atoms, n_elements) in enumerate(draw_given(model, index, seed=3).tolist()):
+    assert sorted(found) == list(request.numbers)
+    drawn = request.rows(model.statistics).tolist()
+    for i, (group, n_atoms, n_elements) in enumerate(drawn):
         crystal = found[i]
         assert crystal.space_group_number == group
         if not crystal.has_structure:
@@ -348,4 +349,4 @@ def test_untrained_weights_give_a_record_for_every_request(model: SymmBFN) -> No
             assert len(set(crystal.atomic_numbers.tolist())) == n_elements
         record_of(check_symmetry(crystal))
     assert any(crystal.has_structure for crystal in found.values())
-    assert len(generate(3, weights=model, n_steps=1)) == 3
+    assert len(generate(n=3, weights=model, n_steps=1)) == 3

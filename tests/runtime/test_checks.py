@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from symmbfn.generation.run import generate_run
-from symmbfn.runtime.checks import whole_number
+from symmbfn.runtime.checks import real_number, whole_number
 from symmbfn.runtime.workers import run_killable
 from symmbfn.screening.screen import screen
 
@@ -26,6 +26,16 @@ def test_what_is_no_whole_number_is_refused_by_name(value: object) -> None:
         whole_number("workers", value)
 
 
+def test_real_numbers_are_floats_and_what_is_none_is_refused_by_name() -> None:
+    for value in (0.5, np.float32(0.5), np.array(0.5)):
+        number = real_number("eta", value)
+        assert number == 0.5 and type(number) is float
+    assert type(real_number("eta", 0)) is float
+    for value in (True, "0.5", None, np.array([1.0, 2.0])):
+        with pytest.raises(ValueError, match="eta must be a number, got"):
+            real_number("eta", value)
+
+
 def test_a_request_of_numpy_numbers_is_the_same_request(tiny_weights: Path, tmp_path: Path) -> None:
     """In a process of its own: the tests' type checks let no NumPy number into these doors."""
     code = f"""
@@ -34,7 +44,7 @@ from symmbfn.generation.generate import generate
 from symmbfn.generation.run import generate_run
 one, two = np.int64(1), np.int64(2)
 request = {{"weights": {str(tiny_weights)!r}, "device": "cpu", "n_steps": one, "seed": two}}
-print([crystal.index for crystal in generate(two, batch_size=one, **request)])
+print([crystal.index for crystal in generate(n=two, batch_size=one, **request)])
 generate_run({str(tmp_path)!r}, n=two, workers=one, **request)
 """
     command = [sys.executable, "-c", code]

@@ -1,11 +1,19 @@
 """Faster forms of the same functions: they agree, and what fails or differs is not used."""
 
+from contextlib import suppress
+
 import pytest
 import torch
 
 from symmbfn.model.variables import Variables
 from symmbfn.runtime import compilation
-from symmbfn.runtime.compilation import compiled, difference, leaves, onednn_products
+from symmbfn.runtime.compilation import (
+    compiled,
+    difference,
+    leaves,
+    onednn_products,
+    torch_defaults,
+)
 
 CPU = torch.device("cpu")
 
@@ -48,6 +56,19 @@ def test_a_wrong_compiler_is_found_out_at_the_first_call(monkeypatch, capsys) ->
         assert torch.equal(fast(variables()).continuous["lattice"], torch.tensor([0.0, 2.0, 4.0]))
     (line,) = capsys.readouterr().err.splitlines()
     assert "off by" in line
+
+
+@pytest.mark.parametrize(("error", "is_used"), [(0.5, True), (2.0, False), (torch.nan, False)])
+def test_what_is_off_by_more_than_rounding_is_not_used(monkeypatch, capsys, error, is_used) -> None:
+    """The limit lies at one part in a thousand of the largest value."""
+
+    def off(function):
+        return lambda value: function(value) + error * compilation.TOLERANCE * 8
+
+    with_backend(monkeypatch, off)
+    found = compiled(lambda value: 2 * value, CPU)(torch.tensor([1.0, 4.0]))
+    assert torch.equal(found, torch.tensor([2.0, 8.0])) is not is_used
+    assert bool(capsys.readouterr().err) is not is_used
 
 
 def test_every_new_shape_is_checked(monkeypatch, capsys) -> None:
@@ -116,6 +137,19 @@ def test_products_keep_the_digits_of_float32_and_the_setting_is_put_back() -> No
     assert torch.get_float32_matmul_precision() == before
     error = (product.double() - a.double() @ b.double()).abs().max()
     assert error < 1e-5 * product.abs().max()
+
+
+@pytest.mark.parametrize("ends_with", [None, RuntimeError])
+def test_the_setting_is_put_back_where_it_was_changed(monkeypatch, ends_with) -> None:
+    """Also after an error, and on a processor whose "medium" would not be exact."""
+    monkeypatch.setattr(compilation, "_is_medium_exact", lambda: True)
+    with suppress(RuntimeError), onednn_products(CPU):
+        assert torch.get_float32_matmul_precision() == "medium"
+        if ends_with:
+            raise ends_with
+    assert torch.get_float32_matmul_precision() == "highest"
+    with torch_defaults(), onednn_products(CPU):
+        assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_where_medium_loses_digits_it_is_not_taken(monkeypatch) -> None:

@@ -1,12 +1,14 @@
 """A file is whole or absent, whatever happens while it is written."""
 
+import multiprocessing
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
-from symmbfn.runtime.files import whole_file, write_whole
+from symmbfn.runtime.files import locked, whole_file, write_whole
 
 
 def test_an_error_keeps_what_was_there(tmp_path: Path) -> None:
@@ -50,3 +52,22 @@ def test_a_durable_file_and_its_name_are_on_the_disk(
     monkeypatch.setattr(os, "replace", rename)
     write_whole(tmp_path / "a.txt", "x", is_durable=is_durable)
     assert events == (["file", "rename", "folder"] if is_durable else ["rename"])
+
+
+def _add_slowly(path: Path) -> None:
+    for _ in range(5):
+        with locked(path):
+            number = int(path.read_text()) if path.exists() else 0
+            time.sleep(0.01)
+            write_whole(path, str(number + 1))
+
+
+def test_changes_of_a_file_by_several_processes_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "count"
+    context = multiprocessing.get_context("fork")
+    others = [context.Process(target=_add_slowly, args=(path,)) for _ in range(3)]
+    for process in others:
+        process.start()
+    for process in others:
+        process.join(60)
+    assert path.read_text() == "15"

@@ -27,6 +27,18 @@ def test_every_difference_is_named(tmp_path: Path) -> None:
     assert (tmp_path / MANIFEST).read_bytes() == before
 
 
+def test_differences_within_values_are_named_by_their_path(tmp_path: Path) -> None:
+    there = {"request": {"n": 3, "groups": {"a": 1, "b": 2}}, "format": 1}
+    open_folder(tmp_path, there, {})
+    here = {"request": {"n": 4, "groups": {"a": 1, "c": 2}}, "format": 1}
+    with pytest.raises(ValueError) as error:
+        open_folder(tmp_path, here, {})
+    assert str(error.value).endswith(
+        "another run: request.groups.b is 2 there and None here, "
+        "request.groups.c is None there and 2 here, request.n is 3 there and 4 here"
+    )
+
+
 def test_foreign_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="nothing is overwritten"):
@@ -57,10 +69,19 @@ def test_two_processes_cannot_write_at_once(tmp_path: Path) -> None:
     other = context.Process(target=_hold, args=(tmp_path, is_held, may_go))
     other.start()
     assert is_held.wait(60)
-    with pytest.raises(ValueError, match="another process"), only_process(tmp_path):
+    with pytest.raises(ValueError, match=f"another process .*{tmp_path}"), only_process(tmp_path):
         pass
-    may_go.set()
+    other.kill()  # no time to give the lock back
     other.join()
+    with only_process(tmp_path):
+        pass
+    with only_process(tmp_path):  # nor does its own end leave a trace that keeps others out
+        pass
+
+
+def test_an_error_is_that_of_the_block_and_gives_the_folder_back(tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError, match="mine"), only_process(tmp_path):
+        raise TimeoutError("mine")
     with only_process(tmp_path):
         pass
 

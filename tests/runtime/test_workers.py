@@ -18,6 +18,8 @@ def behave(item: tuple[str, str]) -> str:
     """Do what the item says; the flag file tells a first try from a second."""
     what, flag = item
     if what == "hang":
+        with Path(flag).open("a") as file:
+            file.write("x")
         time.sleep(60)
     if what == "die" or (what == "die once" and not Path(flag).exists()):
         Path(flag).touch()
@@ -42,6 +44,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, workers.Outc
     folder = tmp_path_factory.mktemp("flags")
     items = [(what, str(folder / what)) for what in whats]
     found = list(workers.run_killable(behave, items, workers=2, time_limit=3.0))
+    assert (folder / "hang").read_text() == "x", "what hangs is not tried again"
     assert sorted(outcome.index for outcome in found) == list(range(len(whats)))
     return {whats[outcome.index]: outcome for outcome in found}
 
@@ -76,6 +79,22 @@ def test_a_status_names_what_went_wrong(outcomes: dict[str, workers.Outcome]) ->
     wanted |= {"memory": "out_of_memory", "allocator": "out_of_memory", "flat": "invalid_geometry"}
     wanted |= dict.fromkeys(("good", "die once", "fine"), "ok")
     assert {what: outcome.status for what, outcome in outcomes.items()} == wanted
+
+
+def test_a_worker_takes_one_thread_whatever_the_machine_offers(tmp_path: Path) -> None:
+    """As many workers as cores, each with all threads, would take many times as long."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import torch\nfrom symmbfn.runtime.workers import run_killable\n"
+        "def threads(item):\n    return torch.get_num_threads()\n"
+        "if __name__ == '__main__':\n"
+        "    (found,) = run_killable(threads, [0], workers=1, time_limit=60.0)\n"
+        "    print(found.value)\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "3"}
+    command = [sys.executable, script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "1\n", done.stderr
 
 
 def test_no_items_need_no_process() -> None:

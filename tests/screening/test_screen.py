@@ -189,7 +189,7 @@ def test_command_line_judges_a_run_without_relaxation(
     assert len(table) == 5 and "e_above_hull" not in table
     report = json.loads((tmp_path / "judged" / "report.json").read_text())
     assert report["rates"]["group_kept"]["n"] == 5
-    assert report["source_facts"]["settings"]["n_steps"] == 4
+    assert report["source_facts"]["settings"]["sampler"]["n_steps"] == 4
     # at another tolerance the reference is another
     symprec, known = ["--symprec", "0.01"], ["--reference", str(folders["known"])]
     again = ["evaluate", arguments[1], "--out", str(tmp_path / "again"), *known, *symprec]

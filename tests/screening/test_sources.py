@@ -18,7 +18,7 @@ def test_a_run_gives_one_candidate_for_each_request(tmp_path: Path) -> None:
     generate_run(tmp_path / "run", n=6, n_steps=4, seed=3)
     found = read_candidates(tmp_path / "run")
     assert [row.index for row in found.rows] == list(range(6))
-    assert found.facts["settings"]["n_steps"] == 4
+    assert found.facts["settings"]["sampler"]["n_steps"] == 4
     for row in found.rows:
         assert row.crystal is not None
         if row.cell is not None:

@@ -89,7 +89,7 @@ def test_what_is_judged_stays_and_is_of_the_crystals_that_would_be_relaxed(
     assert more[:2] == few and [row["index"] for row in more] == [0, 1, 2]
     assert all(row["seconds"] > 0 for row in more)
 
-    monkeypatch.setattr(script, "generate_indices", None)
+    monkeypatch.setattr(script, "generate_batches", None)
     assert script.requests(model, sampler, Journal(journal.path), 3) == more
     monkeypatch.undo()
     script.generate_run(

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,8 @@ class ElementReferences:
 @cache
 def chgnet_references() -> ElementReferences:
     """The references of CHGNet 0.3.0, as `scripts/evaluation/hull.py fit` made them."""
-    return ElementReferences.load(Path(str(files("symmbfn.evaluation.energies") / SHIPPED)))
+    with as_file(files("symmbfn.evaluation.energies") / SHIPPED) as path:
+        return ElementReferences.load(path)
 
 
 def fit_references(
