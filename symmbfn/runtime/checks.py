@@ -1,7 +1,9 @@
-"""Whole numbers as arguments: Python's and NumPy's, but neither 2.0 nor True."""
+"""Numbers as arguments: Python's and NumPy's, but no bools and no text."""
 
+import math
 import operator
 from contextlib import suppress
+from numbers import Real
 from typing import Any
 
 
@@ -20,3 +22,34 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
         if not isinstance(value, bool) and (number := operator.index(value)) >= least:
             return number
     raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def real_number(
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> float:
+    """The value of an argument as a finite float.
+
+    Args:
+        name: of the argument.
+        value: anything.
+        above: every number allowed is larger.
+        least, most: the smallest and the largest number allowed.
+
+    Raises:
+        ValueError: it is no finite number, or outside of these bounds.
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if is_number and math.isfinite(value) and above < value and least <= value <= most:
+        return float(value)
+    bounds = [
+        f"{words} {bound:g}"
+        for words, bound in (("above", above), ("at least", least), ("at most", most))
+        if math.isfinite(bound)
+    ]
+    limits = " ".join(["must be a finite number", " and ".join(bounds)]).strip()
+    raise ValueError(f"{name} {limits}, got {value!r}")
