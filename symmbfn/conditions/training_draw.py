@@ -43,7 +43,7 @@ class ConditionRates:
 
     def __post_init__(self):
         for name, rate in asdict(self).items():
-            real_number(f"rate {name}", rate, least=0, most=1)
+            real_number(f"rate {name}", rate, least=0.0, most=1.0)
 
 
 def draw_conditions(

@@ -36,7 +36,7 @@ class Checkpoint:
     """
 
     tensors: dict[str, Tensor]
-    counters: dict[str, float]
+    counters: dict[str, int | float]
     order: dict[str, int]
     identity: dict[str, Any]
 

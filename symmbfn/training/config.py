@@ -30,12 +30,12 @@ class OptimiserConfig:
     ema_decay: float = 0.999
 
     def __post_init__(self):
-        real_number("learning_rate", self.learning_rate, above=0)
-        real_number("weight_decay", self.weight_decay, least=0)
+        real_number("learning_rate", self.learning_rate, above=0.0)
+        real_number("weight_decay", self.weight_decay, least=0.0)
         whole_number("warmup_steps", self.warmup_steps, least=0)
-        real_number("decay_fraction", self.decay_fraction, least=0, most=1)
-        real_number("clip", self.clip, above=0)
-        real_number("ema_decay", self.ema_decay, least=0, most=1)
+        real_number("decay_fraction", self.decay_fraction, least=0.0, most=1.0)
+        real_number("clip", self.clip, above=0.0)
+        real_number("ema_decay", self.ema_decay, least=0.0, most=1.0)
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class ReportingConfig:
     has_tensorboard: bool = False
 
     def __post_init__(self):
-        real_number("validate_every", self.validate_every, above=0)
-        real_number("save_every", self.save_every, least=0)
+        real_number("validate_every", self.validate_every, above=0.0)
+        real_number("save_every", self.save_every, least=0.0)
         if self.validation_crystals is not None:
             whole_number("validation_crystals", self.validation_crystals)
 
@@ -91,9 +91,9 @@ class TrainingConfig:
     reporting: ReportingConfig = field(default_factory=ReportingConfig)
 
     def __post_init__(self):
-        real_number("epochs", self.epochs, above=0)
+        real_number("epochs", self.epochs, above=0.0)
         if self.minutes is not None:
-            real_number("minutes", self.minutes, above=0)
+            real_number("minutes", self.minutes, above=0.0)
         whole_number("batch_size", self.batch_size)
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be 'float32' or 'bf16', got {self.dtype!r}")

@@ -76,7 +76,7 @@ class FitConfig:
             if (value := getattr(self, name)) is not None:
                 whole_number(name, value)
         if self.symprec is not None:
-            real_number("symprec", self.symprec, above=0)
+            real_number("symprec", self.symprec, above=0.0)
         self._check_fits_model()
 
     def _check_fits_model(self) -> None:

@@ -3,9 +3,10 @@
 import json
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -18,13 +19,14 @@ LOG = "log.jsonl"
 CONSOLE_PAUSE = 60.0  # seconds between two lines where there is no terminal
 
 
-class LogSink(Protocol):
+class LogSink(ABC):
     """One place that a run reports to."""
 
-    def advance(self, progress: float) -> None:
+    def advance(self, progress: float) -> None:  # noqa: B027 - for most sinks there is nothing to do
         """Note how much of the run is done, in [0, 1]; after every step."""
 
-    def write(self, kind: str, state: dict[str, float], values: dict[str, float]) -> None:
+    @abstractmethod
+    def write(self, kind: str, state: dict[str, int | float], values: dict[str, float]) -> None:
         """Report losses.
 
         Args:
@@ -33,30 +35,24 @@ class LogSink(Protocol):
             values: losses by name.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Nothing more is reported."""
 
 
-class JsonLines:
-    """A file with one JSON object a line, which `trim_log` and others can read."""
+class JsonLines(LogSink):
+    """A file with one JSON object a line."""
 
     def __init__(self, path: Path):
         self.path = path
 
-    def advance(self, progress: float) -> None:
-        """Nothing: a file needs no bar."""
-
-    def write(self, kind: str, state: dict[str, float], values: dict[str, float]) -> None:
+    def write(self, kind: str, state: dict[str, int | float], values: dict[str, float]) -> None:
         """Append a line."""
         rounded = {name: round(value, 6) for name, value in values.items()}
         with self.path.open("a") as file:
             file.write(json.dumps({"kind": kind, **state, **rounded}) + "\n")
 
-    def close(self) -> None:
-        """Nothing: the file is closed after every line."""
 
-
-class Console:
+class Console(LogSink):
     """A bar on a terminal; elsewhere at most a line a minute, on stderr like the bar."""
 
     def __init__(self, progress: float):
@@ -79,7 +75,7 @@ class Console:
             self.last = time.monotonic()
             print(f"training: {100 * progress:.1f} %{self.news}", file=sys.stderr, flush=True)
 
-    def write(self, kind: str, state: dict[str, float], values: dict[str, float]) -> None:
+    def write(self, kind: str, state: dict[str, int | float], values: dict[str, float]) -> None:
         """Keep the loss for the next line."""
         if kind == "train":
             loss = f", loss {values['loss']:.4g}" if "loss" in values else ""
@@ -91,7 +87,7 @@ class Console:
         self.bar.close()
 
 
-class TensorBoard:
+class TensorBoard(LogSink):
     """TensorBoard's files.
 
     Args:
@@ -105,10 +101,7 @@ class TensorBoard:
     def __init__(self, folder: Path, step: int):
         self.writer = tensorboard_writer()(str(folder), purge_step=step + 1)
 
-    def advance(self, progress: float) -> None:
-        """Nothing: curves are over steps."""
-
-    def write(self, kind: str, state: dict[str, float], values: dict[str, float]) -> None:
+    def write(self, kind: str, state: dict[str, int | float], values: dict[str, float]) -> None:
         """Add a point to the curve of each value."""
         for name, value in values.items():
             self.writer.add_scalar(f"{kind}/{name}", value, state["step"])
@@ -136,7 +129,7 @@ class Logs:
         for sink in self.sinks:
             sink.advance(progress)
 
-    def write(self, kind: str, state: dict[str, float], values: dict[str, float]) -> None:
+    def write(self, kind: str, state: dict[str, int | float], values: dict[str, float]) -> None:
         """Report losses to all; arguments as in `LogSink.write`."""
         for sink in self.sinks:
             sink.write(kind, state, values)
