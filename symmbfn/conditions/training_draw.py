@@ -113,7 +113,7 @@ def draw_parts(
     Returns:
         The values of all variables, and for each variable where it is a condition.
 
-    Source: book, method-parts; the rates ours.
+    Source: book, method-parts.
     """
     b, n = given.is_site.shape
 

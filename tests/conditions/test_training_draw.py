@@ -1,6 +1,7 @@
 """What a model is conditioned on: parts of a crystal, and properties."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -172,6 +173,16 @@ def test_the_rates_of_a_run_are_those_that_are_drawn(tmp_path) -> None:
         (_, given, _, _), _ = draws.batch(torch.arange(16))
         assert int((~given.properties.isnan()).sum()) == n_known
         assert bool(given.known.where["lattice"].any()) == bool(n_known)
+
+
+def test_the_reference_page_has_these_rates() -> None:
+    page = (Path(__file__).parents[2] / "book" / "method" / "model.md").read_text()
+    words = page.split("(method-conditions)=")[1].split("(method-loss)=")[0]
+    parts = f"{RATES.elements} | {RATES.pointers} | {RATES.letters} | {RATES.lattice} | "
+    assert f"| {parts}{RATES.sites}, then each site with {RATES.site} |" in words
+    assert f"In training, {RATES.no_part:.0%} of the crystals".replace("%", " %") in words
+    assert f"left out with probability {RATES.property_left_out}" in words
+    assert "half of the crystals have no property" in words and RATES.no_property == 0.5
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])

@@ -200,6 +200,19 @@ def test_two_processes_make_the_model_that_one_makes(
     assert main(["train", *arguments]) == 0
 
 
+def test_a_short_run_trains_with_a_short_warm_up(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(self: Trainer) -> None:
+        raise KeyboardInterrupt(self.config.optimiser.warmup_steps)
+
+    monkeypatch.setattr(Trainer, "run", stopped)
+    with pytest.raises(KeyboardInterrupt, match="^1$"):
+        fit(table, tmp_path / "run", SMALL, SHORT)
+    settings = json.loads((tmp_path / "run" / "manifest.json").read_text())["settings"]
+    assert settings["warmup_steps"] == 500, "what was asked for"
+
+
 def test_what_is_left_out_is_said_and_kept(
     tiny_weights: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

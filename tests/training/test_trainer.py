@@ -687,6 +687,20 @@ def test_a_fresh_model_has_the_closed_form_loss_of_the_data() -> None:
     assert found["bound"] == pytest.approx(sum(found[name] for name in parts))
 
 
+def test_late_errors_are_those_after_four_fifths_of_the_time(monkeypatch) -> None:
+    """With an error of t per component, the midpoints 13/16 and 15/16 have 14/16 on average."""
+    model, data = fresh_model(), dataset()
+    losses, sigma1 = model.losses, model.numbers["coords"].schedule.sigma1
+
+    def growing(truth, estimates, given, t):
+        nats, cross_entropy = losses(truth, estimates, given, t)
+        components = 3 * given.is_site.sum(-1)
+        return {**nats, "coords": -math.log(sigma1) * components * t}, cross_entropy
+
+    monkeypatch.setattr(model, "losses", growing)
+    assert validate(model, data)["coords_late"] == pytest.approx(14 / 16, rel=1e-5)
+
+
 def test_a_perfect_model_has_no_validation_loss(monkeypatch) -> None:
     model, data = fresh_model(), dataset()
     truth: list[Variables] = []
