@@ -82,16 +82,16 @@ from symmbfn.networks.embeddings import (
 )
 from symmbfn.runtime.compilation import difference, mapped
 from symmbfn.runtime.distributed import Ranks
-from symmbfn.training.trainer import (
-    LEAST_WARMUP,
-    WARMUP_SHARE,
-    Trainer,
-    TrainingConfig,
+from symmbfn.training.budget import warmup_advance
+from symmbfn.training.config import TrainingConfig
+from symmbfn.training.steps import (
+    batch_loss,
     draw_noise,
     learning_rate_factor,
     stratified_times,
-    validate,
 )
+from symmbfn.training.trainer import Trainer
+from symmbfn.training.validation import validate
 
 use_style()
 blue, orange, green, red, sky, pink, black = COLOURS.values()
@@ -746,10 +746,10 @@ for step_time, has_budget, label in (
     (2.0, False, "2 s, 500 steps of warm-up"),
 ):
     progress = np.arange(0, 1, step_time / seconds)
-    share = min(step_time / seconds / WARMUP_SHARE, 1 / LEAST_WARMUP)
-    each = max(1, share * budget.warmup_steps) if has_budget else 1
+    steps = budget.optimiser.warmup_steps
+    each = warmup_advance(step_time / seconds, steps) if has_budget else 1
     factor = [
-        learning_rate_factor(each * step, done, budget)
+        learning_rate_factor(each * step, done, budget.optimiser)
         for step, done in enumerate(progress)
     ]
     ax.plot(budget.minutes * progress, factor, label=label)
@@ -775,7 +775,8 @@ with tempfile.TemporaryDirectory() as folder:
     trainer = Trainer(tiny_model, dataset, None, run, folder)
     average = trainer.run()
 after = validate(average, dataset, n_crystals=64)["bound"]
-rate = trainer.optimiser.param_groups[0]["lr"] / run.learning_rate
+last = trainer.updates.optimiser.param_groups[0]["lr"]
+rate = last / run.optimiser.learning_rate
 print("budget used:", trainer.progress == 1.0)
 print("last learning rate below half of the peak:", rate < 0.5)
 print("bound fell:", after < before)
@@ -808,14 +809,14 @@ t = stratified_times(len(index), tiny.min_t, generator, cpu)
 batch = [data, given, t, draw_noise(tiny_model, given, generator, cpu)]
 gradients = {}
 for size, is_own_mean in ((1, False), (2, False), (4, False), (4, True)):
-    trainer.sums.zero_()
+    trainer.updates.sums.zero_()
     for rank in range(size):
         mine = Ranks(rank, size).share
         part = mapped(lambda tensor, mine=mine: tensor[mine], batch)
-        losses, _ = trainer.batch_loss(*part, False)
+        losses, _ = batch_loss(tiny_model, *part, False)
         n = size * len(losses) if is_own_mean else len(index)
         (losses.sum() / n).backward()
-    gradients[size, is_own_mean] = trainer.gradient.clone()
+    gradients[size, is_own_mean] = trainer.updates.gradient.clone()
 one = gradients.pop((1, False))
 for (size, is_own_mean), gradient in gradients.items():
     off = float((gradient - one).norm() / one.norm())

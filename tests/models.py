@@ -18,7 +18,7 @@ from symmbfn.model.symmbfn import (
     compute_statistics,
     default_config,
 )
-from symmbfn.training.trainer import draw_noise
+from symmbfn.training.steps import draw_noise
 from tests.crystals.samples import generic_crystal, one_crystal
 
 SMALL = {"width": 16, "depth": 2, "n_frequencies": 4}

@@ -61,8 +61,11 @@ from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.runtime.files import locked, write_whole
 from symmbfn.runtime.run_folder import versions
 from symmbfn.runtime.workers import run_killable
-from symmbfn.training.fit import build_model, elements_of
-from symmbfn.training.trainer import Trainer, TrainingConfig, validate
+from symmbfn.training.config import OptimiserConfig, ReportingConfig, TrainingConfig
+from symmbfn.training.data import elements_of
+from symmbfn.training.fit import build_model
+from symmbfn.training.trainer import Trainer
+from symmbfn.training.validation import validate
 
 DATASET = "mp_20"
 N_GENERATED = 1000
@@ -94,16 +97,15 @@ def model_of(variant: Variant, train: EncodedDataset, seed: int) -> SymmBFN:
 
 def training_of(variant: Variant, seed: int) -> TrainingConfig:
     """The budget all share: crystals seen, batches, schedule."""
-    settings = {
-        "epochs": variant.epochs,
-        "batch_size": 128,
-        "warmup_steps": 400,
-        "dtype": "bf16",
-        "seed": seed,
-        "validate_every": 5.0,
-        **variant.training,
-    }
-    return TrainingConfig(**settings)
+    changed = {"batch_size": 128, "warmup_steps": 400, "validate_every": 5.0, **variant.training}
+    return TrainingConfig(
+        epochs=variant.epochs,
+        batch_size=changed["batch_size"],
+        optimiser=OptimiserConfig(warmup_steps=changed["warmup_steps"]),
+        dtype="bf16",
+        seed=seed,
+        reporting=ReportingConfig(validate_every=changed["validate_every"]),
+    )
 
 
 def train(name: str, seed: int) -> dict[str, Any]:

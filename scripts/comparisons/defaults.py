@@ -30,8 +30,8 @@ from symmbfn.model.checkpoints import (
     weights_folder,
 )
 from symmbfn.runtime.files import file_digest
-from symmbfn.training.fit import only_known
-from symmbfn.training.trainer import validate
+from symmbfn.training.data import only_known
+from symmbfn.training.validation import validate
 
 REFERENCES = ("val", "test_open")
 N, N_LOSSES = 1000, 10_000

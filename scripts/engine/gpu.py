@@ -33,7 +33,7 @@ from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN, Variables
 from symmbfn.runtime.compilation import difference, mapped
 from symmbfn.runtime.devices import pick_device
-from symmbfn.training.trainer import draw_noise
+from symmbfn.training.steps import draw_noise
 
 N_SAME = 64  # crystals made twice, in batches of other sizes
 

@@ -24,8 +24,9 @@ from symmbfn.model.symmbfn import (
     default_config,
     paper_config,
 )
-from symmbfn.training.fit import elements_of
-from symmbfn.training.trainer import Trainer, TrainingConfig
+from symmbfn.training.config import OptimiserConfig, ReportingConfig, TrainingConfig
+from symmbfn.training.data import elements_of
+from symmbfn.training.trainer import Trainer
 
 BATCH = 50
 OVERFIT = {"width": 128, "depth": 4}
@@ -128,12 +129,11 @@ def overfit(options: Options) -> Iterator[Claim]:
     run = TrainingConfig(
         epochs=options.n or OVERFIT_EPOCHS,
         batch_size=64,
-        learning_rate=2e-3,
-        weight_decay=0.0,
-        warmup_steps=100,
-        decay_fraction=0.7,
-        validate_every=1e9,
+        optimiser=OptimiserConfig(
+            learning_rate=2e-3, weight_decay=0.0, warmup_steps=100, decay_fraction=0.7
+        ),
         seed=options.seed,
+        reporting=ReportingConfig(validate_every=1e9),
     )
     copies = small.subset(torch.arange(64).repeat(OVERFIT_COPIES))
     trainer = Trainer(model, copies, None, run, options.work / f"overfit_64_{run.epochs:g}")

@@ -12,11 +12,16 @@ from pathlib import Path
 
 import torch
 
+from symmbfn.training.config import OptimiserConfig, ReportingConfig, TrainingConfig
 from symmbfn.training.fit import FitConfig, fit
-from symmbfn.training.trainer import TrainingConfig
 
 RUN = TrainingConfig(
-    epochs=240.0, batch_size=64, weight_decay=5e-2, dtype="bf16", seed=0, save_every=4.0
+    epochs=240.0,
+    batch_size=64,
+    optimiser=OptimiserConfig(weight_decay=5e-2),
+    dtype="bf16",
+    seed=0,
+    reporting=ReportingConfig(save_every=4.0),
 )
 
 

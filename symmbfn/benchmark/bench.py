@@ -28,7 +28,8 @@ from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN, default_config, paper_config
 from symmbfn.networks.cspnet_pyg import with_pyg_network
 from symmbfn.runtime.compilation import onednn_products, torch_defaults
-from symmbfn.training import trainer as training
+from symmbfn.training.config import OptimiserConfig, TrainingConfig
+from symmbfn.training.trainer import Trainer
 
 AIMS = {"mp_20": 4.0, "mpts_52": 6.0}
 TRAINING_ROWS = {"mp_20": 128, "mpts_52": 32}  # crystals a step; large ones need the memory
@@ -213,14 +214,14 @@ def compare_training(bench: Bench) -> Iterator[Claim]:
             is_compiled = bench.device.type == "cuda" and not bench.is_quick
             for name in run_names(bench, is_compiled=is_compiled):
                 base, _, kind = name.partition("-")
-                config = training.TrainingConfig(
+                config = TrainingConfig(
                     batch_size=rows,
                     dtype="bf16" if kind == "bf16" else "float32",
                     is_compiled=is_compiled and name in ("ours", "ours-bf16"),
-                    learning_rate=1e-6,
+                    optimiser=OptimiserConfig(learning_rate=1e-6),
                 )
                 model = copy.deepcopy(models(bench)[base]).train().requires_grad_(True)
-                trainer = training.Trainer(model, dataset, None, config, f"{folder}/{name}")
+                trainer = Trainer(model, dataset, None, config, f"{folder}/{name}")
                 runs[name] = _within(name, bench, training_run(trainer, batches))
                 begin = time.perf_counter()
                 warm = batches if config.is_compiled else batches[:1]
@@ -266,13 +267,13 @@ def training_batches(dataset: EncodedDataset, rows: int, n: int) -> list[Int[Ten
     return epoch[every // 2 :: every]
 
 
-def training_run(trainer: training.Trainer, batches: list[Int[Tensor, "_"]]) -> Callable[[], None]:
+def training_run(trainer: Trainer, batches: list[Int[Tensor, "_"]]) -> Callable[[], None]:
     """Optimiser steps, with and without an estimate to read in equal parts."""
 
     def run() -> None:
         for place, index in enumerate(batches):
             # a seed whose first draw is above, or below, one half
-            trainer.coin.manual_seed(WITH_ESTIMATE if place % 2 else WITHOUT_ESTIMATE)
+            trainer.draws.coin.manual_seed(WITH_ESTIMATE if place % 2 else WITHOUT_ESTIMATE)
             trainer.train_step(index)
 
     return run

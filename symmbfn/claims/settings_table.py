@@ -1,7 +1,7 @@
 """Our settings beside those that the paper states, and what it leaves open, by dataset."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from symmbfn.claims.published import published_hyperparameters
@@ -10,7 +10,7 @@ from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.sampler import preset_sampler
 from symmbfn.model.checkpoints import load_model, read_config, weights_folder
 from symmbfn.model.config import CERTAINTY, ModelConfig, default_config, paper_config
-from symmbfn.training.trainer import TrainingConfig
+from symmbfn.training.config import TrainingConfig
 
 LEFT_OPEN = "left open"
 OF_TRAIN = "those of train"
@@ -68,7 +68,7 @@ def settings_of(preset: str, dataset: str) -> Settings:
     return Settings(
         model=shipped.config if is_trained else new,
         sampler=preset_sampler(shipped),
-        training=run if is_trained else asdict(TrainingConfig()),
+        training=run if is_trained else TrainingConfig().settings(),
         symprec=DATASETS[dataset].symprec,
         is_known=is_trained or preset == "paper",
     )

@@ -1,6 +1,7 @@
 """The arguments of each verb of the command line."""
 
 import argparse
+import csv
 from pathlib import Path
 
 FINE_TUNING_RATE = 3e-4
@@ -52,9 +53,9 @@ def train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--properties",
-        type=lambda text: tuple(dict.fromkeys(filter(None, map(str.strip, text.split(","))))),
+        type=_names,
         metavar="LIST",
-        help="columns to learn to be asked for: a,b; default: those of a named dataset, none else",
+        help="columns to condition on: a,b; default: numbers of a named dataset, none else",
     )
     parser.add_argument("--epochs", type=float, metavar="E", help="default: 100")
     parser.add_argument("--minutes", type=float, metavar="M", help="in place of epochs")
@@ -75,6 +76,12 @@ def train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--tensorboard", action="store_true", help="write its files beside the log")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names of columns, each once, from a line as in a CSV file: a name with a comma is quoted."""
+    names = next(csv.reader([text], skipinitialspace=True), [])
+    return tuple(dict.fromkeys(filter(None, map(str.strip, names))))
 
 
 def generate(parser: argparse.ArgumentParser) -> None:

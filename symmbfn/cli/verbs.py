@@ -91,22 +91,23 @@ def train(options: argparse.Namespace) -> int:
         )
     _set_threads(options.threads)
     from symmbfn.runtime.distributed import is_first_process
+    from symmbfn.training.config import OptimiserConfig, ReportingConfig, TrainingConfig
     from symmbfn.training.fit import FitConfig, fit
-    from symmbfn.training.trainer import TrainingConfig
 
     rate = options.learning_rate
     if rate is None and options.origin:
         rate = FINE_TUNING_RATE
-    given = {
+    chosen = {
         "epochs": options.epochs,
         "minutes": options.minutes,
         "batch_size": options.batch_size,
-        "learning_rate": rate,
+        "optimiser": None if rate is None else OptimiserConfig(learning_rate=rate),
         "dtype": options.dtype,
         "is_compiled": options.compile,
         "seed": options.seed,
+        "reporting": ReportingConfig(has_tensorboard=options.tensorboard),
     }
-    training = TrainingConfig(**{name: value for name, value in given.items() if value is not None})
+    training = TrainingConfig(**{k: value for k, value in chosen.items() if value is not None})
     config = FitConfig(
         preset=options.preset or "default",
         cell=options.cell,
@@ -116,7 +117,6 @@ def train(options: argparse.Namespace) -> int:
         symprec=options.symprec,
         properties=options.properties,
         device=options.device,
-        has_tensorboard=options.tensorboard,
     )
     try:
         folder = fit(options.dataset, options.out, config, training)

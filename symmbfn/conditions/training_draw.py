@@ -1,78 +1,129 @@
-"""What a network is taught to be asked for: properties, and parts of the crystal that are given.
+"""What each training crystal is conditioned on: properties, and parts of the crystal itself.
 
-In training each is left open for a share of the crystals, so that one network draws crystals
-freely, with any properties, and around any part that is given.
+Every condition is left out for a share of the crystals, so that one network generates crystals
+without conditions, with any of the properties, and around any part.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
 from symmbfn._shapes import Float, Tensor
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.model.variables import Given, Known, Variables
+from symmbfn.runtime.checks import real_number
 
-FREE = 0.5  # share of crystals of which no property is told
-LEFT_OUT = 0.15  # share of each property that is not told of the others
-COMPLETE = 0.7  # share of crystals of which no part is given
-# of the other crystals, each choice by itself
-PART_RATES = {"elements": 0.4, "pointers": 0.3, "letters": 0.3, "lattice": 0.25, "sites": 0.3}
-SITE_RATE = 0.5  # share of the sites of a crystal of which single sites are given
+# kinds of parts, in the order in which they are drawn; each is a field of `ConditionRates`
+PARTS = ("elements", "pointers", "letters", "lattice", "sites")
 
 
-def with_conditions(
+@dataclass(frozen=True)
+class ConditionRates:
+    """How often a training crystal is conditioned on what; each rate is a probability.
+
+    Attributes:
+        no_property: a crystal is conditioned on no property.
+        property_left_out: each property is left out of the conditions of another crystal.
+        no_part: a crystal is conditioned on no part of itself.
+        elements, pointers, letters, lattice, sites: another crystal is conditioned on its list
+            of elements; on the elements together with the sites that hold them; on the Wyckoff
+            letters; on the lattice; on some whole sites. Each is drawn independently.
+        site: each site of a crystal that is conditioned on some whole sites is one of them.
+    """
+
+    no_property: float = 0.5
+    property_left_out: float = 0.15
+    no_part: float = 0.7
+    elements: float = 0.4
+    pointers: float = 0.3
+    letters: float = 0.3
+    lattice: float = 0.25
+    sites: float = 0.3
+    site: float = 0.5
+
+    def __post_init__(self):
+        for name, rate in asdict(self).items():
+            real_number(f"rate {name}", rate, least=0.0, most=1.0)
+
+
+def draw_conditions(
     model: SymmBFN,
     data: Variables,
     given: Given,
     properties: Float[Tensor, "B Q"],
+    rates: ConditionRates,
     generator: torch.Generator,
 ) -> Given:
-    """Draw what of each crystal is told, for one training step.
+    """Draw what each crystal is conditioned on in one training step.
 
     Args:
-        model: for what it can be told; a model that can be told nothing draws nothing.
+        model: decides which conditions there are; without any, nothing is drawn.
         data: the crystals.
-        given: what else they are conditioned on.
+        given: their other conditions, such as the space group.
         properties: values of the model's properties, NaN where not known, shape (B, Q).
+        rates: how often each condition is drawn.
         generator: on the device of the tensors.
+
+    Returns:
+        All conditions.
     """
     if model.config.properties:
-        given = replace(given, properties=told_properties(properties, generator))
+        given = replace(given, properties=draw_properties(properties, rates, generator))
     if model.config.has_known_parts:
-        given = replace(given, known=draw_known(model, data, given, generator))
+        given = replace(given, known=draw_parts(model, data, given, rates, generator))
     return given
 
 
-def told_properties(
-    properties: Float[Tensor, "B Q"], generator: torch.Generator
+def draw_properties(
+    properties: Float[Tensor, "B Q"], rates: ConditionRates, generator: torch.Generator
 ) -> Float[Tensor, "B Q"]:
-    """Properties with those that are not told left open (NaN).
+    """Replace the properties that are no conditions by NaN.
+
+    Args:
+        properties: values, NaN where not known, shape (B, Q).
+        rates: how often a property is no condition.
+        generator: on the device of the values.
+
+    Returns:
+        Values of the conditions, NaN elsewhere, shape (B, Q).
 
     Source: Ho and Salimans 2022: classifier-free guidance; book, method-properties.
     """
     shape, device = properties.shape, properties.device
-    is_free = torch.rand((shape[0], 1), generator=generator, device=device) < FREE
-    is_left_out = torch.rand(shape, generator=generator, device=device) < LEFT_OUT
-    return properties.masked_fill(is_free | is_left_out, torch.nan)
+    has_none = torch.rand((shape[0], 1), generator=generator, device=device) < rates.no_property
+    is_left_out = torch.rand(shape, generator=generator, device=device) < rates.property_left_out
+    return properties.masked_fill(has_none | is_left_out, torch.nan)
 
 
-def draw_known(model: SymmBFN, data: Variables, given: Given, generator: torch.Generator) -> Known:
-    """Draw which parts of each crystal are given.
+def draw_parts(
+    model: SymmBFN,
+    data: Variables,
+    given: Given,
+    rates: ConditionRates,
+    generator: torch.Generator,
+) -> Known:
+    """Draw the parts of each crystal that it is conditioned on.
 
-    Elements may be given as a list, or with the sites that hold them; letters, the lattice and
-    whole sites (coordinates, letter and element) each by themselves.
+    A condition on pointers (which site holds which element) is one on the elements too, and a
+    condition on a site is one on its coordinates, letter and element.
+
+    Args:
+        model, data, given, rates, generator: as in `draw_conditions`.
+
+    Returns:
+        The values of all variables, and for each variable where it is a condition.
 
     Source: book, method-parts.
     """
     b, n = given.is_site.shape
 
-    def coin(share: float, *shape: int) -> Tensor:
+    def coin(rate: float, *shape: int) -> Tensor:
         device = given.is_site.device
-        return torch.rand((b, *shape), generator=generator, device=device) < share
+        return torch.rand((b, *shape), generator=generator, device=device) < rate
 
-    is_incomplete = ~coin(COMPLETE, 1)
-    part = {name: coin(rate, 1) & is_incomplete for name, rate in PART_RATES.items()}
-    sites = part["sites"] & coin(SITE_RATE, n) & given.is_site
+    has_parts = ~coin(rates.no_part, 1)
+    part = {name: coin(getattr(rates, name), 1) & has_parts for name in PARTS}
+    sites = part["sites"] & coin(rates.site, n) & given.is_site
     where = {
         "lattice": part["lattice"] & given.lattice_free,
         "coords": sites,
@@ -89,6 +140,6 @@ def draw_known(model: SymmBFN, data: Variables, given: Given, generator: torch.G
 
 
 def _slots_of(pointers: Tensor, sites: Tensor, given: Given) -> Tensor:
-    """Slots that the given sites point to."""
+    """Element slots that the chosen sites point to."""
     found = torch.zeros_like(given.is_slot, dtype=torch.long)
     return found.scatter_reduce(1, pointers, sites.long(), reduce="amax").bool()

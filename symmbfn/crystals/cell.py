@@ -8,7 +8,7 @@ import numpy as np
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.crystal import Crystal, density_of, reduced_formula
 from symmbfn.crystals.elements import SYMBOLS
-from symmbfn.runtime.checks import positive_number
+from symmbfn.runtime.checks import real_number
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -113,7 +113,7 @@ class Cell:
         """
         import spglib
 
-        symprec = positive_number("symprec", symprec)
+        symprec = real_number("symprec", symprec, above=0.0)
         cell: Any = (self.lattice_matrix, self.fractional_coords, self.atomic_numbers)
         try:
             found = spglib.find_primitive(cell, symprec=symprec)

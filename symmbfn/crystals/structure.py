@@ -31,7 +31,7 @@ from symmbfn.crystals.distances import MINIMUM_DISTANCE, GeometryError
 from symmbfn.crystals.group_operations import GroupOperations
 from symmbfn.crystals.lattice import constrain_k, metric_to_k
 from symmbfn.crystals.symmetry import operations_of, positions_of, symmetry_tables
-from symmbfn.runtime.checks import one_of, positive_number
+from symmbfn.runtime.checks import one_of, real_number
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -154,7 +154,7 @@ def asymmetric_unit(
 
     Source: book, method-asymmetric-unit.
     """
-    symprec = positive_number("symprec", symprec)
+    symprec = real_number("symprec", symprec, above=0.0)
     one_of("form", form, FORMS)
     one_of("representative", representative, REPRESENTATIVES)
     structure = _of_ase(structure)

@@ -8,7 +8,7 @@ import numpy as np
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.symmetry import operations_of
-from symmbfn.runtime.checks import positive_number
+from symmbfn.runtime.checks import real_number
 
 if TYPE_CHECKING:
     from spglib import SpglibDataset
@@ -64,7 +64,7 @@ def search_symmetry(cell: Cell, symprec: float = SYMPREC) -> "SpglibDataset | No
     """
     import spglib
 
-    symprec = positive_number("symprec", symprec)
+    symprec = real_number("symprec", symprec, above=0.0)
     atoms: Any = (cell.lattice_matrix, cell.fractional_coords, cell.atomic_numbers)
     try:
         return spglib.get_symmetry_dataset(atoms, symprec=symprec)

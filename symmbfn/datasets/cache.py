@@ -21,7 +21,7 @@ from symmbfn.crystals.asymmetric_unit import (
     AsymmetricUnit,
     AsymmetricUnitBatch,
 )
-from symmbfn.runtime.checks import one_of, positive_number
+from symmbfn.runtime.checks import one_of, real_number
 from symmbfn.runtime.files import locked, whole_file, write_whole
 from symmbfn.runtime.workers import LOST, Outcome, n_cores
 
@@ -290,7 +290,7 @@ def encode_dataset(
     workers = n_cores() if workers is None else workers
     one_of("form", form, FORMS)
     one_of("representative", representative, REPRESENTATIVES)
-    symprec = positive_number("symprec", symprec)
+    symprec = real_number("symprec", symprec, above=0.0)
     _check(workers >= 1, f"workers must be at least 1, got {workers}")
     _check(time_limit > 0, f"time_limit must be positive, got {time_limit}")
     table = load_dataset(name_or_path, split, workers=workers)

@@ -36,6 +36,7 @@ NETWORK_TIMEOUT = 30.0  # seconds without a byte
 SAME_COLUMN = {"energy_above_hull": "e_above_hull"}
 # columns of the known files that are numbers but no property of a crystal
 NOT_PROPERTIES = {"row", "spacegroup.number", "theoretical", "Unnamed: 0", ""}
+LARGEST_PROPERTY = 1e38  # what single precision holds, differences included
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,8 @@ def load_dataset(
 
     Returns:
         One row a crystal. `material_id` and `cif` are text; a column is numeric where every
-        value that is given is a number, and NaN means not known. A file that cannot be read has
-        the reason for its `cif`, as a remark that no CIF parser takes.
+        cell that is not empty or NaN is a finite number, and NaN means not known. A file that
+        cannot be read has the reason for its `cif`, as a remark that no CIF parser takes.
 
     Raises:
         ValueError: no such dataset or split, a file without the two columns, or
@@ -189,18 +190,59 @@ def read_table(path: Path) -> "pandas.DataFrame":
     missing = {"material_id", "cif"} - set(table.columns)
     if missing:
         raise ValueError(f"{path} has no column {', '.join(sorted(missing))}")
+    table = table.rename(columns=SAME_COLUMN)
+    if twice := table.columns[table.columns.duplicated()].unique().tolist():
+        raise ValueError(f"{path} has two columns {', '.join(twice)}")
     for column in table.columns.difference(["material_id", "cif"]):
-        numbers = pd.to_numeric(table[column], errors="coerce")
-        is_unknown = table[column].str.strip().str.lower().isin(["", "nan"])
-        if (numbers.notna() | is_unknown).all() and numbers.notna().any():
-            table[column] = numbers.astype(float)
-    return table.rename(columns=SAME_COLUMN)
+        numbers, is_wrong = _numbers(table[column])
+        if not is_wrong.any() and numbers.notna().any():
+            table[column] = numbers
+    return table
+
+
+def _numbers(column: "pandas.Series") -> tuple["pandas.Series", "pandas.Series"]:
+    """Numbers of a column, NaN where the cell is empty or NaN, and which cells are neither."""
+    import pandas as pd
+
+    cells = column.where(column.notna(), "").astype(str).str.strip()
+    numbers = pd.to_numeric(cells, errors="coerce").astype(float)
+    is_unknown = cells.str.lower().isin(["", "nan"])
+    return numbers, ~is_unknown & ~(numbers.abs() <= LARGEST_PROPERTY)
 
 
 def property_columns(table: "pandas.DataFrame") -> list[str]:
     """Return the columns that hold a number for a crystal, such as its formation energy."""
     numeric = table.select_dtypes("number").columns
     return [column for column in numeric if column not in NOT_PROPERTIES]
+
+
+def check_properties(table: "pandas.DataFrame", names: tuple[str, ...]) -> None:
+    """Make sure that columns are properties: every cell is a number, or empty or NaN for unknown.
+
+    Args:
+        table: of `load_dataset`.
+        names: of the columns.
+
+    Raises:
+        ValueError: there is no such column, or one of its cells is no number; the first such row
+            is named, counted from 1.
+    """
+    there = property_columns(table)
+    if missing := [name for name in names if name not in table.columns]:
+        only = ", ".join(there) or "none"
+        raise ValueError(f"no property {', '.join(missing)} in the dataset, only {only}")
+    for name in names:
+        is_wrong = _numbers(table[name])[1].to_numpy()
+        if is_wrong.any():
+            row = int(is_wrong.argmax())
+            raise ValueError(
+                f"column {name}, row {row + 1} ({table['material_id'].iloc[row]}): "
+                f"{str(table[name].iloc[row])!r} is no number of single precision such as 1.5; "
+                f"leave the cell empty where the value is unknown ({is_wrong.sum()} such rows)"
+            )
+        if name not in there:
+            reason = "empty in every row" if name not in NOT_PROPERTIES else "none of a crystal"
+            raise ValueError(f"column {name} is no property: it is {reason}")
 
 
 def cache_folder() -> Path:

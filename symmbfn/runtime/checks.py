@@ -7,11 +7,12 @@ import math
 import operator
 from collections.abc import Sequence
 from contextlib import suppress
+from numbers import Real
 from typing import Any
 
 
 def whole_number(name: str, value: Any, *, least: int = 1) -> int:
-    """The value of an argument as an int; 2.0 is none.
+    """The value of an argument as an int.
 
     Args:
         name: of the argument.
@@ -27,36 +28,35 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
-def real_number(name: str, value: Any) -> float:
-    """The value of an argument as a float.
+def real_number(
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> float:
+    """The value of an argument as a finite float.
 
     Args:
         name: of the argument.
         value: anything.
+        above: every number allowed is larger.
+        least, most: the smallest and the largest number allowed.
 
     Raises:
-        ValueError: it is no number.
+        ValueError: it is no finite number, or outside of these bounds.
     """
-    with suppress(TypeError, ValueError):
-        if not isinstance(value, bool | str | bytes):
-            return float(value)
-    raise ValueError(f"{name} must be a number, got {value!r}")
-
-
-def positive_number(name: str, value: Any) -> float:
-    """The value of an argument as a float.
-
-    Args:
-        name: of the argument.
-        value: anything.
-
-    Raises:
-        ValueError: it is no finite number above 0.
-    """
-    with suppress(ValueError):
-        if 0 < (number := real_number(name, value)) < math.inf:
-            return number
-    raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if is_number and math.isfinite(value) and above < value and least <= value <= most:
+        return float(value)
+    bounds = [
+        f"{words} {bound:g}"
+        for words, bound in (("above", above), ("at least", least), ("at most", most))
+        if math.isfinite(bound)
+    ]
+    limits = " ".join(["must be a finite number", " and ".join(bounds)]).strip()
+    raise ValueError(f"{name} {limits}, got {value!r}")
 
 
 def one_of(name: str, value: Any, choices: Sequence[str]) -> None:

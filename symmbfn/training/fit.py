@@ -1,19 +1,15 @@
 """From a dataset to weights: encode, build the model or take one that is trained, train, write."""
 
-import hashlib
-import json
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
-from symmbfn.datasets.cache import FAILURES, EncodedDataset, encode_dataset
-from symmbfn.datasets.full_cell import full_cells, primitive_cells
-from symmbfn.datasets.registry import DATASETS, cache_folder, dataset_label, dataset_names
+from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.registry import SAME_COLUMN, dataset_label, dataset_names
 from symmbfn.model.card import model_card
 from symmbfn.model.checkpoints import (
     CONFIG_FILE,
@@ -25,16 +21,24 @@ from symmbfn.model.checkpoints import (
 from symmbfn.model.config import PUBLISHED, ModelConfig, default_config
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.model.variables import compute_statistics
+from symmbfn.runtime.checks import real_number, whole_number
 from symmbfn.runtime.devices import pick_device
 from symmbfn.runtime.distributed import Ranks, joined
 from symmbfn.runtime.files import write_whole
 from symmbfn.runtime.run_folder import check_folder, only_process, open_folder, versions
-from symmbfn.training.trainer import INCIDENTAL, LOG, Trainer, TrainingConfig
+from symmbfn.training.config import TrainingConfig
+from symmbfn.training.data import (
+    CELLS,
+    elements_of,
+    learnable_sets,
+    training_sets,
+    varying_properties,
+)
+from symmbfn.training.logs import read_log, start_log, tensorboard_writer
+from symmbfn.training.trainer import Trainer
 
 PRESETS = ("default", *PUBLISHED)
-CELLS = {"conventional": full_cells, "primitive": primitive_cells}
 WEIGHTS, CARD = "weights", "MODEL_CARD.md"
-HELD_OUT = 20  # one crystal in so many validates where a dataset has no split for it
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,9 @@ class FitConfig:
         width, depth: of a new model; None takes the preset's.
         symprec: tolerance at which the symmetry of the data is read, angstrom; None takes the
             dataset's own.
-        properties: columns that a new model of the default preset learns to be asked for; None
+        properties: columns that a new model of the default preset can be conditioned on; None
             takes all numbers of a named dataset, and none of a file of the user's.
         device: "auto", "cpu" or "cuda".
-        has_tensorboard: write TensorBoard's files beside the log.
     """
 
     preset: str = "default"
@@ -63,36 +66,35 @@ class FitConfig:
     symprec: float | None = None
     properties: tuple[str, ...] | None = None
     device: str = "auto"
-    has_tensorboard: bool = False
 
     def __post_init__(self):
         if self.preset not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
         if self.cell not in (None, *CELLS):
             raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {self.cell!r}")
-        if self.cell and self.origin:
-            raise ValueError(f"cell {self.cell!r} cannot change the model of {self.origin!r}")
+        for name in ("width", "depth"):
+            if (value := getattr(self, name)) is not None:
+                whole_number(name, value)
+        if self.symprec is not None:
+            real_number("symprec", self.symprec, above=0.0)
+        self._check_fits_model()
+
+    def _check_fits_model(self) -> None:
+        """Refuse what the model that is continued, or the preset, does not have."""
+        if self.origin:
+            for name in ("cell", "width", "depth", "properties"):
+                if value := getattr(self, name):
+                    raise ValueError(f"{name} {value!r} cannot change the model of {self.origin!r}")
         if self.cell and self.preset in ("default", "paper"):
             raise ValueError(
                 f"cell {self.cell!r} is for the presets full_cell and circular, "
                 f"not for {self.preset!r}"
-            )
-        if self.properties and self.origin:
-            raise ValueError(
-                f"properties {', '.join(self.properties)} cannot change the model of "
-                f"{self.origin!r}"
             )
         if self.properties and self.preset != "default":
             raise ValueError(
                 f"properties {', '.join(self.properties)} are for the preset default, "
                 f"not for {self.preset!r}"
             )
-        for name in ("width", "depth"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-            if value is not None and self.origin:
-                raise ValueError(f"{name} {value} cannot change the model of {self.origin!r}")
 
 
 def fit(
@@ -109,8 +111,14 @@ def fit(
 
     Raises:
         ValueError: for a value that cannot be met, or a folder that holds something else.
+        FloatingPointError: losses were not finite; there are no weights.
         KeyboardInterrupt: after a signal, when the state is on the disk.
     """
+    if training.reporting.has_tensorboard:
+        tensorboard_writer()  # raises where it is missing, before any work
+    if config.properties:
+        names = dict.fromkeys(SAME_COLUMN.get(name, name) for name in config.properties)
+        config = replace(config, properties=tuple(names))
     with joined(pick_device(config.device)) as (ranks, device):
         return _fit(dataset, Path(folder), config, training, ranks, device)
 
@@ -124,43 +132,30 @@ def _fit(
     device: torch.device,
 ) -> Path:
     source = load_model(config.origin) if config.origin else None
-    log_class = _trainer_class(config)
-    is_canonical = source.config.is_standardised if source else config.preset == "default"
     cell = _cell(config, source)
+    is_canonical = source.config.is_standardised if source else config.preset == "default"
     with ranks.first_alone():
         check_folder(folder)
-        form = "canonical" if is_canonical else "raw"
         everything, validation = training_sets(
-            dataset, form=form, cell=cell, symprec=config.symprec
+            dataset,
+            form="canonical" if is_canonical else "raw",
+            cell=cell,
+            symprec=config.symprec,
+            properties=config.properties or (),
         )
-    properties = config.properties
-    if properties is None and str(dataset) not in dataset_names():
-        properties = ()
-    new = replace(config, properties=properties)
-    model_config = source.config if source else new_config(everything, new)
-    train, why = only_known(everything, model_config)
-    if not len(train):
-        raise ValueError(f"nothing is left for the model to train on: {why}")
-    left_out = {
-        "not_encoded": len(everything.failures),
-        "not_known": len(everything) - len(train),
-        "why": why,
-    }
-    if validation is not None:
-        validation, _ = only_known(validation, model_config)
-        validation = validation if len(validation) else None
-    origin = read_config(weights_folder(config.origin))["sha256"] if config.origin else None
+    model_config = source.config if source else _new_config(dataset, everything, config)
+    train, validation, left_out = learnable_sets(everything, validation, model_config)
     settings = {
         "dataset": dataset_label(dataset),
         "data": train.digest,
         "preset": None if source else config.preset,
-        "continued_from": origin,
+        "continued_from": _digest_of(config.origin) if config.origin else None,
         "width": model_config.width,
         "depth": model_config.depth,
         **({"cell": cell} if cell else {}),
         **({"symprec": config.symprec} if config.symprec else {}),
         **({"properties": config.properties} if config.properties is not None else {}),
-        **{k: v for k, v in asdict(training).items() if k not in INCIDENTAL},
+        **training.settings(),
     }
     with ranks.first_alone():
         open_folder(folder, settings, {"versions": versions()})
@@ -168,23 +163,18 @@ def _fit(
         if (folder / WEIGHTS / CONFIG_FILE).is_file():
             return folder / WEIGHTS
         model = build_model(model_config, train, source, training.seed).to(device)
-        say = f"continuing from weights {origin[:12]}" if origin else f"a new {config.preset} model"
-        size = sum(parameter.numel() for parameter in model.parameters())
-        print(f"{say}: {size / 1e6:.2f} million parameters, {len(train)} crystals", flush=True)
-        run = _fitting_warmup(training, train)
-        trainer = log_class(model, train, validation, run, folder, ranks)
+        _say_start(model, train, settings)
+        run = training.with_short_warmup(len(train))
+        trainer = Trainer(model, train, validation, run, folder, ranks)
         notes = {**settings, "left_out": left_out}
-        _say_properties(train.property_names, model_config.properties)
         if not trainer.step and ranks.is_first:
-            _log_start(folder, notes, validation)
+            n_validation = 0 if validation is None else len(validation)
+            start_log(folder, {**notes, "validation_crystals": n_validation})
         average = trainer.run()
         if ranks.is_first:
-            _write_weights(folder, average, trainer, notes)
+            _write_weights(average, trainer, notes)
         ranks.wait()
     return folder / WEIGHTS
-
-
-# ---- data -------------------------------------------------------------------------------------
 
 
 def _cell(config: FitConfig, source: SymmBFN | None) -> str | None:
@@ -198,110 +188,43 @@ def _cell(config: FitConfig, source: SymmBFN | None) -> str | None:
     return notes.get("cell", "conventional")
 
 
-def training_sets(
-    dataset: str | Path, *, form: str, cell: str | None = None, symprec: float | None = None
-) -> tuple[EncodedDataset, EncodedDataset | None]:
-    """Encoded training and validation crystals; what has no split for it gives one in 20.
-
-    Args:
-        dataset: a name or a path.
-        form: "canonical" or "raw".
-        cell: "conventional" or "primitive", to write out all its atoms; None for sites.
-        symprec: symmetry tolerance in angstrom; None takes the dataset's own.
-
-    Returns:
-        The training set, and the validation set or None where it would be empty.
-    """
-    known = DATASETS.get(str(dataset))
-    splits = {**known.local, **known.official} if known else {}
-    options = {"form": form, "symprec": symprec}
-    train = _encoded(dataset, "train" if splits else None, cell, **options)
-    if "val" in splits:
-        return train, _encoded(dataset, "val", cell, **options)
-    is_held_out = torch.tensor([_is_held_out(name) for name in train.identifiers])
-    if is_held_out.all() or not is_held_out.any():
-        return train, None
-    mine, others = (mask.nonzero().flatten() for mask in (~is_held_out, is_held_out))
-    return train.subset(mine), train.subset(others)
-
-
-def _encoded(
-    dataset: str | Path, split: str | None, cell: str | None, **options: Any
-) -> EncodedDataset:
-    """Encode a split, and say how many of its rows could not be."""
-    encoded = encode_dataset(dataset, split=split, **options)
-    if failed := len(encoded.failures):
-        rows = f"{failed} of {failed + len(encoded)} rows of {dataset_label(dataset)}"
-        reasons = cache_folder() / "encoded" / FAILURES
-        print(f"not encoded: {rows} {split or ''}".rstrip() + f", see {reasons}", flush=True)
-    return CELLS[cell](encoded) if cell else encoded
-
-
-def only_known(dataset: EncodedDataset, config: ModelConfig) -> tuple[EncodedDataset, str]:
-    """Leave out the crystals that a model has no classes for, and say how many.
-
-    Returns:
-        The others, and why some were left out; empty if none was.
-    """
-    crystal = torch.repeat_interleave(torch.arange(len(dataset)), dataset.n_sites)
-    numbers = dataset.atomic_numbers.long()
-    is_known = torch.isin(numbers, torch.tensor(config.elements))
-    unknown = sorted({SYMBOLS[number] for number in numbers[~is_known].tolist()})
-    has_element = torch.zeros(len(dataset), len(SYMBOLS), dtype=torch.bool)
-    has_element[crystal, numbers] = True
-    keep = torch.ones(len(dataset), dtype=torch.bool)
-    keep[crystal[~is_known]] = False
-    is_crowded = has_element.sum(-1) > config.n_slots
-    if config.elements_as == "slots":
-        keep &= ~is_crowded
-    if keep.all():
-        return dataset, ""
-    reasons = [f"elements it does not know ({', '.join(unknown)})"] if unknown else []
-    if config.elements_as == "slots" and is_crowded.any():
-        reasons.append(f"more than {config.n_slots} elements")
-    why = f"{int((~keep).sum())} of {len(dataset)} crystals have {' or '.join(reasons)}"
-    print(f"left out: {why}", flush=True)
-    return dataset.subset(keep.nonzero().flatten()), why
-
-
-def _is_held_out(identifier: str) -> bool:
-    """One in 20, by the name alone: the same crystal validates wherever it comes."""
-    return int(hashlib.sha256(identifier.encode()).hexdigest(), 16) % HELD_OUT == 0
-
-
-# ---- model ------------------------------------------------------------------------------------
-
-
-def elements_of(dataset: EncodedDataset) -> tuple[int, ...]:
-    """Atomic numbers that occur, along the Mendeleev scale."""
-    present = set(dataset.atomic_numbers.tolist())
-    return tuple(sorted(present, key=lambda number: (MENDELEEV_NUMBER[number], number)))
+def _digest_of(weights: str) -> str:
+    return read_config(weights_folder(weights))["sha256"]
 
 
 def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
     """Configuration of a new model; slots take their elements along the Mendeleev scale.
 
-    The default preset learns to be asked for the properties of `config`, or for all that the
-    dataset knows.
+    A model of the default preset can be conditioned on the properties of `config`, or on all
+    that differ between the crystals of the dataset.
 
     Raises:
-        ValueError: the dataset does not know one of them of two crystals.
+        ValueError: one of the properties is not there, or the same for all crystals.
     """
     changes: dict[str, Any] = {
         name: getattr(config, name)
         for name in ("width", "depth")
         if getattr(config, name) is not None
     }
-    if config.preset == "default":
-        counts = (~dataset.properties.isnan()).sum(0) > 1
-        pairs = zip(dataset.property_names, counts, strict=True)
-        known = tuple(name for name, is_known in pairs if is_known)
-        names = known if config.properties is None else config.properties
-        if unknown := [name for name in names if name not in known]:
-            there = ", ".join(known) or "none"
-            raise ValueError(f"no property {', '.join(unknown)} in the dataset, only {there}")
-        return default_config(elements_of(dataset), properties=names, **changes)
-    return PUBLISHED[config.preset](**changes)
+    if config.preset != "default":
+        return PUBLISHED[config.preset](**changes)
+    varying = varying_properties(dataset)
+    names = varying if config.properties is None else config.properties
+    if missing := [name for name in names if name not in dataset.property_names]:
+        there = ", ".join(dataset.property_names) or "none"
+        raise ValueError(f"no property {', '.join(missing)} in the dataset, only {there}")
+    if constant := [name for name in names if name not in varying]:
+        raise ValueError(
+            f"property {', '.join(constant)} has no two different values in the training set, "
+            "so that nothing can be learnt of it"
+        )
+    return default_config(elements_of(dataset), properties=names, **changes)
+
+
+def _new_config(dataset: str | Path, encoded: EncodedDataset, config: FitConfig) -> ModelConfig:
+    """As `new_config`, but a file of the user's has no properties that are not named."""
+    is_named = config.properties is not None or str(dataset) in dataset_names()
+    return new_config(encoded, config if is_named else replace(config, properties=()))
 
 
 def build_model(
@@ -327,73 +250,33 @@ def build_model(
     return model.train()
 
 
-# ---- the run ----------------------------------------------------------------------------------
-
-
-def _say_properties(there: tuple[str, ...], learnt: tuple[str, ...]) -> None:
-    """Print which properties the model learns to be asked for, and which numbers it leaves."""
-    for what, names in (
-        ("learns to be asked for", [name for name in learnt if name in there]),
-        ("never told, the dataset has no", [name for name in learnt if name not in there]),
+def _say_start(model: SymmBFN, train: EncodedDataset, settings: dict[str, Any]) -> None:
+    """Print what is trained on what, what it can be conditioned on, and what is not learnt."""
+    origin = settings["continued_from"]
+    what = (
+        f"continuing from weights {origin[:12]}" if origin else f"a new {settings['preset']} model"
+    )
+    size = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{what}: {size / 1e6:.2f} million parameters, {len(train)} crystals", flush=True)
+    there, learnt = train.property_names, model.config.properties
+    for text, names in (
+        ("conditioned on", [name for name in learnt if name in there]),
+        ("not in the dataset, so without values", [name for name in learnt if name not in there]),
         ("not learnt, numbers of the dataset", [name for name in there if name not in learnt]),
     ):
         if names:
-            print(f"{what}: {', '.join(names)}", flush=True)
+            print(f"{text}: {', '.join(names)}", flush=True)
 
 
-def _trainer_class(config: FitConfig) -> type[Trainer]:
-    """The loop, with TensorBoard's files beside its log if they are asked for.
-
-    Raises:
-        ValueError: TensorBoard is not installed.
-    """
-    if not config.has_tensorboard:
-        return Trainer
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ValueError("tensorboard is not installed: pip install symmbfn[tensorboard]") from None
-
-    class LoggingTrainer(Trainer):
-        def run(self) -> SymmBFN:
-            if not self.ranks.is_first:
-                return super().run()
-            # what a killed process wrote of later steps is not shown
-            folder, later = str(self.folder / "tensorboard"), self.step + 1
-            with SummaryWriter(folder, purge_step=later) as self.writer:
-                return super().run()
-
-        def log(self, kind: str, values: dict[str, float]) -> None:
-            super().log(kind, values)
-            for name, value in values.items() if self.ranks.is_first else ():
-                self.writer.add_scalar(f"{kind}/{name}", value, self.step)
-
-    return LoggingTrainer
-
-
-def _fitting_warmup(training: TrainingConfig, dataset: EncodedDataset) -> TrainingConfig:
-    """Shorten the warm-up to a tenth of a short run; by the clock the trainer does."""
-    if training.minutes is not None:
-        return training
-    n_steps = training.epochs * len(dataset) / training.batch_size
-    return replace(training, warmup_steps=min(training.warmup_steps, max(1, int(n_steps / 10))))
-
-
-def _log_start(folder: Path, settings: dict[str, Any], validation: EncodedDataset | None) -> None:
-    """The first line of the log says what the others belong to."""
-    line = {
-        "kind": "start",
-        **settings,
-        "validation_crystals": 0 if validation is None else len(validation),
-    }
-    write_whole(folder / LOG, json.dumps(line) + "\n")
-
-
-def _write_weights(
-    folder: Path, average: SymmBFN, trainer: Trainer, settings: dict[str, Any]
-) -> None:
-    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
-    measured = [line for line in lines if line["kind"] == "validation"]
+def _write_weights(average: SymmBFN, trainer: Trainer, settings: dict[str, Any]) -> None:
+    """Write weights, card and notes, and say how many steps had no effect."""
+    if trainer.skipped:
+        print(
+            f"{trainer.skipped} of {trainer.step} steps had no effect, since the loss or its "
+            "gradient was not finite",
+            flush=True,
+        )
+    measured = read_log(trainer.folder, "validation")
     notes = {
         **settings,
         "n_crystals": len(trainer.dataset),
@@ -407,8 +290,8 @@ def _write_weights(
         "date": datetime.now(UTC).date().isoformat(),
         "versions": versions(),
     }
-    write_whole(folder / WEIGHTS / CARD, model_card(average, notes))
-    save_model(average, folder / WEIGHTS, notes=notes)
+    write_whole(trainer.folder / WEIGHTS / CARD, model_card(average, notes))
+    save_model(average, trainer.folder / WEIGHTS, notes=notes)
 
 
 def _device_name(device: torch.device, n: int) -> str:

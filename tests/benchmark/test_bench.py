@@ -20,7 +20,7 @@ from symmbfn.cli.verbs import main
 from symmbfn.generation.sampler import Predictor, predictor, preset_sampler
 from symmbfn.model.symmbfn import SymmBFN, Variables
 from symmbfn.runtime.compilation import difference, onednn_products, torch_defaults
-from symmbfn.training.trainer import draw_noise
+from symmbfn.training.steps import draw_noise
 from tests.models import CPU, batch, beliefs_at, dataset, shaken_model, units
 
 QUICK = ["benchmark", "--quick", "--device", "cpu", "--dtype", "float32"]

@@ -1,43 +1,45 @@
-"""What a model is told of a crystal: parts that are given, and properties that are asked for."""
+"""What a model is conditioned on: parts of a crystal, and properties."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from symmbfn.conditions.training_draw import (
-    COMPLETE,
-    FREE,
-    LEFT_OUT,
-    draw_known,
-    told_properties,
-    with_conditions,
+    PARTS,
+    ConditionRates,
+    draw_conditions,
+    draw_parts,
+    draw_properties,
 )
 from symmbfn.generation.sampler import preset_sampler, sample
 from symmbfn.model.variables import Known, property_moments
 from symmbfn.networks.properties import PropertyTokens, standard_values, zero_inflated
+from symmbfn.training.config import OptimiserConfig, TrainingConfig
 from symmbfn.training.fit import build_model
-from symmbfn.training.trainer import Trainer, TrainingConfig
+from symmbfn.training.trainer import Trainer
 from tests.models import batch, beliefs_at, dataset, shaken_model
 
 GAP, ENERGY = "band_gap", "formation_energy_per_atom"
+RATES = ConditionRates()
 
 
 def everywhere(model, data, given) -> Known:
-    """All of every crystal is given."""
+    """Every crystal is a condition as a whole."""
     where = {name: v.places(given) for name, v in model.variables.items()}
     return Known(data, where)
 
 
 def with_parts(model, crystals, t=0.3, seed=0):
-    """Beliefs at time t, and what is given of about half of the crystals."""
+    """Beliefs at time t, and conditions drawn as in training."""
     data, beliefs, given, time = beliefs_at(model, crystals, t)
-    known = draw_known(model, data, given, torch.Generator().manual_seed(seed))
+    known = draw_parts(model, data, given, RATES, torch.Generator().manual_seed(seed))
     return data, beliefs, replace(given, known=known), time
 
 
 @pytest.mark.parametrize("elements_as", ["slots", "sites"])
-def test_given_places_come_out_as_they_are_and_cost_nothing(elements_as: str) -> None:
+def test_conditions_come_out_as_they_are_and_cost_nothing(elements_as: str) -> None:
     model = shaken_model(elements_as=elements_as)
     data, beliefs, given, t = with_parts(model, dataset(8).batch(torch.arange(128)))
     estimates = model(beliefs, given, t)
@@ -60,27 +62,26 @@ def test_given_places_come_out_as_they_are_and_cost_nothing(elements_as: str) ->
         assert (value == 0).all()
 
 
-def test_beliefs_about_given_places_are_not_read() -> None:
+def test_beliefs_about_conditions_are_not_read() -> None:
     model = shaken_model()
     crystals = dataset(8).batch(torch.arange(128))
     _, beliefs, given, t = with_parts(model, crystals)
     other = beliefs_at(model, crystals, 0.3, seed=9)[1]
-    mixed = model.each(
-        lambda v: v.replaced(beliefs[v.name], other[v.name], given)  # noise where it is given
-    )
+    # noise where there is a condition
+    mixed = model.each(lambda v: v.replaced(beliefs[v.name], other[v.name], given))
     for name in model.variables:
         assert torch.equal(model(mixed, given, t)[name], model(beliefs, given, t)[name]), name
 
 
-def test_a_given_part_changes_what_is_thought_of_the_rest() -> None:
+def test_a_condition_changes_the_estimates_of_the_rest() -> None:
     model = shaken_model()
     data, beliefs, given, t = beliefs_at(model, batch(), 0.3)
     lattice = replace(given, known=Known(data, {"lattice": given.lattice_free}))
-    free, told = (model(beliefs, g, t)["coords"] for g in (given, lattice))
-    assert not torch.allclose(free, told, atol=1e-4)
+    free, fixed = (model(beliefs, g, t)["coords"] for g in (given, lattice))
+    assert not torch.allclose(free, fixed, atol=1e-4)
 
 
-def test_a_crystal_that_is_given_wholly_comes_out_of_the_sampler() -> None:
+def test_a_crystal_that_is_a_condition_as_a_whole_comes_out_of_the_sampler() -> None:
     model = shaken_model()
     data, given = model.encode(batch())
     given = replace(given, known=everywhere(model, data, given))
@@ -94,35 +95,108 @@ def test_a_crystal_that_is_given_wholly_comes_out_of_the_sampler() -> None:
         assert torch.equal(found[name].argmax(-1)[real], data[name][real])
 
 
-def test_shares_of_what_is_given_are_as_stated() -> None:
+def only(**rates: float) -> ConditionRates:
+    """These rates, and 0 for all others."""
+    return ConditionRates(**{**dict.fromkeys(vars(RATES), 0.0), **rates})
+
+
+NOTHING = only(no_part=1.0, **dict.fromkeys((*PARTS, "site"), 1.0))
+
+
+@pytest.mark.parametrize("elements_as", ["slots", "sites"])
+@pytest.mark.parametrize(
+    ("rates", "whole"),
+    [
+        (only(elements=1.0), {"elements"}),
+        (only(pointers=1.0), {"elements", "pointers"}),
+        (only(letters=1.0), {"letters"}),
+        (only(lattice=1.0), {"lattice"}),
+        (only(sites=1.0), set()),
+        (only(sites=1.0, site=1.0), {"coords", "letters", "pointers", "elements"}),
+        (only(site=1.0), set()),
+        (NOTHING, set()),
+    ],
+    ids=[*PARTS[:4], "no site", "all sites", "sites not drawn", "no part"],
+)
+def test_each_rate_is_that_of_its_own_part(
+    rates: ConditionRates, whole: set[str], elements_as: str
+) -> None:
+    model = shaken_model(elements_as=elements_as)
+    data, given = model.encode(batch())
+    known = draw_parts(model, data, given, rates, torch.Generator().manual_seed(0))
+    for name, where in known.where.items():
+        expected = model.variables[name].places(given)
+        if name not in whole:
+            expected = torch.zeros_like(expected)
+        assert torch.equal(where, expected), name
+
+
+def test_parts_and_sites_are_drawn_as_often_as_the_rates_say() -> None:
     model = shaken_model()
     data, given = model.encode(dataset(400).batch(torch.arange(16 * 400)))
-    known = draw_known(model, data, given, torch.Generator().manual_seed(0))
-    n = len(given.is_site)
-    some = torch.zeros(n, dtype=torch.bool)
-    for where in known.where.values():
-        some |= where.any(-1)
-    # of the others, some draw no part at all
-    assert some.float().mean() < 1 - COMPLETE + 0.02
-    assert some.float().mean() > 0.7 * (1 - COMPLETE)
-    # who holds an element is told only together with which one it is
+    generator = torch.Generator().manual_seed(0)
+    known = draw_parts(model, data, given, RATES, generator)
+    has_part = 1 - RATES.no_part
+    lattice = known.where["lattice"].any(-1).double().mean()
+    assert abs(lattice - has_part * RATES.lattice) < 0.015
+    coords = known.where["coords"][given.is_site].double().mean()
+    assert abs(coords - has_part * RATES.sites * RATES.site) < 0.015
+    letters = known.where["letters"][given.is_site].double().mean()
+    expected = RATES.letters + (1 - RATES.letters) * RATES.sites * RATES.site
+    assert abs(letters - has_part * expected) < 0.015
+    # who holds an element is a condition only together with which one it is
     held = known.where["pointers"].long() * (data["pointers"] + 1)
-    for b in range(0, n, 97):
+    for b in range(0, len(held), 97):
         slots = {int(i) - 1 for i in held[b] if i}
         assert slots <= set(known.where["elements"][b].nonzero().flatten().tolist())
-    values = torch.zeros(20_000, 3)
-    told = ~told_properties(values, torch.Generator().manual_seed(0)).isnan()
-    assert abs(float((~told.any(-1)).float().mean()) - FREE - (1 - FREE) * LEFT_OUT**3) < 0.02
-    share = (1 - FREE) * (1 - LEFT_OUT)
-    torch.testing.assert_close(told.float().mean(0), torch.full((3,), share), atol=0.02, rtol=0)
 
 
-def test_a_model_that_can_be_told_nothing_draws_nothing() -> None:
+def test_properties_are_drawn_as_often_as_the_rates_say() -> None:
+    values = torch.arange(60_000.0).view(20_000, 3)
+    found = draw_properties(values, RATES, torch.Generator().manual_seed(0))
+    is_condition = ~found.isnan()
+    assert torch.equal(found[is_condition], values[is_condition])
+    none = RATES.no_property + (1 - RATES.no_property) * RATES.property_left_out**3
+    assert abs(float((~is_condition.any(-1)).double().mean()) - none) < 0.02
+    share = (1 - RATES.no_property) * (1 - RATES.property_left_out)
+    torch.testing.assert_close(
+        is_condition.float().mean(0), torch.full((3,), share), atol=0.02, rtol=0
+    )
+
+
+def test_the_rates_of_a_run_are_those_that_are_drawn(tmp_path) -> None:
+    model = shaken_model(properties=(GAP,))
+    crystals = replace(dataset(), properties=torch.ones(16, 1), property_names=(GAP,))
+    for rates, n_known in ((only(lattice=1.0), 16), (replace(NOTHING, no_property=1.0), 0)):
+        run = TrainingConfig(batch_size=16, conditions=rates)
+        draws = Trainer(model, crystals, None, run, tmp_path / str(n_known)).draws
+        (_, given, _, _), _ = draws.batch(torch.arange(16))
+        assert int((~given.properties.isnan()).sum()) == n_known
+        assert bool(given.known.where["lattice"].any()) == bool(n_known)
+
+
+def test_the_reference_page_has_these_rates() -> None:
+    page = (Path(__file__).parents[2] / "book" / "method" / "model.md").read_text()
+    words = page.split("(method-conditions)=")[1].split("(method-loss)=")[0]
+    parts = f"{RATES.elements} | {RATES.pointers} | {RATES.letters} | {RATES.lattice} | "
+    assert f"| {parts}{RATES.sites}, then each site with {RATES.site} |" in words
+    assert f"In training, {RATES.no_part:.0%} of the crystals".replace("%", " %") in words
+    assert f"left out with probability {RATES.property_left_out}" in words
+    assert "half of the crystals have no property" in words and RATES.no_property == 0.5
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_rates_are_probabilities(value: float) -> None:
+    with pytest.raises(ValueError, match=f"rate lattice .* got {value!r}"):
+        ConditionRates(lattice=value)
+
+
+def test_a_model_without_conditions_draws_none() -> None:
     model = shaken_model("paper")
     data, given = model.encode(batch())
     generator = torch.Generator().manual_seed(0)
-    state = generator.get_state()
-    assert with_conditions(model, data, given, torch.zeros(len(batch()), 0), generator) is given
+    state, properties = generator.get_state(), torch.zeros(len(batch()), 0)
+    assert draw_conditions(model, data, given, properties, RATES, generator) is given
     assert torch.equal(generator.get_state(), state)
 
 
@@ -136,7 +210,7 @@ def tokens() -> PropertyTokens:
     return read
 
 
-def test_an_open_property_is_its_null_vector_whatever_the_others_are() -> None:
+def test_a_property_that_is_no_condition_is_its_null_vector_whatever_the_others_are() -> None:
     read, nan = tokens(), torch.nan
     both, none = read(torch.tensor([[-1.0, 0.5]])), read(torch.tensor([[nan, nan]]))
     energy, gap = read(torch.tensor([[-1.0, nan]])), read(torch.tensor([[nan, 0.5]]))
@@ -187,7 +261,7 @@ def test_weights_that_know_properties_go_on_with_crystals_of_which_none_is_known
     crystals = dataset(4)
     again = build_model(model.config, crystals, model, seed=0)
     assert torch.equal(again.statistics.property_mean, model.statistics.property_mean)
-    settings = TrainingConfig(epochs=1.0, batch_size=16, warmup_steps=1)
+    settings = TrainingConfig(epochs=1.0, batch_size=16, optimiser=OptimiserConfig(warmup_steps=1))
     average = Trainer(again, crystals, None, settings, tmp_path).run()
     # the null vectors are what is learnt, and not how values are read
     assert not torch.equal(again.properties.null, model.properties.null)

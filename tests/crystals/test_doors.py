@@ -11,7 +11,7 @@ from ase.spacegroup import crystal
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.structure import asymmetric_unit
 from symmbfn.crystals.symmetry_search import search_symmetry
-from symmbfn.runtime.checks import positive_number
+from symmbfn.runtime.checks import real_number
 
 SALT = crystal(
     ["Na", "Cl"], [(0, 0, 0), (0.5, 0.5, 0.5)], spacegroup=225, cellpar=[5.64] * 3 + [90] * 3
@@ -33,8 +33,8 @@ def test_a_tolerance_that_crashes_spglib_never_reaches_it(symprec: float) -> Non
 @pytest.mark.parametrize("value", ["0.1", None, True, 1j, [0.1], np.array([0.1])])
 def test_what_is_no_number_is_refused_by_name(value: object) -> None:
     with pytest.raises(ValueError, match="symprec must be a finite number above 0, got"):
-        positive_number("symprec", value)
-    assert positive_number("symprec", np.float32(0.5)) == positive_number("symprec", 0.5) == 0.5
+        real_number("symprec", value, above=0.0)
+    assert real_number("symprec", np.float32(0.5), above=0.0) == 0.5
 
 
 def test_a_wide_tolerance_is_an_error_and_no_crash() -> None:

@@ -113,6 +113,28 @@ def test_properties_keep_their_rows_and_gaps(encoded: EncodedDataset) -> None:
     assert torch.equal(encoded.properties[:, 0].nan_to_num(), expected.nan_to_num())
 
 
+def test_other_properties_are_another_set(
+    encoded: EncodedDataset, crystals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a training on a corrected column would read the tensors of the old one."""
+    # nothing is encoded: the digest is known before
+    monkeypatch.setattr(
+        cache, "_encode", lambda table, names, settings, digest, *_, **__: encoded.derived(digest)
+    )
+    table = load_dataset(crystals)
+    changed, renamed, unknown = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "c.csv"
+    table.assign(gap=table["gap"].replace(5.0, 5.5)).to_csv(changed, index=False)
+    table.rename(columns={"gap": "width"}).to_csv(renamed, index=False)
+    table.assign(gap=table["gap"].replace(0.0, np.nan)).to_csv(unknown, index=False)
+    digests = []
+    for path in (crystals, crystals, changed, renamed, unknown):
+        copy = tmp_path / "mine.csv"  # it is not the name of the file that tells them apart
+        copy.write_bytes(path.read_bytes())
+        folder = tmp_path / f"cache-{len(digests)}"
+        digests.append(encode_dataset(copy, cache_dir=folder).digest)
+    assert digests[0] == digests[1] and len(set(digests)) == 4
+
+
 def test_disk_changes_nothing(encoded: EncodedDataset, tmp_path: Path) -> None:
     loaded = EncodedDataset.load(encoded.save(tmp_path / "copy"))
     for name in cache._TENSORS:

@@ -13,8 +13,11 @@ from symmbfn.datasets.registry import load_dataset
 from symmbfn.generation.generate import generate
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN, circular_config, compute_statistics, full_cell_config
-from symmbfn.training.fit import CELLS, FitConfig, fit
-from symmbfn.training.trainer import Trainer, TrainingConfig, validate
+from symmbfn.training.config import OptimiserConfig, TrainingConfig
+from symmbfn.training.data import CELLS
+from symmbfn.training.fit import FitConfig, fit
+from symmbfn.training.trainer import Trainer
+from symmbfn.training.validation import validate
 
 PRESETS = {"full_cell": full_cell_config, "circular": circular_config}
 # what a tiny model is of
@@ -37,7 +40,9 @@ def test_losses_fall_and_every_request_is_answered(
     torch.manual_seed(0)
     model = SymmBFN(settings, compute_statistics(crystals.batch(torch.arange(512)), settings))
     run = TrainingConfig(
-        epochs=3.0, batch_size=32, learning_rate=3e-3, warmup_steps=5, ema_decay=0.9
+        epochs=3.0,
+        batch_size=32,
+        optimiser=OptimiserConfig(learning_rate=3e-3, warmup_steps=5, ema_decay=0.9),
     )
     before = validate(model.eval(), crystals, n_crystals=64)
     after = validate(

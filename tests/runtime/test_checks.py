@@ -1,4 +1,4 @@
-"""Whole numbers at the doors: NumPy's count as Python's, True and 2.0 are none."""
+"""Numbers at the doors: NumPy's count as Python's; True is none, and 2.0 is no whole one."""
 
 import subprocess
 import sys
@@ -26,14 +26,18 @@ def test_what_is_no_whole_number_is_refused_by_name(value: object) -> None:
         whole_number("workers", value)
 
 
-def test_real_numbers_are_floats_and_what_is_none_is_refused_by_name() -> None:
-    for value in (0.5, np.float32(0.5), np.array(0.5)):
-        number = real_number("eta", value)
-        assert number == 0.5 and type(number) is float
-    assert type(real_number("eta", 0)) is float
-    for value in (True, "0.5", None, np.array([1.0, 2.0])):
-        with pytest.raises(ValueError, match="eta must be a number, got"):
-            real_number("eta", value)
+@pytest.mark.parametrize("value", [0.5, 1, np.float32(0.5), np.int64(1)], ids=repr)
+def test_real_numbers_are_taken_as_floats(value: float) -> None:
+    number = real_number("rate", value, least=0.0, most=1.0)
+    assert number == value and type(number) is float
+
+
+@pytest.mark.parametrize(
+    "value", [True, "0.5", None, 1j, float("nan"), float("inf"), 0.0, 1.5], ids=repr
+)
+def test_what_is_no_real_number_within_the_bounds_is_refused_by_name(value: object) -> None:
+    with pytest.raises(ValueError, match="rate must be a finite number above 0 and at most 1, got"):
+        real_number("rate", value, above=0.0, most=1.0)
 
 
 def test_a_request_of_numpy_numbers_is_the_same_request(tiny_weights: Path, tmp_path: Path) -> None:

@@ -10,12 +10,15 @@ import torch
 from torch import multiprocessing
 
 from symmbfn.runtime.distributed import Ranks, joined
-from symmbfn.training.trainer import Trainer, TrainingConfig
+from symmbfn.training.config import OptimiserConfig, TrainingConfig
+from symmbfn.training.trainer import Trainer
 from tests.models import CPU, dataset, shaken_model
 
 SIZES = (1, 2, 4)
 STEPS = (6, 3, 5)  # crystals: of four ranks some have two, and one has none
-RUN = TrainingConfig(epochs=1.0, batch_size=6, warmup_steps=1, learning_rate=1e-3)
+RUN = TrainingConfig(
+    epochs=1.0, batch_size=6, optimiser=OptimiserConfig(warmup_steps=1, learning_rate=1e-3)
+)
 
 
 def trainer(folder: Path, ranks: Ranks) -> Trainer:
@@ -25,7 +28,7 @@ def trainer(folder: Path, ranks: Ranks) -> Trainer:
     of any size; a larger epsilon makes it a step of none.
     """
     run = Trainer(shaken_model(), dataset(3), None, RUN, folder, ranks)
-    for group in run.optimiser.param_groups:
+    for group in run.updates.optimiser.param_groups:
         group["eps"] = 1e-4
     return run
 
@@ -41,7 +44,7 @@ def trained(folder: Path, ranks: Ranks, spoiled: str = "") -> dict:
     run = trainer(folder, ranks)
     honest = run.model.training_loss
     if spoiled == "noise":
-        run.generator.manual_seed(ranks.rank)
+        run.draws.generator.manual_seed(ranks.rank)
     if spoiled == "loss" and ranks.rank == 1:
         run.model.training_loss = lambda *args: (
             honest(*args) * (float("nan") if run.step == 0 else 1.0)

@@ -10,23 +10,27 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 from safetensors.torch import load_file
 
 from symmbfn.cli.verbs import main
+from symmbfn.conditions.training_draw import ConditionRates
 from symmbfn.crystals.elements import MENDELEEV_NUMBER
 from symmbfn.datasets.cache import encode_dataset
 from symmbfn.datasets.registry import load_dataset
 from symmbfn.model.checkpoints import load_model
-from symmbfn.training import fit as fitting
-from symmbfn.training.fit import FitConfig, fit, training_sets
-from symmbfn.training.trainer import Trainer, TrainingConfig
+from symmbfn.training import data as training_data
+from symmbfn.training.config import OptimiserConfig, ReportingConfig, TrainingConfig
+from symmbfn.training.data import training_sets
+from symmbfn.training.fit import FitConfig, fit, new_config
+from symmbfn.training.trainer import Trainer
 from tests.models import elements
 
 SMALL = FitConfig(width=16, depth=1, device="cpu")
-SHORT = TrainingConfig(epochs=2.0, batch_size=8, learning_rate=1e-3)
+SHORT = TrainingConfig(epochs=2.0, batch_size=8)
 
 
 def write_csv(path: Path, rows: list) -> Path:
@@ -98,7 +102,12 @@ def test_the_same_call_trains_nothing_and_others_are_refused(
         fit(table, fitted, SMALL, TrainingConfig(epochs=3.0, batch_size=8))
     with pytest.raises(ValueError, match="data is"):
         fit("prototypes", fitted, SMALL, SHORT)
-    fit(table, fitted, SMALL, replace(SHORT, validation_crystals=1, save_every=1.0))
+    fit(
+        table,
+        fitted,
+        SMALL,
+        replace(SHORT, reporting=ReportingConfig(validation_crystals=1, save_every=1.0)),
+    )
     assert {path: path.stat().st_mtime_ns for path in fitted.rglob("*")} == before
 
 
@@ -130,17 +139,17 @@ def test_a_killed_training_ends_with_the_same_weights(table: Path, tmp_path: Pat
     script = """if True:
         import functools, os, signal, sys
         from symmbfn.cli import verbs as cli
-        from symmbfn.training import trainer as training
+        from symmbfn.training import config, trainer
 
-        def killed(self, index, step=training.Trainer.train_step):
+        def killed(self, index, step=trainer.Trainer.train_step):
             if self.step == 12:
                 with (self.folder / "log.jsonl").open("a") as file:
                     file.write('{"kind": "tra')
                 os.kill(os.getpid(), signal.SIGKILL)
             return step(self, index)
 
-        training.TrainingConfig = functools.partial(training.TrainingConfig, save_every=0.0)
-        training.Trainer.train_step = killed
+        config.ReportingConfig = functools.partial(config.ReportingConfig, save_every=0.0)
+        trainer.Trainer.train_step = killed
         cli.main(sys.argv[1:])
     """
     arguments = ["train", "--dataset", str(table), "--epochs", "3", "--batch-size", "8"]
@@ -191,6 +200,19 @@ def test_two_processes_make_the_model_that_one_makes(
     assert main(["train", *arguments]) == 0
 
 
+def test_a_short_run_trains_with_a_short_warm_up(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(self: Trainer) -> None:
+        raise KeyboardInterrupt(self.config.optimiser.warmup_steps)
+
+    monkeypatch.setattr(Trainer, "run", stopped)
+    with pytest.raises(KeyboardInterrupt, match="^1$"):
+        fit(table, tmp_path / "run", SMALL, SHORT)
+    settings = json.loads((tmp_path / "run" / "manifest.json").read_text())["settings"]
+    assert settings["warmup_steps"] == 500, "what was asked for"
+
+
 def test_what_is_left_out_is_said_and_kept(
     tiny_weights: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -234,7 +256,10 @@ def test_continuing_keeps_the_model_and_takes_the_requests_of_the_new_data(
         table,
         tmp_path / "run",
         FitConfig(origin=str(tiny_weights), device="cpu"),
-        TrainingConfig(epochs=1e-9, learning_rate=1e-12, weight_decay=0.0, warmup_steps=0),
+        TrainingConfig(
+            epochs=1e-9,
+            optimiser=OptimiserConfig(learning_rate=1e-12, weight_decay=0.0, warmup_steps=0),
+        ),
     )
     model = load_model(folder)
     assert model.config == source.config
@@ -287,7 +312,9 @@ def test_the_symmetry_tolerance_is_the_one_of_encode_and_part_of_the_run(
 def numbers(table: Path) -> Path:
     """The same sixty with two columns of numbers."""
     path = table.with_name("numbers.csv")
-    load_dataset(table).assign(year=range(1950, 2010), strength=0.5).to_csv(path, index=False)
+    load_dataset(table).assign(year=range(1950, 2010), strength=np.linspace(0, 1, 60)).to_csv(
+        path, index=False
+    )
     return path
 
 
@@ -295,7 +322,7 @@ def numbers(table: Path) -> Path:
     ("arguments", "learnt", "said"),
     [
         ([], [], "not learnt, numbers of the dataset: year, strength"),
-        (["--properties", "strength"], ["strength"], "learns to be asked for: strength"),
+        (["--properties", "strength"], ["strength"], "conditioned on: strength"),
         (["--properties", "strength"], ["strength"], "not learnt, numbers of the dataset: year"),
         (["--from", "TINY"], [], "not learnt, numbers of the dataset: year, strength"),
     ],
@@ -319,20 +346,126 @@ def test_numbers_of_a_users_file_are_learnt_if_they_are_named(
     assert settings.get("properties", []) == learnt
 
 
+def with_gaps(table: Path, folder: Path, cells: dict[int, str], name: str = "gap") -> Path:
+    """Twenty of the sixty with a column of numbers, but for some cells; rows from 1."""
+    gaps = [cells.get(row, str(row / 10)) for row in range(1, 21)]
+    path = folder / "gaps.csv"
+    load_dataset(table).head(20).assign(**{name: gaps}).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["inf", "-Infinity", "N/A", "None", ">5", "1,5", "1,234.5", "1.2 eV", "True", "1e300", "1+2j"],
+)
+def test_a_cell_that_is_no_number_is_named_before_the_work(
+    cell: str, table: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(training_data, "encode_dataset", pytest.fail)
+    path = with_gaps(table, tmp_path, {7: cell, 9: "?"})
+    name = load_dataset(path)["material_id"][6]
+    out = str(tmp_path / "out")
+    assert main(["train", "--dataset", str(path), "--properties", "gap", "--out", out]) == 2
+    shown = capsys.readouterr().err
+    assert f"column gap, row 7 ({name}): {cell!r}" in shown and shown.count("\n") == 1
+    assert "2 such rows" in shown
+
+
+def test_cells_without_a_value_are_unknown(table: Path, tmp_path: Path) -> None:
+    path = with_gaps(table, tmp_path, {2: "", 3: "nan", 4: "NaN", 5: " ", 6: " 0.5 "}, "a, b")
+    arguments = ["--epochs", "1e-9", "--width", "16", "--depth", "1", "--device", "cpu"]
+    out = tmp_path / "out"
+    column = ["--properties", '"a, b"']
+    assert main(["train", "--dataset", str(path), "--out", str(out), *arguments, *column]) == 0
+    assert load_model(out / "weights").config.properties == ("a, b",)
+    assert int(load_dataset(path)["a, b"].isna().sum()) == 4
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (dict.fromkeys(range(1, 21), ""), "column gap is no property: it is empty in every row"),
+        (dict.fromkeys(range(1, 21), "1.5"), "property gap has no two different values"),
+    ],
+    ids=["empty", "constant"],
+)
+def test_a_column_of_which_nothing_can_be_learnt_is_refused(
+    cells: dict, message: str, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path, out = with_gaps(table, tmp_path, cells), tmp_path / "out"
+    assert main(["train", "--dataset", str(path), "--properties", "gap", "--out", str(out)]) == 2
+    assert message in capsys.readouterr().err and not out.exists()
+
+
+def test_a_column_has_the_name_of_the_file_or_the_common_one(table: Path, tmp_path: Path) -> None:
+    path = with_gaps(table, tmp_path, {}, "energy_above_hull")
+    config = replace(SMALL, properties=("energy_above_hull",))
+    folder = fit(path, tmp_path / "out", config, TrainingConfig(epochs=1e-9))
+    assert load_model(folder).config.properties == ("e_above_hull",)
+    load_dataset(path).assign(energy_above_hull=1.0).to_csv(tmp_path / "two.csv", index=False)
+    with pytest.raises(ValueError, match="two columns e_above_hull"):
+        load_dataset(tmp_path / "two.csv")
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, steps: range) -> None:
+    """Make the loss of some steps of any run infinite."""
+    real = Trainer.train_step
+
+    def step(self: Trainer, index: torch.Tensor) -> dict:
+        honest = self.loss
+        if self.step in steps:
+            self.loss = lambda *batch: (lambda loss, nats: (loss / 0.0, nats))(*honest(*batch))
+        try:
+            return real(self, index)
+        finally:
+            self.loss = honest
+
+    monkeypatch.setattr(Trainer, "train_step", step)
+
+
+def test_steps_without_effect_are_said_and_without_any_other_there_are_no_weights(
+    table: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["train", "--dataset", str(table), "--epochs", "1", "--batch-size", "32"]
+    arguments += ["--width", "16", "--depth", "1", "--device", "cpu", "--out"]
+    with monkeypatch.context() as patch:
+        spoil(patch, range(2))
+        assert main([*arguments, str(tmp_path / "some")]) == 0
+    notes = json.loads((tmp_path / "some" / "weights" / "config.json").read_text())["notes"]
+    said = f"2 of {notes['steps']} steps had no effect"
+    assert notes["steps_skipped"] == 2 and said in capsys.readouterr().out
+    assert notes["steps"] < 10, "or the run would have ended for ten such steps in a row"
+    with monkeypatch.context() as patch:
+        spoil(patch, range(100))
+        assert main([*arguments, str(tmp_path / "all")]) == 1
+    shown = capsys.readouterr().err
+    assert f"in all {notes['steps']} steps" in shown and shown.count("\n") == 1
+    assert not (tmp_path / "all" / "weights").exists()
+
+
+def test_the_rates_of_conditions_are_written_and_part_of_the_run(fitted: Path, table: Path) -> None:
+    notes = json.loads((fitted / "weights" / "config.json").read_text())["notes"]
+    settings = json.loads((fitted / "manifest.json").read_text())["settings"]
+    assert notes["conditions.lattice"] == settings["conditions.lattice"] == 0.25
+    other = replace(SHORT, conditions=ConditionRates(lattice=0.5))
+    with pytest.raises(ValueError, match="conditions.lattice is 0.25 there and 0.5 here"):
+        fit(table, fitted, SMALL, other)
+
+
 def test_a_new_model_of_a_named_dataset_learns_all_numbers(numbers: Path) -> None:
     everything, _ = training_sets(numbers, form="canonical")
-    assert fitting.new_config(everything, SMALL).properties == ("year", "strength")
+    assert new_config(everything, SMALL).properties == ("year", "strength")
     nothing = replace(SMALL, properties=())
-    assert fitting.new_config(everything, nothing).properties == ()
+    assert new_config(everything, nothing).properties == ()
 
 
 def test_paper_preset_takes_the_raw_form(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forms = []
-    real = fitting.encode_dataset
+    real = training_data.encode_dataset
     monkeypatch.setattr(
-        fitting, "encode_dataset", lambda *a, **k: forms.append(k["form"]) or real(*a, **k)
+        training_data, "encode_dataset", lambda *a, **k: forms.append(k["form"]) or real(*a, **k)
     )
     config = FitConfig(preset="paper", width=16, depth=1, device="cpu")
     folder = fit(table, tmp_path, config, TrainingConfig(epochs=1e-9, batch_size=8))
@@ -365,7 +498,12 @@ def test_paper_preset_takes_the_raw_form(
         (["--device", "tpu"], "'tpu'"),
         (["--threads", "0"], "0"),
         (["--dataset", "mp_21"], "'mp_21'"),
-        (["--symprec", "-1"], "-1"),
+        (["--symprec", "-1"], "symprec must be a finite number above 0, got -1"),
+        (["--symprec", "0"], "symprec must be a finite number above 0, got 0"),
+        (["--symprec", "nan"], "symprec must be a finite number above 0, got nan"),
+        (["--symprec", "inf"], "symprec must be a finite number above 0, got inf"),
+        (["--seed", "-1"], "seed must be a whole number of at least 0, got -1"),
+        (["--properties", "cif"], "column cif, row 1"),
         (["--properties", "gap"], "no property gap in the dataset, only none"),
         (["--properties", "gap", "--from", "TINY"], "gap"),
         (["--properties", "gap", "--preset", "paper"], "gap"),
@@ -406,8 +544,8 @@ def test_tensorboard_gets_one_file_with_all_that_is_logged(table: Path, tmp_path
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    config = replace(SMALL, has_tensorboard=True)
-    fit(table, tmp_path, config, replace(SHORT, validate_every=0.5))
+    reporting = ReportingConfig(validate_every=0.5, has_tensorboard=True)
+    fit(table, tmp_path, SMALL, replace(SHORT, reporting=reporting))
     (events,) = (tmp_path / "tensorboard").iterdir()
     shown = EventAccumulator(str(events)).Reload()
     for kind, name in (("train", "loss"), ("validation", "bound")):

@@ -4,32 +4,40 @@ import json
 import math
 import os
 import signal
+import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
+from symmbfn.conditions.training_draw import ConditionRates
 from symmbfn.model.symmbfn import Variables
 from symmbfn.training import trainer as training
-from symmbfn.training.trainer import (
-    MAX_NON_FINITE,
-    Trainer,
-    TrainingConfig,
-    learning_rate_factor,
-    stratified_times,
-    validate,
-)
+from symmbfn.training.checkpoint import run_identity
+from symmbfn.training.config import OptimiserConfig, ReportingConfig, TrainingConfig
+from symmbfn.training.logs import LOG, Console, JsonLines
+from symmbfn.training.steps import learning_rate_factor, stratified_times
+from symmbfn.training.trainer import MAX_NON_FINITE, Trainer
+from symmbfn.training.validation import validate
 from tests.models import CPU, batch, dataset, fresh_model
 
 # six batches an epoch: the sixteen units fall into four buckets by operations
 RUN = {"epochs": 2.0, "batch_size": 4, "warmup_steps": 3, "learning_rate": 2e-3}
 
 
+def config(**settings) -> TrainingConfig:
+    """A run by the names of its settings, whichever group they are in."""
+    groups = {"optimiser": OptimiserConfig, "reporting": ReportingConfig}
+    for group, kind in groups.items():
+        mine = {field.name for field in fields(kind)} & settings.keys()
+        settings[group] = kind(**{name: settings.pop(name) for name in mine})
+    return TrainingConfig(**settings)
+
+
 def trainer(folder: Path, preset: str = "default", *, repeats: int = 1, **changes) -> Trainer:
-    config = TrainingConfig(**{**RUN, **changes})
-    return Trainer(fresh_model(preset), dataset(repeats), None, config, folder)
+    run = config(**{**RUN, **changes})
+    return Trainer(fresh_model(preset), dataset(repeats), None, run, folder)
 
 
 def everything(run: Trainer) -> dict[str, torch.Tensor]:
@@ -37,9 +45,9 @@ def everything(run: Trainer) -> dict[str, torch.Tensor]:
     state = {f"model.{k}": v.clone() for k, v in run.model.state_dict().items()}
     state |= {f"average.{k}": v.clone() for k, v in run.average.state_dict().items()}
     for name, parameter in run.model.named_parameters():
-        for key, value in run.optimiser.state[parameter].items():
+        for key, value in run.updates.optimiser.state[parameter].items():
             state[f"{key}.{name}"] = torch.as_tensor(value).clone()
-    state["generator"], state["coin"] = run.generator.get_state(), run.coin.get_state()
+    state["generator"], state["coin"] = run.draws.generator.get_state(), run.draws.coin.get_state()
     return state
 
 
@@ -72,14 +80,14 @@ def spoil(run: Trainer, monkeypatch: pytest.MonkeyPatch, *steps: int) -> None:
 
 
 def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
-    config = TrainingConfig(warmup_steps=10, decay_fraction=0.4)
-    assert learning_rate_factor(0, 0.0, config) == pytest.approx(0.1)
-    assert learning_rate_factor(4, 0.01, config) == pytest.approx(0.5)
+    settings = OptimiserConfig(warmup_steps=10, decay_fraction=0.4)
+    assert learning_rate_factor(0, 0.0, settings) == pytest.approx(0.1)
+    assert learning_rate_factor(4, 0.01, settings) == pytest.approx(0.5)
     for progress in (0.1, 0.5, 0.6):
-        assert learning_rate_factor(1000, progress, config) == 1
-    assert learning_rate_factor(1000, 0.8, config) == pytest.approx(0.5)
-    assert learning_rate_factor(1000, 1.0, config) == 0
-    flat = TrainingConfig(warmup_steps=0, decay_fraction=0.0)
+        assert learning_rate_factor(1000, progress, settings) == 1
+    assert learning_rate_factor(1000, 0.8, settings) == pytest.approx(0.5)
+    assert learning_rate_factor(1000, 1.0, settings) == 0
+    flat = OptimiserConfig(warmup_steps=0, decay_fraction=0.0)
     assert [learning_rate_factor(0, p, flat) for p in (0.0, 0.5, 1.0)] == [1, 1, 1]
 
 
@@ -120,7 +128,7 @@ def test_times_are_one_in_each_equal_part() -> None:
 )
 def test_impossible_settings_are_refused_by_name(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        TrainingConfig(**changes)
+        config(**changes)
 
 
 # --- one step ------------------------------------------------------------------------------------
@@ -128,7 +136,7 @@ def test_impossible_settings_are_refused_by_name(changes: dict, message: str) ->
 
 def test_only_matrices_decay(tmp_path: Path) -> None:
     run = trainer(tmp_path)
-    matrices, others = run.optimiser.param_groups
+    matrices, others = run.updates.optimiser.param_groups
     assert matrices["weight_decay"] > 0 and others["weight_decay"] == 0
     assert all(p.ndim > 1 for p in matrices["params"])
     assert all(p.ndim <= 1 for p in others["params"])
@@ -161,14 +169,14 @@ def test_the_average_of_a_short_run_knows_little_of_its_beginning() -> None:
 def test_gradients_are_clipped_by_norm(tmp_path: Path, monkeypatch) -> None:
     run = trainer(tmp_path, clip=1e-3)
     seen = []
-    step = run.optimiser.step
+    step = run.updates.optimiser.step
 
     def watched() -> None:
         gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
         seen.append(torch.stack([g.norm() for g in gradients]).norm().item())
         step()
 
-    monkeypatch.setattr(run.optimiser, "step", watched)
+    monkeypatch.setattr(run.updates.optimiser, "step", watched)
     values = run.train_step(next(run.batches))
     assert values["gradient"] > 1e-3
     assert seen[0] == pytest.approx(1e-3, rel=1e-3)
@@ -183,9 +191,9 @@ def test_a_loss_that_is_not_finite_changes_nothing(tmp_path: Path, monkeypatch) 
     after = everything(run)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed <= {"generator", "coin"}
-    assert (run.non_finite, run.skipped) == (1, 1)
+    assert (run.updates.skipped_in_a_row, run.skipped) == (1, 1)
     run.train_step(next(run.batches))
-    assert (run.non_finite, run.skipped) == (0, 1)
+    assert (run.updates.skipped_in_a_row, run.skipped) == (0, 1)
     assert all(p.isfinite().all() for p in run.model.parameters())
 
 
@@ -215,6 +223,51 @@ def test_many_losses_in_a_row_that_are_not_finite_end_the_run(tmp_path: Path, mo
     assert run.step == MAX_NON_FINITE - 1
 
 
+def test_a_run_without_any_effect_ends_with_an_error(tmp_path: Path, monkeypatch) -> None:
+    run = trainer(tmp_path, epochs=1.0)
+    spoil(run, monkeypatch, *range(100))
+    with pytest.raises(FloatingPointError, match="no weights: .* in all 6 steps"):
+        run.run()
+    assert run.step == 6 < MAX_NON_FINITE
+    # one step that has an effect is enough
+    other = trainer(tmp_path / "other", epochs=1.0)
+    spoil(other, monkeypatch, *range(5))
+    other.run()
+    assert (other.step, other.skipped) == (6, 5)
+
+
+# --- the console ---------------------------------------------------------------------------------
+
+
+def test_without_a_terminal_there_is_a_line_a_minute(
+    tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(training, "LOG_EVERY", 4)
+    run = trainer(tmp_path, minutes=10.0, save_every=1e6)
+    clock = Clock(monkeypatch)
+    clock.charge(run, "train_step", 7.0)
+    run.run()
+    lines = capsys.readouterr().err.splitlines()
+    # a step may end some seconds after the minute
+    assert 8 <= len(lines) <= 10
+    assert all(line.startswith("training: ") and "loss" in line for line in lines)
+    shares = [float(line.split()[1]) for line in lines]
+    assert shares == sorted(shares) and all(
+        b - a > 9 for a, b in zip(shares, shares[1:], strict=False)
+    )
+
+
+def test_a_terminal_gets_a_bar_and_no_lines(monkeypatch, capsys: pytest.CaptureFixture) -> None:
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    console = Console(0.25)
+    clock.now += 1000.0
+    console.advance(0.5)
+    assert console.bar.n == 500
+    console.close()
+    assert "training:  50%" in capsys.readouterr().err
+
+
 # --- runs ----------------------------------------------------------------------------------------
 
 
@@ -224,7 +277,7 @@ def test_losses_fall(preset: str, tmp_path: Path, monkeypatch) -> None:
     data, model = dataset(4), fresh_model(preset, width=32)
     before = validate(model, data)
     settings = {"epochs": 20.0, "batch_size": 32, "learning_rate": 3e-3, "warmup_steps": 3}
-    run = Trainer(model, data, None, TrainingConfig(**settings, ema_decay=0.9), tmp_path)
+    run = Trainer(model, data, None, config(**settings, ema_decay=0.9), tmp_path)
     after = validate(run.run(), data)
     assert after["bound"] < 0.9 * before["bound"]
     for name in run.model.categorical:
@@ -311,16 +364,23 @@ class Clock:
         self.patch.setattr(owner, name, slow)
 
 
+def share_of_peak(run: Trainer) -> float:
+    """The learning rate of the last step, relative to the largest one."""
+    return run.updates.optimiser.param_groups[0]["lr"] / run.config.optimiser.learning_rate
+
+
 def test_minutes_end_in_time_and_lead_the_schedule(tmp_path: Path, monkeypatch) -> None:
     run = trainer(tmp_path, minutes=1 / 6, save_every=1e6, warmup_steps=1)
     rates = []
-    step = run.optimiser.step
+    step = run.updates.optimiser.step
 
     def watched() -> None:
         step()
-        rates.append(run.optimiser.param_groups[0]["lr"] / run.config.learning_rate)
+        rates.append(
+            run.updates.optimiser.param_groups[0]["lr"] / run.config.optimiser.learning_rate
+        )
 
-    monkeypatch.setattr(run.optimiser, "step", watched)
+    monkeypatch.setattr(run.updates.optimiser, "step", watched)
     Clock(monkeypatch).charge(run, "train_step", 1.0)
     run.run()
     # ten steps of a second make a sixth of a minute
@@ -335,7 +395,9 @@ def warmup_of(run: Trainer, monkeypatch: pytest.MonkeyPatch, seconds: list[float
 
     def charged(index: torch.Tensor) -> dict:
         values = step(index)
-        rates.append(run.optimiser.param_groups[0]["lr"] / run.config.learning_rate)
+        rates.append(
+            run.updates.optimiser.param_groups[0]["lr"] / run.config.optimiser.learning_rate
+        )
         clock.now += seconds[min(run.step, len(seconds)) - 1]
         return values
 
@@ -373,8 +435,8 @@ def test_a_short_budget_goes_into_training_not_validation(tmp_path: Path, monkey
     # every epoch is asked for, but one validation takes as long as several epochs
     changes = {"minutes": 5.0, "validate_every": 1.0, "save_every": 1e6}
     changes["validation_crystals"] = 4
-    config = TrainingConfig(**{**RUN, **changes})
-    run = Trainer(fresh_model(), dataset(), dataset(), config, tmp_path)
+    settings = config(**{**RUN, **changes})
+    run = Trainer(fresh_model(), dataset(), dataset(), settings, tmp_path)
     clock = Clock(monkeypatch)
     clock.charge(run, "train_step", 3.0)
     # eight times forward for each of 4 crystals; a step is three times forward for about 2.3
@@ -387,8 +449,8 @@ def test_a_short_budget_goes_into_training_not_validation(tmp_path: Path, monkey
 def test_validation_and_saving_count_as_time(tmp_path: Path, monkeypatch) -> None:
     changes = {"minutes": 0.5, "validate_every": 1.0, "save_every": 0.1}
     changes["validation_crystals"] = 1
-    config = TrainingConfig(**{**RUN, **changes})
-    run = Trainer(fresh_model(), dataset(), dataset(), config, tmp_path)
+    settings = config(**{**RUN, **changes})
+    run = Trainer(fresh_model(), dataset(), dataset(), settings, tmp_path)
     clock = Clock(monkeypatch)
     clock.charge(run, "train_step", 1.0)
     clock.charge(run, "save", 2.0)
@@ -403,8 +465,8 @@ def test_validation_and_saving_count_as_time(tmp_path: Path, monkeypatch) -> Non
 
 
 def test_validation_is_logged_on_time_and_at_the_end(tmp_path: Path) -> None:
-    config = TrainingConfig(**RUN, validate_every=1.0, validation_crystals=5)
-    Trainer(fresh_model(), dataset(), dataset(), config, tmp_path).run()
+    settings = config(**RUN, validate_every=1.0, validation_crystals=5)
+    Trainer(fresh_model(), dataset(), dataset(), settings, tmp_path).run()
     epochs = [line["epoch"] for line in log_of(tmp_path, "validation")]
     assert len(epochs) == 2 and epochs[-1] >= 2.0
     assert all(n <= epoch < n + 0.5 for n, epoch in enumerate(epochs, start=1))
@@ -412,7 +474,7 @@ def test_validation_is_logged_on_time_and_at_the_end(tmp_path: Path) -> None:
 
 def test_a_run_stopped_at_its_last_step_is_still_validated(tmp_path: Path) -> None:
     def complete() -> Trainer:
-        return Trainer(fresh_model(), dataset(), dataset(), TrainingConfig(**RUN), tmp_path)
+        return Trainer(fresh_model(), dataset(), dataset(), config(**RUN), tmp_path)
 
     run = complete()
     while run.progress < 1:
@@ -480,7 +542,8 @@ def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
 )
 def test_a_checkpoint_of_another_run_is_refused(other: dict, tmp_path: Path) -> None:
     run = trainer(tmp_path)
-    path = run.save()
+    run.save()
+    path = run.checkpoints()[-1]
     with pytest.raises(ValueError, match=f"{path.name}.*another run"):
         trainer(tmp_path, **other)
 
@@ -490,19 +553,24 @@ def test_what_a_run_reports_may_change(tmp_path: Path) -> None:
     trainer(tmp_path, save_every=1.0, validate_every=2.0, validation_crystals=3)
 
 
-def test_a_setting_that_came_after_a_checkpoint_had_its_default(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rate", [field.name for field in fields(ConditionRates)])
+def test_other_rates_of_conditions_are_another_run(rate: str, tmp_path: Path) -> None:
+    trainer(tmp_path).save()
+    with pytest.raises(ValueError, match=f"conditions.{rate} is 0.[0-9]+ there and 0.123 here"):
+        trainer(tmp_path, conditions=ConditionRates(**{rate: 0.123}))
+
+
+def test_every_setting_is_one_name_of_what_a_run_is(tmp_path: Path) -> None:
+    """No setting hides another of the same name, and none but the reporting is left out."""
     run = trainer(tmp_path)
-    path = run.save()
-    with safe_open(path, "pt") as file:
-        metadata = dict(file.metadata())
-    settings = json.loads(metadata["run"])
-    assert settings.pop("n_messages") == run.model.config.n_messages
-    save_file(load_file(path), path, {**metadata, "run": json.dumps(settings)})
-    trainer(tmp_path)
-    assert settings.pop("width")
-    save_file(load_file(path), path, {**metadata, "run": json.dumps(settings)})
-    with pytest.raises(ValueError, match="width is 256 there and 16 here"):
-        trainer(tmp_path)
+    found = run_identity(run.model.config, run.config, "digest", CPU)
+    groups = (OptimiserConfig, ConditionRates, TrainingConfig)
+    n_training = sum(len(fields(group)) for group in groups) - len(("optimiser", "conditions"))
+    assert n_training - len(("reporting",)) == len(run.config.settings())
+    assert set(run.config.settings()) < set(found)
+    assert {name.split(".")[1] for name in found if name.startswith("model.")} == {
+        field.name for field in fields(run.model.config)
+    }
 
 
 def test_another_kind_of_device_is_refused_before_the_generators_are(tmp_path: Path) -> None:
@@ -549,7 +617,7 @@ def test_a_kill_leaves_no_half_line_and_no_step_twice(tmp_path: Path, monkeypatc
 def test_a_log_without_a_checkpoint_begins_anew(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     run.train_step(next(run.batches))
-    run.log("train", {"loss": 1.0})
+    JsonLines(tmp_path / LOG).write("train", {"step": run.step}, {"loss": 1.0})
     assert len(log_of(tmp_path, "train")) == 1
     trainer(tmp_path)
     assert not log_of(tmp_path, "train")
@@ -557,7 +625,9 @@ def test_a_log_without_a_checkpoint_begins_anew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None], ids=["empty", "text", "cut"])
 def test_a_damaged_checkpoint_is_named(content: bytes | None, tmp_path: Path) -> None:
-    path = trainer(tmp_path).save()
+    run = trainer(tmp_path)
+    run.save()
+    (path,) = run.checkpoints()
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
     with pytest.raises(ValueError, match=f"{path.name}.*unreadable"):
         trainer(tmp_path)
@@ -571,7 +641,8 @@ def test_the_older_checkpoint_stands_in_for_a_damaged_one(
     run = trainer(tmp_path / "parts")
     for _ in range(4):
         run.train_step(next(run.batches))
-        newest = run.save()
+        run.save()
+    newest = run.checkpoints()[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
     resumed = trainer(tmp_path / "parts")
     said = capsys.readouterr().err
@@ -592,7 +663,6 @@ def test_validation_is_a_function_of_the_model() -> None:
     first = validate(model, data)
     torch.manual_seed(2)
     assert validate(model, data) == first
-    assert validate(model, data, seed=1) != first
     assert validate(model, data, n_crystals=5) != first
 
 
@@ -615,6 +685,20 @@ def test_a_fresh_model_has_the_closed_form_loss_of_the_data() -> None:
     assert found["coords_late"] == pytest.approx(1, rel=0.1)
     parts = [*model.continuous, *model.categorical]
     assert found["bound"] == pytest.approx(sum(found[name] for name in parts))
+
+
+def test_late_errors_are_those_after_four_fifths_of_the_time(monkeypatch) -> None:
+    """With an error of t per component, the midpoints 13/16 and 15/16 have 14/16 on average."""
+    model, data = fresh_model(), dataset()
+    losses, sigma1 = model.losses, model.numbers["coords"].schedule.sigma1
+
+    def growing(truth, estimates, given, t):
+        nats, cross_entropy = losses(truth, estimates, given, t)
+        components = 3 * given.is_site.sum(-1)
+        return {**nats, "coords": -math.log(sigma1) * components * t}, cross_entropy
+
+    monkeypatch.setattr(model, "losses", growing)
+    assert validate(model, data)["coords_late"] == pytest.approx(14 / 16, rel=1e-5)
 
 
 def test_a_perfect_model_has_no_validation_loss(monkeypatch) -> None:
