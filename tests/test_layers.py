@@ -1,4 +1,4 @@
-"""Imports point one way: a room knows the rooms to its left and none to its right."""
+"""Imports point one way: a room imports rooms before it in the list, and none after it."""
 
 import ast
 import sys
@@ -7,28 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from scripts.house.measure import ROOMS, imported
+
 PACKAGE = Path(__file__).resolve().parents[1] / "symmbfn"
-ROOMS = (
-    "_shapes",
-    "intervals",
-    "runtime",
-    "crystals",
-    "datasets",
-    "flows",
-    "networks",
-    "model",
-    "conditions",
-    "training",
-    "generation",
-    "evaluation",
-    "screening",
-    "figures",
-    "pages",
-    "claims",
-    "benchmark",
-    "cli",
-    "__main__",
-)
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 # these must load where only torch, what it brings, NumPy and safetensors are: where one trains
 LIGHT_ROOMS = {"_shapes", "flows", "networks", "model", "conditions"}
@@ -69,20 +50,6 @@ def dotted(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """Full names of what a piece of code imports, wherever the import stands."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, "relative imports hide the direction"
-            assert node.module
-            if node.module == "symmbfn":
-                yield from (f"symmbfn.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
-
-
 def imported_on_load(tree: ast.Module) -> Iterator[str]:
     """What a module imports when it is loaded, type checking aside."""
     for node in tree.body:
@@ -95,7 +62,7 @@ def room(module: str) -> str:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=dotted)
-def test_imports_point_left(path: Path) -> None:
+def test_imports_point_to_rooms_before(path: Path) -> None:
     assert room(dotted(path)) in ROOMS, f"{dotted(path)} lies in no room"
     mine = ROOMS.index(room(dotted(path)))
     for name in imported(ast.parse(path.read_text())):
