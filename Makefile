@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help generate test notebooks book lint bench gpu results judges clean
+.PHONY: help generate test notebooks book lint bench gpu results judges clean own-environment
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,11 +55,15 @@ judges: .venv-judges/.installed ## M3GNet and MEGNet, in an environment of their
 clean: ## remove the environment and what was built
 	rm -rf $(VENV) .venv-judges _build build dist
 
-$(STAMP): constraints.txt pyproject.toml
+$(STAMP): constraints.txt pyproject.toml | own-environment
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[book,metrics,test]"
 	touch $@
+
+# every time: an environment of another checkout would run its code, or be taken from it
+own-environment:
+	@$(PYTHON) -I -S scripts/environment.py $(VENV)
 
 # matgl 1.3.0 and dgl 1.1.3 ask for other versions than those they give right numbers with
 .venv-judges/.installed: judges-requirements.txt
