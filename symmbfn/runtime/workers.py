@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import sys
+import threading
 import time
 import warnings
 from collections import deque
@@ -25,6 +26,7 @@ from symmbfn.runtime.checks import whole_number
 START_LIMIT = 300.0  # seconds a process may take to import its libraries on a busy machine
 MEMORY_LIMIT = 4 << 30  # bytes
 LOST = "worker_lost"
+STARTING = threading.Lock()  # what is changed while a process starts belongs to all threads
 NO_MEMORY = ("not enough memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -109,10 +111,11 @@ class _Worker:
     """One process, its pipe, and the item it works on."""
 
     def __init__(self, function: Callable[[Any], Any]):
-        context = _context()
+        # a new interpreter: no threads or locks of this one, and it works in any process
+        context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        with _without_main(function):
+        with STARTING, _without_main(function), _may_start_processes():
             self.process.start()
         theirs.close()
         self.index: int | None = None
@@ -164,13 +167,6 @@ def _until_first_deadline(pool: list[_Worker]) -> float | None:
     return None if first == float("inf") else max(0.0, first - time.monotonic()) + 0.01
 
 
-def _context() -> Any:
-    """Processes that inherit no threads; forked from a small server where there is one."""
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("forkserver")
-    return multiprocessing.get_context("spawn")
-
-
 @contextmanager
 def _without_main(function: Callable[[Any], Any]) -> Iterator[None]:
     """Hide the main module unless the function needs it: a new process would run the script."""
@@ -183,7 +179,34 @@ def _without_main(function: Callable[[Any], Any]) -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+@contextmanager
+def _may_start_processes() -> Iterator[None]:
+    """Let a daemonic process start others, such as a worker of a `Pool` or of Dask.
+
+    Python forbids it since they could outlive a process that is ended from outside. Ours do not:
+    see `_end_with_parent`.
+    """
+    here = multiprocessing.current_process()
+    is_daemonic = here.daemon
+    if is_daemonic:
+        here.daemon = False
+    try:
+        yield
+    finally:
+        if is_daemonic:
+            here.daemon = True
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has ended, however it ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
 def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     # libraries print warnings about single items; what matters is in the outcome
     warnings.simplefilter("ignore")

@@ -1,10 +1,12 @@
 """A process that hangs, dies or fills the memory costs its item and nothing else."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,68 @@ def test_a_worker_takes_one_thread_whatever_the_machine_offers(tmp_path: Path) -
     command = [sys.executable, script]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.stdout == "1\n", done.stderr
+
+
+def nested(items: list[tuple[str, str]]) -> list[workers.Outcome]:
+    return list(workers.run_killable(behave, items, workers=1, time_limit=5.0))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_the_workers_of_a_pool_have_workers_of_their_own(
+    method: str, tmp_path: Path, outcomes: dict[str, workers.Outcome]
+) -> None:
+    """Those are daemonic, so that Python lets them start none; after `fork` they also inherit
+    what their parent knows of its own workers."""
+    assert outcomes
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} on this system")
+    items = [("good", ""), ("hang", "")]
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        first, second = pool.apply_async(nested, (items,)).get(timeout=120)
+        is_daemonic = pool.apply(is_daemon)
+    assert (first.value, second.status) == ("good", "timeout")
+    assert is_daemonic, "it is left as it was"
+
+
+def is_daemon() -> bool:
+    return multiprocessing.current_process().daemon
+
+
+def test_no_worker_outlives_who_started_it(tmp_path: Path) -> None:
+    script, note = tmp_path / "script.py", tmp_path / "pid"
+    script.write_text(
+        "import os, sys, time\n"
+        "from symmbfn.runtime.workers import run_killable\n"
+        "def own(note):\n"
+        "    with open(note + '.part', 'w') as file:\n"
+        "        file.write(str(os.getpid()))\n"
+        "    os.rename(note + '.part', note)\n"
+        "    while True:\n"
+        "        pass\n"
+        "if __name__ == '__main__':\n"
+        "    list(run_killable(own, [sys.argv[1]], workers=1, time_limit=1000.0))\n"
+    )
+    caller = subprocess.Popen([sys.executable, script, note])
+    assert holds(note.exists, seconds=120), "the worker has not begun"
+    worker = int(note.read_text())
+    assert is_running(worker)
+    caller.kill()
+    caller.wait()
+    assert holds(lambda: not is_running(worker), seconds=20), "the worker lives on"
+
+
+def holds(is_met: Callable[[], bool], seconds: float) -> bool:
+    """Whether something comes true in time."""
+    end = time.monotonic() + seconds
+    while not is_met() and time.monotonic() < end:
+        time.sleep(0.05)
+    return is_met()
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is not merely waiting for its parent to take note."""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return bool(done.stdout.strip()) and not done.stdout.startswith("Z")
 
 
 def test_no_items_need_no_process() -> None:
