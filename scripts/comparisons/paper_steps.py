@@ -19,7 +19,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from scripts.foundation.claims import Options, rate
 from scripts.foundation.data import code_digest, read
@@ -41,6 +40,7 @@ from symmbfn.model.checkpoints import WEIGHTS_FILE, load_model, weights_folder
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.runtime.files import file_digest
 from symmbfn.runtime.journal import Journal
+from symmbfn.runtime.progress import progress
 from symmbfn.runtime.workers import run_killable
 from symmbfn.screening.screen import ScreeningConfig, screen
 
@@ -63,7 +63,7 @@ def requests(
     """Judgements of requests 0 to n - 1 with the processor time that each took to generate."""
     missing = torch.tensor([i for i in range(n) if i not in journal], dtype=torch.long)
     label, request = f"{sampler.n_steps} steps", Request(n=n, seed=seed)
-    with tqdm(total=n, initial=n - len(missing), desc=label, disable=None) as bar:
+    with progress(total=n, done=n - len(missing), label=label) as bar:
         for part in missing.split(CHUNK) if len(missing) else ():
             start = time.process_time()
             crystals = [c for b in generate_batches(model, request, sampler, index=part) for c in b]

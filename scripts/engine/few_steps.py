@@ -16,7 +16,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from scripts.foundation.claims import Options, rate
 from scripts.foundation.data import read
@@ -39,6 +38,7 @@ from symmbfn.generation.sampler import preset_sampler
 from symmbfn.intervals import bootstrap_deviation
 from symmbfn.model.checkpoints import WEIGHTS_FILE, load_model, weights_folder
 from symmbfn.runtime.files import file_digest
+from symmbfn.runtime.progress import progress
 
 EVALUATIONS = (4, 8, 16, 20, 32, 50, 64, 100)
 REFERENCE = ("bfn", 100)
@@ -167,7 +167,7 @@ def measure(options: Options) -> Iterator[Claim]:
     real, real_shares = dataset_observables(val), shares(real_positions(val))
     found: dict[tuple[str, int], dict[str, Claim]] = {}
     cases = [(solver, evaluations) for evaluations in EVALUATIONS for solver in SOLVERS]
-    for solver, evaluations in tqdm(cases, disable=None):
+    for solver, evaluations in progress(cases, label="samplers", unit="sampler"):
         sampler = preset_sampler(model, solver=solver, n_steps=evaluations - 1)
         batches = generate_batches(model, Request(n=options.n, seed=options.seed), sampler)
         crowd = crowd_of([crystal for batch in batches for crystal in batch])

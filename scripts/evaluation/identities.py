@@ -20,7 +20,6 @@ from itertools import islice
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from scripts.foundation.claims import Options, rate
 from symmbfn.claims.store import REPOSITORY, Claim, record
@@ -48,6 +47,7 @@ from symmbfn.evaluation.similarity.coverage import (
 )
 from symmbfn.evaluation.validity import Judgement, judge
 from symmbfn.flows.sampler_config import SamplerConfig
+from symmbfn.runtime.progress import progress
 from symmbfn.runtime.workers import run_killable
 
 SIZES, N_DRAWS = (1000, 10_000), 200
@@ -158,7 +158,7 @@ def hand_checks(options: Options) -> Claim:
 def judge_all(crystals: list[Crystal]) -> tuple[list[Judgement], Counter[str]]:
     """Judgements, and reasons of crystals on which a library hung or died."""
     outcomes = run_killable(judge, crystals, workers=1, time_limit=JUDGE_SECONDS)
-    outcomes = list(tqdm(outcomes, total=len(crystals), desc="judge", disable=None))
+    outcomes = list(progress(outcomes, total=len(crystals), label="judge"))
     lost = Counter(outcome.reason.split(":")[0] for outcome in outcomes if outcome.reason)
     return [outcome.value for outcome in outcomes if not outcome.reason], lost
 

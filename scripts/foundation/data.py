@@ -1,4 +1,4 @@
-"""Claims about data and geometry: encoding, canonical form, tables, reconstruction."""
+"""Claims about encoded files: failures, time, the way back to a crystal, and its own time."""
 
 import hashlib
 import json
@@ -13,23 +13,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import spglib
 import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-from tqdm import tqdm
 
 from scripts.foundation.claims import Options, rate
-from scripts.foundation.rebuild import pyxtal_group, rebuild_benchmark
+from scripts.foundation.rebuild import rebuild_benchmark
 from symmbfn.claims.store import REPOSITORY, Claim
-from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
+from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.reconstruction import reconstruct
-from symmbfn.crystals.structure import asymmetric_unit, parse_cif
-from symmbfn.crystals.symmetry import operations_of, orbit_of, positions_of, symmetry_tables
+from symmbfn.crystals.structure import parse_cif
 from symmbfn.datasets.cache import EncodedDataset, encode_dataset
 from symmbfn.datasets.registry import load_dataset
+from symmbfn.runtime.progress import progress
 from symmbfn.runtime.run_folder import PACKAGES
 
 # every file at hand, by the set it belongs to
@@ -38,17 +36,12 @@ FILES = {
     "mpts_52": [("mpts_52", "val"), ("mpts_52", "test_open"), ("mpts_52_trainlike", "train")],
     "perov_5": [("perov_5", "train"), ("perov_5", "val"), ("perov_5", "test_open")],
 }
-LATTICE_TOLERANCE = 2e-3  # of k
-COORDINATE_TOLERANCE = 3e-3  # fractional
 
 
 @cache
 def read(name: str, split: str) -> tuple[pd.DataFrame, EncodedDataset]:
     """The raw rows of a file and what they were encoded to."""
     return load_dataset(name, split), encode_dataset(name, split=split)
-
-
-# ---- encoding ---------------------------------------------------------------------------------
 
 
 def encode(options: Options) -> Iterator[Claim]:
@@ -98,7 +91,7 @@ def round_trip(options: Options) -> Claim:
     end = time.process_time() + 60 * options.minutes
     outcomes: dict[tuple, bool] = {}
     with path.open("a") as file:
-        for name, split, row in tqdm([todo[i] for i in order], desc="round trip", disable=None):
+        for name, split, row in progress([todo[i] for i in order], label="round trip"):
             table, encoded = read(name, split)
             key = (name, split, encoded.digest[:8], encoded.identifiers[row])
             if key not in done:
@@ -179,187 +172,6 @@ def code_digest(script: str, repository: Path = REPOSITORY) -> str:
     for path in sorted(code):
         digest.update(code[path])
     return digest.hexdigest()[:8]
-
-
-# ---- canonical form ---------------------------------------------------------------------------
-
-
-def canonical(options: Options) -> Iterator[Claim]:
-    """Encodings of the same crystal from two random descriptions of it."""
-    count, misses, n = invariance("canonical", options.n, options.seed)
-    parts = ", ".join(f"{name} {count[name]}" for name in ("group", "lattice", "letters"))
-    yield rate(
-        "encode.canonical_invariance",
-        count["coordinates"],
-        n,
-        options,
-        aim=99.0,
-        note="Same group, lattice, letters and coordinates (to 0.003) after a random origin, "
-        f"unimodular change of cell, rotation and permutation of MP-20 val rows. Of these: {parts}."
-        + (f" Not: {', '.join(misses[:12])}." if misses else ""),
-    )
-    count, _, n = invariance("raw", max(1, options.n // 5), options.seed)
-    yield rate(
-        "encode.raw_invariance",
-        count["coordinates"],
-        n,
-        options,
-        note="The same without the canonical form, to show that the comparison can fail; of these "
-        f"the letters are the same in {count['letters']}.",
-    )
-
-
-def invariance(form: str, n: int, seed: int) -> tuple[Counter[str], list[str], int]:
-    """How many of n MP-20 val rows agree with a new description of them, and who does not."""
-    table = load_dataset("mp_20", "val")
-    rng = np.random.default_rng(seed)
-    rows = rng.permutation(len(table))[:n]
-    count: Counter[str] = Counter()
-    misses = []
-    for row in tqdm(rows, desc=f"{form} form", disable=None):
-        structure = parse_cif(table.cif[row])
-        first = asymmetric_unit(structure, form=form)
-        other = asymmetric_unit(described_anew(structure, rng), form=form)
-        agreement = compare(first, other)
-        count.update(name for name, agrees in agreement.items() if agrees)
-        if not agreement["coordinates"]:
-            misses.append(table.material_id[row])
-    return count, misses, len(rows)
-
-
-def described_anew(structure: Structure, rng: np.random.Generator) -> Structure:
-    """The same crystal with another origin, cell, orientation and order of atoms."""
-    change = np.eye(3)
-    for _ in range(4):
-        i, j = rng.choice(3, 2, replace=False)
-        step = np.eye(3)
-        step[i, j] = rng.integers(-1, 2)
-        change = step @ change
-    change = change[rng.permutation(3)]
-    change *= np.sign(np.linalg.det(change))
-    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    turn *= np.sign(np.linalg.det(turn))
-    coords = (structure.frac_coords + rng.random(3)) @ np.linalg.inv(change)
-    order = rng.permutation(len(structure))
-    return Structure(
-        Lattice(change @ structure.lattice.matrix @ turn),
-        [structure[i].specie for i in order],
-        coords[order],
-        to_unit_cell=True,
-    )
-
-
-def compare(a: AsymmetricUnit, b: AsymmetricUnit) -> dict[str, bool]:
-    """What two encodings agree on, each name including the ones before it."""
-    group = a.space_group_number == b.space_group_number
-    lattice = group and bool(np.abs(a.lattice_k - b.lattice_k).max() < LATTICE_TOLERANCE)
-    kinds = [
-        sorted(zip(u.atomic_numbers.tolist(), u.wyckoff_positions.tolist(), strict=True))
-        for u in (a, b)
-    ]
-    letters = lattice and kinds[0] == kinds[1]
-    return {
-        "group": group,
-        "lattice": lattice,
-        "letters": letters,
-        "coordinates": letters and all(same_sites(a, b, *kind) for kind in set(kinds[0])),
-    }
-
-
-def same_sites(a: AsymmetricUnit, b: AsymmetricUnit, number: int, position: int) -> bool:
-    """Whether the sites of one element on one position pair off."""
-    x, y = (
-        u.fractional_coords[(u.atomic_numbers == number) & (u.wyckoff_positions == position)]
-        for u in (a, b)
-    )
-    steps = x[:, None] - y[None]
-    near = np.abs(steps - np.rint(steps)).max(-1) < COORDINATE_TOLERANCE
-    return bool(near.any(0).all() and near.any(1).all())
-
-
-# ---- tables -----------------------------------------------------------------------------------
-
-
-def tables(options: Options) -> Iterator[Claim]:
-    """Sizes of the frozen tables, their agreement with two libraries, closed orbits."""
-    frozen = symmetry_tables()
-    sizes = np.diff(frozen.position_start)
-    kinds = [len(np.unique(frozen.encoding[positions_of(g)], axis=0)) for g in range(1, 231)]
-    counts = {
-        "tables.positions": (len(frozen.letter), 1731),
-        "tables.operations": (len(frozen.orbit_rotations), 14433),
-        "tables.injective_groups": (int((np.array(kinds) == sizes).sum()), 59),
-    }
-    for name, (value, expected) in counts.items():
-        yield Claim(name, value, options.command, n=230, aim=f"{expected}", met=value == expected)
-    agree = [g for g in tqdm(range(1, 231), desc="libraries", disable=None) if libraries_agree(g)]
-    yield Claim(
-        "tables.libraries_agree",
-        len(agree),
-        options.command,
-        unit="groups",
-        n=230,
-        aim="230",
-        met=len(agree) == 230,
-        note="Operations equal spglib's database; letters, multiplicities and every operation of "
-        "every Wyckoff position equal PyXtal's.",
-    )
-    rng = np.random.default_rng(options.seed)
-    worst = max(orbit_miss(g, rng.random(3)) for g in range(1, 231))
-    yield Claim(
-        "tables.orbit_closure",
-        float(f"{worst:.2e}"),
-        options.command,
-        unit="fractional",
-        n=len(frozen.letter),
-        seed=options.seed,
-        aim="at most 1e-9",
-        met=worst <= 1e-9,
-        note="Largest distance of an image of an orbit under its group from the orbit, all "
-        "Wyckoff positions, one random point each.",
-    )
-
-
-def libraries_agree(number: int) -> bool:
-    """Whether spglib and PyXtal have the operations and positions of the frozen tables."""
-    frozen, rows = symmetry_tables(), positions_of(number)
-    database = spglib.get_symmetry_from_database(int(frozen.hall_number[number - 1]))
-    same = as_set(*operations_of(number)) == as_set(database["rotations"], database["translations"])
-    theirs = list(pyxtal_group(number))
-    same &= [wp.letter for wp in theirs] == frozen.letter[rows].tolist()
-    same &= [wp.multiplicity for wp in theirs] == frozen.multiplicity[rows].tolist()
-    for index, wp in enumerate(theirs):
-        affine = np.array([op.affine_matrix for op in wp.ops])
-        rotations, translations = orbit_of(number, index)
-        # PyXtal writes thirds with few digits
-        same &= np.allclose(rotations, affine[:, :3, :3], atol=1e-9)
-        same &= np.allclose(translations, affine[:, :3, 3], atol=1e-4)
-    return bool(same)
-
-
-def as_set(rotations: np.ndarray, translations: np.ndarray) -> set[tuple[int, ...]]:
-    """Operations as integers, translations modulo cells in 24ths."""
-    in_24ths = np.rint(24 * np.asarray(translations)).astype(int) % 24
-    flat = np.concatenate([np.asarray(rotations).reshape(-1, 9), in_24ths], axis=1)
-    return set(map(tuple, flat.astype(int).tolist()))
-
-
-def orbit_miss(number: int, point: np.ndarray) -> float:
-    """Largest distance from an orbit of its images, over the positions of a group."""
-    rotations, translations = operations_of(number)
-    worst = 0.0
-    rows = positions_of(number)
-    for index in range(rows.stop - rows.start):
-        orbit_rotations, orbit_translations = orbit_of(number, index)
-        orbit = orbit_rotations @ point + orbit_translations
-        images = (rotations[:, None] @ orbit[None, ..., None])[..., 0] + translations[:, None]
-        steps = images.reshape(-1, 1, 3) - orbit
-        misses = np.abs(steps - np.rint(steps)).max(-1).min(-1)
-        worst = max(worst, float(misses.max()))
-    return worst
-
-
-# ---- reconstruction ---------------------------------------------------------------------------
 
 
 def rebuild(options: Options) -> Iterator[Claim]:

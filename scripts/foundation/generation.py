@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from hashlib import sha256
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from scripts.foundation.claims import Options, rate
 from scripts.foundation.data import code_digest, lines, read
@@ -28,14 +27,12 @@ from symmbfn.generation.sampler import preset_sampler
 from symmbfn.intervals import bootstrap_deviation
 from symmbfn.model.checkpoints import WEIGHTS_FILE, load_model, weights_folder
 from symmbfn.runtime.files import file_digest
+from symmbfn.runtime.progress import progress
 from symmbfn.runtime.workers import run_killable
 
 FLOOR_DRAWS, FLOOR_SIZE, N_REAL = 200, 1000, 3000
 CHUNK = 250  # requests between two writes
 JUDGE_SECONDS = 300.0
-
-
-# ---- floors -----------------------------------------------------------------------------------
 
 
 def reference_of(options: Options) -> Observables:
@@ -92,9 +89,6 @@ def floors(options: Options) -> Iterator[Claim]:
         )
 
 
-# ---- generation -------------------------------------------------------------------------------
-
-
 def generate(options: Options) -> Iterator[Claim]:
     """Rates and distances of one model with one sampler, over all seeds."""
     folder = weights_folder(options.weights)
@@ -130,7 +124,7 @@ def requests(model, sampler, path: Path, seed: int, n: int) -> list[dict]:
     done = {row["index"]: row for row in lines(path)}
     missing = torch.tensor([i for i in range(n) if i not in done], dtype=torch.long)
     request = Request(n=n, seed=seed)
-    bar = tqdm(total=n, initial=n - len(missing), desc=path.stem, disable=None)
+    bar = progress(total=n, done=n - len(missing), label=path.stem)
     with path.open("a") as file:
         for part in missing.split(CHUNK):
             crystals = [c for b in generate_batches(model, request, sampler, index=part) for c in b]
@@ -196,6 +190,11 @@ def rates(prefix, rows: list[dict], shared: dict, has_aims: bool, label: str) ->
         None,
         "Valid by structure and by composition.",
     )
+    yield from symmetry_rates(share, rows)
+
+
+def symmetry_rates(share: Callable[..., Claim], rows: list[dict]) -> Iterator[Claim]:
+    """Shares of requests whose space group is found again, at two tolerances."""
     for name, key, symprec in (
         ("group_kept", "symmetry", "0.1"),
         ("group_kept_sharp", "sharp_symmetry", "0.001"),

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from tqdm import tqdm
 
 from scripts.foundation.claims import Options, rate
 from scripts.foundation.data import comes_back, read, row_of
@@ -24,6 +23,7 @@ from symmbfn.model.symmbfn import (
     default_config,
     paper_config,
 )
+from symmbfn.runtime.progress import progress
 from symmbfn.training.config import OptimiserConfig, ReportingConfig, TrainingConfig
 from symmbfn.training.data import elements_of
 from symmbfn.training.trainer import Trainer
@@ -40,9 +40,6 @@ def most_elements(dataset: EncodedDataset) -> int:
     crystal = torch.arange(len(dataset)).repeat_interleave(dataset.n_sites)
     pairs = torch.stack([crystal, dataset.atomic_numbers.long()]).unique(dim=1)
     return int(torch.bincount(pairs[0]).max())
-
-
-# ---- perfect predictor ------------------------------------------------------------------------
 
 
 def predictor(options: Options) -> Iterator[Claim]:
@@ -80,7 +77,7 @@ def perfect_match(preset: str, name: str, options: Options) -> Claim:
     model = SymmBFN(config, compute_statistics(everything, config)).eval()
     sampler = preset_sampler(model)
     raw_rows, misses = row_of(name, "val"), []
-    for rows in tqdm(chosen.split(BATCH), desc=f"{preset} {name}", disable=None):
+    for rows in progress(chosen.split(BATCH), label=f"{preset} {name}", unit="batch"):
         crystals = from_truth(model, encoded, rows, options.seed)
         for row, crystal in zip(rows.tolist(), crystals, strict=True):
             raw = parse_cif(table.cif[raw_rows[row]])
@@ -113,9 +110,6 @@ def from_truth(
     index = torch.arange(len(rows))
     estimates = sample(model, given, sampler, seed=seed, index=index, predict=lambda *_: truth)
     return decode(model, estimates, given, sampler, seed=seed, index=index)
-
-
-# ---- overfitting ------------------------------------------------------------------------------
 
 
 def overfit(options: Options) -> Iterator[Claim]:
@@ -176,7 +170,7 @@ def draw_again(model: SymmBFN, dataset: EncodedDataset, seed: int) -> torch.Tens
     real = [c.to_pymatgen() for c in reconstruct(dataset.batch(everything, torch.float64))]
     twins = same_given(dataset)
     matches = torch.zeros(DRAWS, len(dataset), len(dataset), dtype=torch.bool)
-    for draw in tqdm(range(DRAWS), desc="samples", disable=None):
+    for draw in progress(range(DRAWS), label="samples", unit="sample"):
         for rows in of_like_size(dataset):
             _, given = model.encode(dataset.batch(rows))
             index = draw * len(dataset) + rows

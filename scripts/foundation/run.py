@@ -23,11 +23,13 @@ from dataclasses import replace
 
 import torch
 
+from scripts.foundation.canonical import canonical
 from scripts.foundation.claims import Options
 from scripts.foundation.clone import clone
-from scripts.foundation.data import canonical, encode, rebuild, tables
+from scripts.foundation.data import encode, rebuild
 from scripts.foundation.generation import floors, generate
 from scripts.foundation.model import overfit, predictor
+from scripts.foundation.tables import tables
 from symmbfn.claims.store import Claim, record
 from symmbfn.datasets.registry import cache_folder
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_path
-from tqdm import tqdm
 
 from symmbfn.runtime.files import write_whole
+from symmbfn.runtime.progress import progress
 
 if TYPE_CHECKING:
     import pandas
@@ -298,9 +298,7 @@ def _fetch(url: str, label: str) -> bytes:
     with urllib.request.urlopen(url, timeout=NETWORK_TIMEOUT) as response:
         announced = int(response.headers.get("Content-Length") or 0)
         content = bytearray()
-        with tqdm(
-            total=announced or None, unit="B", unit_scale=True, desc=label, disable=None
-        ) as bar:
+        with progress(total=announced or None, label=label, unit="B", unit_scale=True) as bar:
             while chunk := response.read(1 << 16):
                 content += chunk
                 bar.update(len(chunk))
