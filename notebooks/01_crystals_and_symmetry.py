@@ -45,7 +45,7 @@ import numpy as np
 import torch
 from scipy.linalg import logm
 
-from symmbfn.crystals.crystal import operation_texts
+from symmbfn.crystals.file_formats import operation_texts
 from symmbfn.crystals.lattice import (
     k_to_metric,
     k_to_parameters,

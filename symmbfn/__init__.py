@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from symmbfn.crystals.structure import parse_cif as parse_cif
     from symmbfn.crystals.symmetry import space_group_numbers as space_group_numbers
     from symmbfn.datasets.cache import EncodedDataset as EncodedDataset
-    from symmbfn.datasets.cache import encode_dataset as encode_dataset
+    from symmbfn.datasets.encoding import encode_dataset as encode_dataset
     from symmbfn.datasets.registry import load_dataset as load_dataset
     from symmbfn.flows.sampler_config import SamplerConfig as SamplerConfig
     from symmbfn.generation.generate import generate as generate
@@ -36,7 +36,7 @@ _HOMES = {
     "SamplerConfig": "flows.sampler_config",
     "SymmBFN": "model.symmbfn",
     "asymmetric_unit": "crystals.structure",
-    "encode_dataset": "datasets.cache",
+    "encode_dataset": "datasets.encoding",
     "generate": "generation.generate",
     "load_dataset": "datasets.registry",
     "parse_cif": "crystals.structure",

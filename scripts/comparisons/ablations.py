@@ -41,7 +41,8 @@ from scripts.foundation.generation import observables
 from symmbfn.claims.store import Claim, record
 from symmbfn.conditions.request import Request
 from symmbfn.datasets.augmentation import augmented
-from symmbfn.datasets.cache import EncodedDataset, encode_dataset
+from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
 from symmbfn.datasets.symmcd_lattice import with_symmcd_lattice
 from symmbfn.evaluation.distributions import DISTANCES, distances

@@ -26,7 +26,8 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.elements import SYMBOLS
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.structure import parse_cif
-from symmbfn.datasets.cache import EncodedDataset, encode_dataset
+from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.registry import cache_folder, load_dataset
 from symmbfn.runtime.files import write_whole
 from symmbfn.runtime.workers import run_killable

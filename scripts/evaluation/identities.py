@@ -28,7 +28,7 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.elements import element_number
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.records import read_crystals
-from symmbfn.datasets.cache import encode_dataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.registry import cache_folder
 from symmbfn.evaluation.distributions import (
     ALL_DISTANCES,

@@ -23,7 +23,8 @@ from scripts.foundation.claims import Options, rate
 from symmbfn.claims.store import Claim, record
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.records import read_crystals
-from symmbfn.datasets.cache import EncodedDataset, encode_dataset
+from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.evaluation.similarity.dataset_cells import dataset_cells
 from symmbfn.evaluation.similarity.matching import find_duplicates, find_known
 from symmbfn.evaluation.similarity.nearest import Nearest, nearest, neighbourhoods, shares_within

@@ -29,7 +29,7 @@ from symmbfn.claims.store import Claim, record
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.records import read_crystals
-from symmbfn.datasets.cache import encode_dataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.registry import cache_folder
 from symmbfn.evaluation.energies.potentials import AsePotential, Chgnet
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig, Relaxed, relax, relax_all

@@ -25,7 +25,8 @@ from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.structure import parse_cif
-from symmbfn.datasets.cache import EncodedDataset, encode_dataset
+from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.registry import load_dataset
 from symmbfn.runtime.progress import progress
 from symmbfn.runtime.run_folder import PACKAGES

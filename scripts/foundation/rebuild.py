@@ -159,7 +159,7 @@ def pyxtal_search(unit: AsymmetricUnit) -> list[np.ndarray]:
 
 def main() -> None:
     """Print the numbers for one dataset as JSON."""
-    from symmbfn.datasets.cache import encode_dataset
+    from symmbfn.datasets.encoding import encode_dataset
     from symmbfn.datasets.registry import PROTOTYPES
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -20,7 +20,8 @@ from symmbfn._shapes import Int, Tensor
 from symmbfn.benchmark.timing import Sizes, alternate, crystals_of, drawn_batches, ratio, sizes_of
 from symmbfn.claims.store import Claim
 from symmbfn.datasets.batches import BucketedBatches
-from symmbfn.datasets.cache import EncodedDataset, encode_dataset
+from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.registry import dataset_splits
 from symmbfn.generation.generate import model_given
 from symmbfn.generation.sampler import Predictor, predictor, preset_sampler, sample

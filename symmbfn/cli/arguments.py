@@ -18,7 +18,6 @@ def encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="default: every split at hand")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: the user's cache")
     parser.add_argument("--form", default="canonical", help="canonical (default) or raw")
-    parser.add_argument("--representative", default="locus", help="locus (default) or centre")
     parser.add_argument(
         "--symprec", type=float, metavar="ANGSTROM", help="default: the dataset's, mostly 0.1"
     )

@@ -10,6 +10,7 @@ import os
 import sys
 from typing import NoReturn
 
+import symmbfn
 from symmbfn.cli import arguments
 from symmbfn.cli.arguments import FINE_TUNING_RATE
 from symmbfn.runtime.checks import whole_number
@@ -26,7 +27,11 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb and return the exit code: 0, 1 for a result below the bar, 2 for bad input."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.verb is None:
+        parser.print_help()
+        return 0
     try:
         return options.run(options)
     except KeyboardInterrupt as stop:
@@ -42,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def encode(options: argparse.Namespace) -> int:
     """Read crystals, find their symmetry, store their asymmetric units as tensors."""
-    from symmbfn.datasets.cache import FAILURES, TooManyFailuresError, encode_dataset
+    from symmbfn.datasets.encoding import FAILURES, TooManyFailuresError, encode_dataset
     from symmbfn.datasets.registry import cache_folder, dataset_splits
 
     splits = (options.split,) if options.split else dataset_splits(options.dataset)
@@ -56,7 +61,6 @@ def encode(options: argparse.Namespace) -> int:
                 options.dataset,
                 split=split,
                 form=options.form,
-                representative=options.representative,
                 symprec=options.symprec,
                 workers=options.workers,
                 cache_dir=folder,
@@ -261,7 +265,7 @@ def info(options: argparse.Namespace) -> int:
     from symmbfn.datasets.registry import cache_folder, dataset_names, dataset_splits
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    print(f"symmbfn {version('symmbfn')}, python {platform.python_version()}")
+    print(f"symmbfn {symmbfn.__version__}, python {platform.python_version()}")
     for package in ("torch", "pymatgen", "spglib"):
         print(f"  {package} {version(package)}")
     print(f"device: {device}, {torch.get_num_threads()} threads")
@@ -279,7 +283,8 @@ def info(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="symmbfn", description="New crystals with a chosen space group.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    parser.add_argument("--version", action="version", version=f"symmbfn {symmbfn.__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for run, add_arguments in (
         (encode, arguments.encode),
         (train, arguments.train),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symmbfn._shapes import Float, Int
-from symmbfn.crystals.crystal import Crystal, density_of, reduced_formula
+from symmbfn.crystals.composition import density_of, reduced_formula
+from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.elements import SYMBOLS
 from symmbfn.runtime.checks import real_number
 

@@ -47,13 +47,12 @@ class Sites:
         return Sites(*(getattr(self, field.name)[mask] for field in fields(self)))
 
 
-def put_on_loci(sites: Sites, lattice: Float[Tensor, "B 3 3"], representative: str) -> Sites:
+def put_on_loci(sites: Sites, lattice: Float[Tensor, "B 3 3"]) -> Sites:
     """Move every site onto the first locus of its position, or onto any if the first is far.
 
     Args:
         sites: S sites with coordinates anywhere.
         lattice: rows a, b, c of each crystal, shape (B, 3, 3), angstrom.
-        representative: "locus", or "centre", which tries all loci of every site.
 
     Returns:
         The sites with coordinates on their first loci and their residuals.
@@ -64,8 +63,6 @@ def put_on_loci(sites: Sites, lattice: Float[Tensor, "B 3 3"], representative: s
     cell = lattice[sites.crystal]
     coords, miss = project(sites.coords, tables.orbit_start[sites.row], cell)
     is_far = miss.square().sum(-1) > FAR_FROM_LOCUS**2
-    if representative == "centre":
-        is_far = tables.multiplicity[sites.row] > 1
     residual = _length(miss, cell)
     if is_far.any():
         far = is_far.nonzero().squeeze(-1)
@@ -233,10 +230,8 @@ def measure(
     # from each representative to the later atoms of its orbit and to all later orbits
     n_later = n_atoms.cumsum(0)[sites.crystal] - start - 1
 
-    shortest = reduced[:, 0].square().sum(-1).sqrt()
     radius = torch.tensor(COVALENT_RADIUS, device=atoms.device)[sites.atomic_number]
-    largest = radius.new_zeros(len(lattice)).scatter_reduce(0, sites.crystal, radius, "amax")
-    minimum, contact = shortest.clone(), shortest / (2 * largest)
+    minimum, contact = _to_next_cell(sites.crystal, radius, reduced)
     keep = torch.ones_like(sites.crystal, dtype=torch.bool)
     overlaps: dict[int, str] = {}
     duplicates: dict[int, str] = {}
@@ -266,6 +261,15 @@ def measure(
         site_of_atom = (keep.cumsum(0) - 1)[site_of_atom[is_kept_atom]]
         sites, atoms = sites[keep], atoms[is_kept_atom]
     return Geometry(sites, atoms, site_of_atom, minimum, contact, overlaps, duplicates)
+
+
+def _to_next_cell(
+    crystal: Int[Tensor, "S"], radius: Float[Tensor, "S"], reduced: Float[Tensor, "B 3 3"]
+) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
+    """Distance of an atom to itself in the next cell, and over twice the largest radius."""
+    shortest = reduced[:, 0].square().sum(-1).sqrt()
+    largest = radius.new_zeros(len(reduced)).scatter_reduce(0, crystal, radius, "amax")
+    return shortest, shortest / (2 * largest)
 
 
 def _split(n_pairs: Int[Tensor, "S"], crystal: Int[Tensor, "S"]) -> list[slice]:

@@ -1,35 +1,20 @@
 """A finished crystal: the record of one request, and its forms in other programs."""
 
-import re
-from collections import Counter
 from dataclasses import dataclass
-from functools import cache, reduce
-from math import gcd
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit
-from symmbfn.crystals.elements import ATOMIC_MASS, MENDELEEV_NUMBER, SYMBOLS
-from symmbfn.crystals.symmetry import CENTRINGS, operations_of, symmetry_tables
+from symmbfn.crystals.centring import primitive_vectors
+from symmbfn.crystals.composition import density_of, reduced_formula
+from symmbfn.crystals.elements import SYMBOLS
+from symmbfn.crystals.lattice import cell_parameters
 
 if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
-
-GRAM_PER_CM3 = 1.66053906660  # one atomic mass unit per cubic angstrom
-
-# columns are the primitive vectors in the conventional basis, as in spglib
-PRIMITIVE_VECTORS = {
-    "P": np.eye(3),
-    "I": np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]) / 2,
-    "F": np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2,
-    "A": np.array([[2, 0, 0], [0, 1, -1], [0, 1, 1]]) / 2,
-    "B": np.array([[1, 0, -1], [0, 2, 0], [1, 0, 1]]) / 2,
-    "C": np.array([[1, 1, 0], [-1, 1, 0], [0, 0, 2]]) / 2,
-    "R": np.array([[2, -1, -1], [1, 1, -2], [1, 1, 1]]) / 3,
-}
 
 
 @dataclass
@@ -166,7 +151,7 @@ class Crystal:
         Raises:
             ValueError: there is no structure.
         """
-        lattice, vectors = self._lattice(), self._primitive_vectors()
+        lattice, vectors = self._lattice(), primitive_vectors(self.group_of_sites)
         n_copies = round(1 / np.linalg.det(vectors))
         # the tables list each orbit centring after centring: the first part is one of each
         sizes = np.bincount(self.orbit)
@@ -175,6 +160,24 @@ class Crystal:
         coords = self.fractional_coords[chosen] @ np.linalg.inv(vectors).T
         coords = np.round(coords - np.floor(coords), 12) % 1
         return vectors.T @ lattice, self.atomic_numbers[chosen], coords
+
+    def arrays(
+        self, primitive: bool = False
+    ) -> tuple[Float[np.ndarray, "3 3"], Int[np.ndarray, "X"], Float[np.ndarray, "X 3"]]:
+        """Lattice matrix, atomic numbers and fractional coordinates of a cell.
+
+        Args:
+            primitive: of the primitive cell, else of the conventional one.
+
+        Returns:
+            Rows in angstrom, shape (3, 3); shape (X,); in [0, 1), shape (X, 3).
+
+        Raises:
+            ValueError: there is no structure.
+        """
+        if primitive:
+            return self.primitive_cell()
+        return self._lattice(), self.atomic_numbers, self.fractional_coords
 
     def to_pymatgen(self, primitive: bool = False) -> "Structure":
         """Return a pymatgen Structure.
@@ -187,7 +190,7 @@ class Crystal:
         """
         from pymatgen.core import Structure
 
-        lattice, numbers, coords = self._cell(primitive)
+        lattice, numbers, coords = self.arrays(primitive)
         return Structure(lattice, [SYMBOLS[number] for number in numbers], coords)
 
     def to_ase(self, primitive: bool = False) -> "Atoms":
@@ -201,7 +204,7 @@ class Crystal:
         """
         from ase import Atoms
 
-        lattice, numbers, coords = self._cell(primitive)
+        lattice, numbers, coords = self.arrays(primitive)
         return Atoms(numbers=numbers, scaled_positions=coords, cell=lattice, pbc=True)
 
     def to_poscar(self, primitive: bool = False) -> str:
@@ -213,17 +216,9 @@ class Crystal:
         Raises:
             ValueError: there is no structure.
         """
-        lattice, numbers, coords = self._cell(primitive)
-        elements = list(dict.fromkeys(numbers.tolist()))
-        lines = [f"{self.formula} {self._symbol()} ({self.group_of_sites})", "1.0"]
-        lines += [" ".join(f"{_plus_zero(value):14.8f}" for value in row) for row in lattice]
-        lines.append(" ".join(SYMBOLS[element] for element in elements))
-        lines.append(" ".join(str(int((numbers == element).sum())) for element in elements))
-        lines.append("Direct")
-        for element in elements:
-            for xyz in coords[numbers == element]:
-                lines.append(f"{_coordinates(xyz)} {SYMBOLS[element]}")
-        return "\n".join(lines) + "\n"
+        from symmbfn.crystals.file_formats import poscar_text
+
+        return poscar_text(self, primitive)
 
     def to_cif(self, primitive: bool = False) -> str:
         """Return CIF text: the true space group, its operations, and one atom per orbit.
@@ -238,168 +233,11 @@ class Crystal:
         Raises:
             ValueError: there is no structure.
         """
-        vectors = self._primitive_vectors() if primitive else np.eye(3)
-        lattice = vectors.T @ self._lattice()
-        lengths, angles = np.split(cell_parameters(lattice), 2)
-        number, symbol = self.group_of_sites, self._symbol()
-        operations = operation_texts(number, primitive)
-        first = np.unique(self.orbit, return_index=True)[1]
-        coords = self.fractional_coords[first] @ np.linalg.inv(vectors).T
-        n_copies = round(1 / np.linalg.det(vectors))
-        multiplicities = np.bincount(self.orbit) // n_copies
-        is_standard = n_copies == 1
-        lines = [f"data_{self.formula}"]
-        lines += [
-            f"_cell_length_{name} {value:.8f}" for name, value in zip("abc", lengths, strict=True)
-        ]
-        lines += [
-            f"_cell_angle_{name} {value:.8f}"
-            for name, value in zip(("alpha", "beta", "gamma"), angles, strict=True)
-        ]
-        lines += [
-            f"_cell_volume {self.volume / n_copies:.8f}",
-            f"_chemical_formula_sum '{self._formula_sum(n_copies)}'",
-            *([f"_symmetry_space_group_name_H-M '{symbol}'"] if is_standard else []),
-            f"_symmetry_Int_Tables_number {number}",
-            "loop_",
-            "_symmetry_equiv_pos_site_id",
-            "_symmetry_equiv_pos_as_xyz",
-        ]
-        lines += [f"{i} '{text}'" for i, text in enumerate(operations, start=1)]
-        lines += [
-            "loop_",
-            "_atom_site_label",
-            "_atom_site_type_symbol",
-            "_atom_site_symmetry_multiplicity",
-            "_atom_site_Wyckoff_symbol",
-            "_atom_site_fract_x",
-            "_atom_site_fract_y",
-            "_atom_site_fract_z",
-            "_atom_site_occupancy",
-        ]
-        seen: Counter[str] = Counter()
-        for site, atom in enumerate(first):
-            element = SYMBOLS[self.atomic_numbers[atom]]
-            seen[element] += 1
-            lines.append(
-                f"{element}{seen[element]} {element} {multiplicities[site]} {self.letters[site]} "
-                f"{_coordinates(coords[site])} 1"
-            )
-        return "\n".join(lines) + "\n"
+        from symmbfn.crystals.file_formats import cif_text
+
+        return cif_text(self, primitive)
 
     def _lattice(self) -> Float[np.ndarray, "3 3"]:
         if self.lattice_matrix is None:
             raise ValueError(f"crystal {self.index} has no structure: {self.reason}")
         return self.lattice_matrix
-
-    def _primitive_vectors(self) -> Float[np.ndarray, "3 3"]:
-        return primitive_vectors(self.group_of_sites)
-
-    def _cell(self, primitive: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if primitive:
-            return self.primitive_cell()
-        return self._lattice(), self.atomic_numbers, self.fractional_coords
-
-    def _symbol(self) -> str:
-        """The Hermann-Mauguin symbol with its parts spaced: "F m -3 m"."""
-        short = str(symmetry_tables().hermann_mauguin[self.group_of_sites - 1])
-        parts = re.findall(r"-?\d(?:_\d)?(?:/[a-z])?|[A-Za-z]", short)
-        return " ".join(parts).replace("_", "")
-
-    def _formula_sum(self, n_copies: int) -> str:
-        counts = Counter(SYMBOLS[number] for number in self.atomic_numbers.tolist())
-        return " ".join(f"{symbol}{counts[symbol] // n_copies}" for symbol in sorted(counts))
-
-
-def reduced_formula(atomic_numbers: Int[np.ndarray, "A"]) -> str:
-    """Composition in smallest whole numbers, elements by Mendeleev number: "NaCl"."""
-    counts = Counter(atomic_numbers.tolist())
-    divisor = reduce(gcd, counts.values(), 0)
-    parts = []
-    for number in sorted(counts, key=lambda z: (MENDELEEV_NUMBER[z], z)):
-        count = counts[number] // divisor
-        parts.append(SYMBOLS[number] + (str(count) if count > 1 else ""))
-    return "".join(parts)
-
-
-def density_of(atomic_numbers: Int[np.ndarray, "A"], volume: float) -> float:
-    """Mass density in g/cm3 of a cell of so many cubic angstrom."""
-    return float(ATOMIC_MASS[atomic_numbers].sum() * GRAM_PER_CM3 / volume)
-
-
-def cell_parameters(lattice_matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "6"]:
-    """Edges and angles of a cell.
-
-    Args:
-        lattice_matrix: rows a, b, c, shape (3, 3), angstrom.
-
-    Returns:
-        a, b, c in angstrom and alpha, beta, gamma in degrees, shape (6,).
-    """
-    lengths = np.linalg.norm(lattice_matrix, axis=1)
-    a, b, c = lattice_matrix / lengths[:, None]
-    cosines = np.clip([b @ c, a @ c, a @ b], -1, 1)
-    return np.concatenate([lengths, np.rad2deg(np.arccos(cosines))])
-
-
-def primitive_vectors(space_group_number: int) -> Float[np.ndarray, "3 3"]:
-    """Vectors of the primitive cell in the conventional basis.
-
-    Args:
-        space_group_number: 1 to 230.
-
-    Returns:
-        The vectors as columns, shape (3, 3), in units of the conventional edges.
-
-    Source: Togo et al. 2024 (spglib).
-    """
-    centring = CENTRINGS[symmetry_tables().centring[space_group_number - 1]]
-    return PRIMITIVE_VECTORS[centring]
-
-
-@cache
-def operation_texts(space_group_number: int, primitive: bool = False) -> tuple[str, ...]:
-    """Operations of a group as CIF writes them, e.g. "-y,x-y,z+1/3".
-
-    Args:
-        space_group_number: 1 to 230.
-        primitive: in the basis of the primitive cell, where the centring translations are
-            lattice translations and drop out.
-
-    Returns:
-        One text for each operation, the identity first.
-    """
-    rotations, translations = operations_of(space_group_number)
-    if primitive:
-        vectors = primitive_vectors(space_group_number)
-        inverse = np.linalg.inv(vectors)
-        rotations = np.rint(inverse @ rotations @ vectors).astype(int)
-        translations = np.rint(translations @ inverse.T * 24) % 24 / 24
-    texts = (
-        ",".join(_affine_text(row, shift) for row, shift in zip(rotation, translation, strict=True))
-        for rotation, translation in zip(rotations.tolist(), translations, strict=True)
-    )
-    return tuple(dict.fromkeys(texts))
-
-
-def _affine_text(row: list[int], shift: float) -> str:
-    terms = "".join(
-        ("+" if factor > 0 else "-") + name
-        for name, factor in zip("xyz", row, strict=True)
-        if factor
-    )
-    # every translation of the standard settings is a multiple of 1/24
-    numerator, denominator = round(shift * 24), 24
-    if numerator:
-        common = gcd(numerator, denominator)
-        terms += f"+{numerator // common}/{denominator // common}"
-    return terms.removeprefix("+")
-
-
-def _coordinates(xyz: Float[np.ndarray, "3"]) -> str:
-    return " ".join(f"{value:.10f}" for value in np.round(xyz, 10) % 1)
-
-
-def _plus_zero(value: float) -> float:
-    """Print -0.0 as 0.0."""
-    return value + 0.0 if abs(value) > 5e-9 else 0.0

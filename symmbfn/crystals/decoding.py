@@ -22,7 +22,6 @@ def decode_wyckoff(
     *,
     wyckoff_log_probs: Float[Tensor, "B N 27"] | None = None,
     axis_log_probs: Float[Tensor, "B N 15 13"] | None = None,
-    representative: str = "locus",
 ) -> tuple[Int[Tensor, "B N"], Float[Tensor, "B N"]]:
     """Choose the Wyckoff position of every site.
 
@@ -37,7 +36,6 @@ def decode_wyckoff(
         batch: crystals; their space groups, coordinates and `is_site` are read.
         wyckoff_log_probs: log P of each position of the group, up to a constant.
         axis_log_probs: log P of each axis symbol; a position scores their sum over axes.
-        representative: "locus" measures to the first locus, "centre" to the nearest one.
 
     Returns:
         Index of the position within its group, and its log P among the positions of the group, both
@@ -50,41 +48,48 @@ def decode_wyckoff(
     """
     if (wyckoff_log_probs is None) == (axis_log_probs is None):
         raise ValueError("give either wyckoff_log_probs or axis_log_probs")
-    tables = loci(batch.device)
     crystal = batch.is_site.nonzero()[:, 0]
     number = batch.space_group_number[crystal]
-    first_row = tables.position_start[number - 1]
     if wyckoff_log_probs is not None:
         scores = wyckoff_log_probs[batch.is_site].double().clamp(min=LEAST_LOG_PROB)
     else:
         assert axis_log_probs is not None
         scores = _position_scores(axis_log_probs[batch.is_site], number)
-    counts = tables.position_start[number] - first_row
-    is_position = torch.arange(MAX_POSITIONS, device=batch.device) < counts.unsqueeze(-1)
+    starts = loci(batch.device).position_start
+    n_positions = starts[number] - starts[number - 1]
+    is_position = torch.arange(MAX_POSITIONS, device=batch.device) < n_positions.unsqueeze(-1)
     log_probs = scores.masked_fill(~is_position, -torch.inf).log_softmax(-1)
-
-    coords = batch.fractional_coords[batch.is_site].double()
-    choice = _cheapest(coords, first_row, log_probs, representative)
-    competes = _competes(crystal, first_row, choice)
-    if competes.any():
-        crowded = torch.isin(crystal, crystal[competes])
-        costs = _costs(
-            coords[crowded],
-            first_row[crowded],
-            log_probs[crowded],
-            is_position[crowded],
-            representative,
-        )
-        is_point = tables.degrees_of_freedom[_rows(first_row[crowded])] == 0
-        collapses = competes[crowded] & _is_near_point(coords[crowded], number[crowded])
-        costs = costs + COLLAPSE_COST * (collapses.unsqueeze(-1) & ~is_point)
-        choice[crowded] = _assign(costs, is_point, crystal[crowded])
+    choice = _choose(batch.fractional_coords[batch.is_site].double(), crystal, number, log_probs)
 
     positions = torch.zeros_like(batch.wyckoff_positions)
     positions[batch.is_site] = choice
     confidence = torch.zeros(positions.shape, dtype=torch.float64, device=batch.device)
     confidence[batch.is_site] = log_probs.gather(-1, choice.unsqueeze(-1)).squeeze(-1)
     return positions, confidence
+
+
+def _choose(
+    coords: Float[Tensor, "S 3"],
+    crystal: Int[Tensor, "S"],
+    number: Int[Tensor, "S"],
+    log_probs: Float[Tensor, "S 27"],
+) -> Int[Tensor, "S"]:
+    """The cheapest position of every site, and in crystals where points are contested the
+    assignment of least cost. Where log P is -inf there is no position.
+    """
+    tables = loci(coords.device)
+    first_row = tables.position_start[number - 1]
+    choice = _cheapest(coords, first_row, log_probs)
+    competes = _competes(crystal, first_row, choice)
+    if competes.any():
+        crowded = torch.isin(crystal, crystal[competes])
+        is_position = log_probs[crowded] > -torch.inf
+        costs = _costs(coords[crowded], first_row[crowded], log_probs[crowded], is_position)
+        is_point = tables.degrees_of_freedom[_rows(first_row[crowded])] == 0
+        collapses = competes[crowded] & _is_near_point(coords[crowded], number[crowded])
+        costs = costs + COLLAPSE_COST * (collapses.unsqueeze(-1) & ~is_point)
+        choice[crowded] = _assign(costs, is_point, crystal[crowded])
+    return choice
 
 
 def _position_scores(
@@ -109,9 +114,7 @@ def _axis_classes(device: torch.device) -> Int[Tensor, "230 15 27"]:
     return classes.to(device)
 
 
-def _cheapest(
-    coords: Tensor, first_row: Tensor, log_probs: Tensor, representative: str
-) -> Int[Tensor, "S"]:
+def _cheapest(coords: Tensor, first_row: Tensor, log_probs: Tensor) -> Int[Tensor, "S"]:
     """Return the cheapest position of every site, each on its own.
 
     The cost of the likeliest position bounds the answer: what costs more before its
@@ -119,9 +122,9 @@ def _cheapest(
     """
     likeliest = log_probs.argmax(-1, keepdim=True)
     only_likeliest = torch.zeros_like(log_probs, dtype=torch.bool).scatter(-1, likeliest, True)
-    bound = _costs(coords, first_row, log_probs, only_likeliest, representative)
+    bound = _costs(coords, first_row, log_probs, only_likeliest)
     can_win = -log_probs <= bound.gather(-1, likeliest) + 1e-6
-    return _costs(coords, first_row, log_probs, can_win, representative).argmin(-1)
+    return _costs(coords, first_row, log_probs, can_win).argmin(-1)
 
 
 def _costs(
@@ -129,18 +132,12 @@ def _costs(
     first_row: Int[Tensor, "S"],
     log_probs: Float[Tensor, "S 27"],
     mask: Bool[Tensor, "S 27"],
-    representative: str,
 ) -> Float[Tensor, "S 27"]:
     """-log P(w) + distance^2 / (2 s^2) where the mask is set, infinite elsewhere."""
     tables = loci(coords.device)
     site, position = mask.nonzero(as_tuple=True)
     row = first_row[site] + position
-    if representative == "centre":
-        entry, operation = ranges(tables.orbit_start[row], tables.multiplicity[row])
-        each = squared_distance(coords[site[entry]], operation)
-        distance = each.new_full((len(row),), torch.inf).scatter_reduce(0, entry, each, "amin")
-    else:
-        distance = squared_distance(coords[site], tables.orbit_start[row])
+    distance = squared_distance(coords[site], tables.orbit_start[row])
     costs = torch.full_like(log_probs, torch.inf)
     costs[mask] = -log_probs[mask] + distance / (2 * COORDINATE_SCALE**2)
     # rounded, so that equal costs stay equal whatever else is in the batch

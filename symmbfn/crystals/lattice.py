@@ -12,6 +12,7 @@ numbers are a lattice. Functions compute in float64 and return float64.
 
 from functools import cache
 
+import numpy as np
 import torch
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
@@ -191,6 +192,21 @@ def parameters_to_matrix(parameters: Float[Tensor, "*batch 6"]) -> Float[Tensor,
         zero, zero, c,
     ]  # fmt: skip
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+
+
+def cell_parameters(lattice_matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "6"]:
+    """Edges and angles of a cell.
+
+    Args:
+        lattice_matrix: rows a, b, c, shape (3, 3), angstrom.
+
+    Returns:
+        a, b, c in angstrom and alpha, beta, gamma in degrees, shape (6,).
+    """
+    lengths = np.linalg.norm(lattice_matrix, axis=1)
+    a, b, c = lattice_matrix / lengths[:, None]
+    cosines = np.clip([b @ c, a @ c, a @ b], -1, 1)
+    return np.concatenate([lengths, np.rad2deg(np.arccos(cosines))])
 
 
 def lattice_constraints(

@@ -6,7 +6,7 @@ a status, a reason, and the numbers of sites that were merged and dropped.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,11 +14,12 @@ import torch
 from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnit, AsymmetricUnitBatch
 from symmbfn.crystals.collapsed_orbits import Geometry, Sites, measure, merge_collapsed, put_on_loci
-from symmbfn.crystals.crystal import Crystal, cell_parameters
+from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.decoding import decode_wyckoff
 from symmbfn.crystals.distances import MINIMUM_DISTANCE, MINIMUM_VOLUME, reduce_lattice
 from symmbfn.crystals.elements import SYMBOLS
 from symmbfn.crystals.lattice import (
+    cell_parameters,
     is_plausible_lattice,
     k_to_parameters,
     lattice_constraints,
@@ -38,7 +39,6 @@ def reconstruct(
     *,
     wyckoff_log_probs: Float[Tensor, "B N 27"] | None = None,
     axis_log_probs: Float[Tensor, "B N 15 13"] | None = None,
-    representative: str = "locus",
     merge: bool = True,
     indices: Sequence[int] | None = None,
     seed: int | None = None,
@@ -50,8 +50,6 @@ def reconstruct(
         wyckoff_log_probs: log P of each Wyckoff position, decoded by `decode_wyckoff`.
         axis_log_probs: log P of each axis symbol instead. With neither, the positions in
             the batch are taken as they are.
-        representative: "locus" when sites were encoded on the first locus of their
-            position, "centre" when they may lie on any of its loci.
         merge: clean up orbits that collapsed and sites that coincide, and count them in
             `n_merged` and `n_dropped`. Off where the composition or the positions are a
             condition: then coinciding sites fail.
@@ -67,7 +65,7 @@ def reconstruct(
 
     Source: book, method-decoding; book, method-projection; book, method-cleaning.
     """
-    _check(batch, representative)
+    _check(batch)
     indices = range(len(batch)) if indices is None else indices
     if len(indices) != len(batch):
         raise ValueError(f"{len(indices)} indices for {len(batch)} crystals")
@@ -79,7 +77,6 @@ def reconstruct(
             part,
             None if wyckoff_log_probs is None else wyckoff_log_probs[rows, :width],
             None if axis_log_probs is None else axis_log_probs[rows, :width],
-            representative,
             merge,
         )
         for index, crystal in zip(indices[rows], built, strict=True):
@@ -110,7 +107,7 @@ def cells_as_they_are(
 
     Source: Methods, "Baseline"; book, method-full-cell.
     """
-    _check(batch, "locus")
+    _check(batch)
     alone = replace(
         batch,
         space_group_number=torch.ones_like(batch.space_group_number),
@@ -123,15 +120,13 @@ def cells_as_they_are(
     return crystals
 
 
-def _check(batch: AsymmetricUnitBatch, representative: str) -> None:
+def _check(batch: AsymmetricUnitBatch) -> None:
     """Refuse what no network can cause."""
     if not isinstance(batch, AsymmetricUnitBatch):
         raise ValueError(
             "expected an AsymmetricUnitBatch, such as AsymmetricUnitBatch.stack([unit]), "
             f"got {type(batch).__name__}"
         )
-    if representative not in ("locus", "centre"):
-        raise ValueError(f"representative must be 'locus' or 'centre', got {representative!r}")
     wrong = (batch.space_group_number < 1) | (batch.space_group_number > 230)
     if wrong.any():
         number = int(batch.space_group_number[wrong][0])
@@ -155,7 +150,6 @@ def _reconstruct_chunk(
     batch: AsymmetricUnitBatch,
     wyckoff_log_probs: Tensor | None,
     axis_log_probs: Tensor | None,
-    representative: str,
     merge: bool,
 ) -> list[Crystal]:
     batch, wyckoff_log_probs, axis_log_probs, failures = _without_nan(
@@ -169,7 +163,6 @@ def _reconstruct_chunk(
             batch,
             wyckoff_log_probs=wyckoff_log_probs,
             axis_log_probs=axis_log_probs,
-            representative=representative,
         )
 
     lattice_k = _lattice_on_family(batch)
@@ -184,7 +177,7 @@ def _reconstruct_chunk(
     )
 
     sites = _gather_sites(batch, positions, confidence)
-    sites = put_on_loci(sites, ruler, representative)
+    sites = put_on_loci(sites, ruler)
     reduced = reduce_lattice(ruler)
     if merge:
         sites = merge_collapsed(sites, ruler, reduced)
@@ -258,59 +251,104 @@ def _records(
     merge: bool,
 ) -> list[Crystal]:
     """Cut the flat arrays into one record per crystal and judge each."""
-    sites, n_crystals = geometry.sites, len(batch)
-    group = batch.space_group_number.tolist()
-    tables = symmetry_tables()
-    rows = sites.row.cpu().numpy()
-    letters = tables.letter[rows].tolist()
-    positions = rows - tables.position_start[sites.group.cpu().numpy() - 1]
-    numbers = sites.atomic_number.cpu().numpy()
-    coords = sites.coords.cpu().numpy()
-    coords = coords - np.floor(coords - (CHART_END - 1))
-    residual, is_merged = sites.residual.cpu().numpy(), sites.is_merged.cpu().numpy()
-    site_of_atom = geometry.site_of_atom.cpu().numpy()
-    atoms, atom_numbers = geometry.atoms.cpu().numpy(), numbers[site_of_atom]
-    site_start = _offsets(sites.crystal, n_crystals)
-    atom_start = _offsets(sites.crystal[geometry.site_of_atom], n_crystals)
-    k, cells = lattice_k.cpu().numpy(), lattice.cpu().numpy()
-    minimum, contact = geometry.minimum_distance.tolist(), geometry.contact_ratio.tolist()
-    plausible, n_given = is_plausible.tolist(), batch.n_sites.tolist()
-
-    crystals = []
-    for row, number in enumerate(group):
+    arrays = _Arrays.of(batch, lattice_k, lattice, geometry)
+    plausible, crystals = is_plausible.tolist(), []
+    for row, number in enumerate(arrays.groups):
         failure = str(failures[row])
         if not failure and not merge:
             failure = geometry.overlaps.get(row) or geometry.duplicates.get(row, "")
         if failure:
             crystals.append(Crystal.failed(row, None, "reconstruction_failed", failure, number))
             continue
-        reason = _broken_guard(
-            plausible[row], cells[row], minimum[row], geometry.overlaps.get(row, "")
-        )
-        own = slice(site_start[row], site_start[row + 1])
-        own_atoms = slice(atom_start[row], atom_start[row + 1])
-        unit = AsymmetricUnit(number, k[row], numbers[own], positions[own], coords[own])
-        crystals.append(
-            Crystal(
-                index=row,
-                seed=None,
-                status="invalid_geometry" if reason else "ok",
-                reason=reason,
-                space_group_number=number,
-                lattice_matrix=cells[row],
-                atomic_numbers=atom_numbers[own_atoms],
-                fractional_coords=atoms[own_atoms],
-                orbit=site_of_atom[own_atoms] - site_start[row],
-                letters=tuple(letters[own]),
-                unit=unit,
-                residual=residual[own],
-                minimum_distance=minimum[row],
-                contact_ratio=contact[row],
-                n_merged=int(is_merged[own].sum()),
-                n_dropped=n_given[row] - len(unit),
-            )
-        )
+        overlap = geometry.overlaps.get(row, "")
+        reason = _broken_guard(plausible[row], arrays.cells[row], arrays.minimum[row], overlap)
+        crystals.append(arrays.crystal(row, reason))
     return crystals
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """What the crystals of a chunk consist of, on the host, crystal after crystal.
+
+    Attributes:
+        groups, n_requested: space group and number of sites that came in, of each crystal.
+        k, cells, minimum, contact: lattices and closest distances of each crystal.
+        site_start, atom_start: where the sites and atoms of each crystal begin, and a last end.
+        numbers, letters, positions, coords, residual, is_merged: of each site.
+        atoms, site_of_atom: coordinates of each atom, and its site.
+    """
+
+    groups: list[int]
+    n_requested: list[int]
+    k: np.ndarray
+    cells: np.ndarray
+    minimum: list[float]
+    contact: list[float]
+    site_start: list[int]
+    atom_start: list[int]
+    numbers: np.ndarray
+    letters: list[str]
+    positions: np.ndarray
+    coords: np.ndarray
+    residual: np.ndarray
+    is_merged: np.ndarray
+    atoms: np.ndarray
+    site_of_atom: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        batch: AsymmetricUnitBatch,
+        lattice_k: Float[Tensor, "B 6"],
+        lattice: Float[Tensor, "B 3 3"],
+        geometry: Geometry,
+    ) -> "_Arrays":
+        """Bring them to the host, all crystals at once."""
+        sites, tables = geometry.sites, symmetry_tables()
+        rows, coords = sites.row.cpu().numpy(), sites.coords.cpu().numpy()
+        return cls(
+            groups=batch.space_group_number.tolist(),
+            n_requested=batch.n_sites.tolist(),
+            k=lattice_k.cpu().numpy(),
+            cells=lattice.cpu().numpy(),
+            minimum=geometry.minimum_distance.tolist(),
+            contact=geometry.contact_ratio.tolist(),
+            site_start=_offsets(sites.crystal, len(batch)),
+            atom_start=_offsets(sites.crystal[geometry.site_of_atom], len(batch)),
+            numbers=sites.atomic_number.cpu().numpy(),
+            letters=tables.letter[rows].tolist(),
+            positions=rows - tables.position_start[sites.group.cpu().numpy() - 1],
+            coords=coords - np.floor(coords - (CHART_END - 1)),
+            residual=sites.residual.cpu().numpy(),
+            is_merged=sites.is_merged.cpu().numpy(),
+            atoms=geometry.atoms.cpu().numpy(),
+            site_of_atom=geometry.site_of_atom.cpu().numpy(),
+        )
+
+    def crystal(self, row: int, reason: str) -> Crystal:
+        """The record of one crystal; with a reason, one of invalid geometry."""
+        own = slice(self.site_start[row], self.site_start[row + 1])
+        atoms = slice(self.atom_start[row], self.atom_start[row + 1])
+        sites = self.numbers[own], self.positions[own], self.coords[own]
+        unit = AsymmetricUnit(self.groups[row], self.k[row], *sites)
+        return Crystal(
+            index=row,
+            seed=None,
+            status="invalid_geometry" if reason else "ok",
+            reason=reason,
+            space_group_number=self.groups[row],
+            lattice_matrix=self.cells[row],
+            atomic_numbers=self.numbers[self.site_of_atom[atoms]],
+            fractional_coords=self.atoms[atoms],
+            orbit=self.site_of_atom[atoms] - self.site_start[row],
+            letters=tuple(self.letters[own]),
+            unit=unit,
+            residual=self.residual[own],
+            minimum_distance=self.minimum[row],
+            contact_ratio=self.contact[row],
+            n_merged=int(self.is_merged[own].sum()),
+            n_dropped=self.n_requested[row] - len(unit),
+        )
 
 
 def _offsets(crystal: Int[Tensor, "X"], n_crystals: int) -> list[int]:

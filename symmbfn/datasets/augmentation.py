@@ -19,7 +19,7 @@ def augmented(dataset: EncodedDataset, n_copies: int, seed: int) -> EncodedDatas
     those of the encoding.
 
     Args:
-        dataset: asymmetric units with the representatives of "locus".
+        dataset: asymmetric units.
         n_copies: of each crystal, at least 1.
         seed: of the settings.
 
@@ -36,8 +36,6 @@ def augmented(dataset: EncodedDataset, n_copies: int, seed: int) -> EncodedDatas
         raise ValueError(f"n_copies must be at least 1, got {n_copies}")
     if dataset.settings.get("sites") == "atoms":
         raise ValueError("the sites of this dataset are all atoms of the cell: it has no settings")
-    if (rule := dataset.settings.get("representative", "locus")) != "locus":
-        raise ValueError(f"representative must be 'locus', got {rule!r}")
     rng = np.random.default_rng(seed)
     n, n_sites = len(dataset), len(dataset.atomic_numbers)
     k = np.empty((n_copies, n, 6))

@@ -42,8 +42,6 @@ class BucketedBatches:
         n_sites: number of sites of each crystal, shape (n,).
         space_group_number: 1 to 230, shape (n,).
         batch_size: most crystals in a batch.
-        pair_budget: most padded site pairs times padded operations in a batch, which bounds
-            its memory; None sets no bound. A single crystal may exceed it.
         generator: shuffles; its state at the start of the epoch is the state of the order.
 
     Attributes:
@@ -59,7 +57,6 @@ class BucketedBatches:
         space_group_number: Int[Tensor, "n"],
         *,
         batch_size: int,
-        pair_budget: int | None = None,
         generator: torch.Generator,
     ):
         if batch_size < 1 or not len(n_sites):
@@ -67,7 +64,6 @@ class BucketedBatches:
         self.n_sites = n_sites.long()
         self.n_operations = n_operations(space_group_number)
         self.batch_size = batch_size
-        self.pair_budget = pair_budget
         self.generator = generator
         self.epoch = self.position = 0
         self._start_epoch()
@@ -119,20 +115,11 @@ class BucketedBatches:
                 pool = torch.cat([left, shuffled[mine & (by_sites == sites)]])
                 full, left = self._cut(pool)
                 batches += full
-            while len(left):
-                batches.append(left[: self._capacity(left)])
-                left = left[len(batches[-1]) :]
+            if len(left):
+                batches.append(left)
         return batches
 
     def _cut(self, pool: Int[Tensor, "n"]) -> tuple[list[Int[Tensor, "B"]], Int[Tensor, "r"]]:
         """Cut full batches off the pool."""
-        capacity = self._capacity(pool)
-        whole = len(pool) - len(pool) % capacity
-        return list(pool[:whole].reshape(-1, capacity)), pool[whole:]
-
-    def _capacity(self, pool: Int[Tensor, "n"]) -> int:
-        """Crystals that fit in a batch when all are padded to the largest of the pool."""
-        if self.pair_budget is None:
-            return self.batch_size
-        cost = int(self.n_sites[pool].max()) ** 2 * int(self.n_operations[pool].max())
-        return max(1, min(self.batch_size, self.pair_budget // cost))
+        whole = len(pool) - len(pool) % self.batch_size
+        return list(pool[:whole].reshape(-1, self.batch_size)), pool[whole:]

@@ -7,8 +7,8 @@ import torch
 
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import CHART_END
+from symmbfn.crystals.centring import primitive_vectors
 from symmbfn.crystals.collapsed_orbits import Sites, put_on_loci
-from symmbfn.crystals.crystal import primitive_vectors
 from symmbfn.crystals.lattice import k_to_parameters, metric_to_k, parameters_to_matrix
 from symmbfn.crystals.loci import expand_orbits, position_row
 from symmbfn.datasets.cache import EncodedDataset
@@ -139,10 +139,9 @@ def _atoms_of(dataset: EncodedDataset) -> _Atoms:
     if dataset.settings.get("sites") == "atoms":
         raise ValueError("the sites of this dataset are all atoms of the cell already")
     sites, lattice = _sites_of(dataset)
-    representative = dataset.settings.get("representative", "locus")
     coords, site = [], []
     for rows in torch.arange(len(sites.crystal), device=lattice.device).split(CHUNK_SITES):
-        part = put_on_loci(sites[rows], lattice, representative)
+        part = put_on_loci(sites[rows], lattice)
         atoms, place = expand_orbits(part.coords, part.row)
         coords.append(atoms)
         site.append(rows[place])

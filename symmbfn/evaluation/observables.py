@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from symmbfn._shapes import Float, Int
-from symmbfn.crystals.crystal import GRAM_PER_CM3
+from symmbfn.crystals.composition import GRAM_PER_CM3
 from symmbfn.crystals.elements import ATOMIC_MASS, SYMBOLS, element_number
 from symmbfn.crystals.lattice import k_to_parameters
 from symmbfn.crystals.loci import position_row

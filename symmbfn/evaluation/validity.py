@@ -7,9 +7,9 @@ import torch
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.contacts import CONTACT_RATIO, closest_contacts
-from symmbfn.crystals.crystal import Crystal, cell_parameters
+from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.distances import MINIMUM_DISTANCE, MINIMUM_VOLUME
-from symmbfn.crystals.lattice import k_to_parameters
+from symmbfn.crystals.lattice import cell_parameters, k_to_parameters
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 from symmbfn.crystals.symmetry_search import SYMPREC, find_symmetry, search_symmetry
 from symmbfn.evaluation.oxidation import is_smact_valid

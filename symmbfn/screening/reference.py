@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from symmbfn.datasets.cache import EncodedDataset, encode_dataset
+from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.registry import dataset_splits
 from symmbfn.evaluation.similarity.dataset_cells import dataset_cells
 from symmbfn.evaluation.similarity.nearest import Neighbourhoods, neighbourhoods

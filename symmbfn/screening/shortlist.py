@@ -10,7 +10,7 @@ import numpy as np
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.contacts import closest_contacts
-from symmbfn.crystals.crystal import cell_parameters
+from symmbfn.crystals.lattice import cell_parameters
 from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
 from symmbfn.evaluation.summary import METASTABLE
 from symmbfn.runtime.files import write_whole

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
-from symmbfn.datasets.cache import FAILURES, EncodedDataset, encode_dataset
+from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.encoding import FAILURES, encode_dataset
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
 from symmbfn.datasets.registry import (
     DATASETS,

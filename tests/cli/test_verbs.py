@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_a_machine_that_gives_up_is_one_line(
     def give_up(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("symmbfn.datasets.cache.encode_dataset", give_up)
+    monkeypatch.setattr("symmbfn.datasets.encoding.encode_dataset", give_up)
     assert main(["encode", "--dataset", "prototypes"]) == 1
     shown = capsys.readouterr().err
     assert shown.startswith("symmbfn encode: ") and shown.count("\n") == 1
@@ -108,7 +109,7 @@ def test_info_names_what_is_at_hand(capsys: pytest.CaptureFixture) -> None:
         (["evaluate", "prototypes", *SMALL, "--relax", "emt"], "'emt'"),
         (["encode"], "--dataset"),
         (["enc"], "'enc'"),
-        ([], "VERB"),
+        (["--verison"], "--verison"),
     ],
 )
 def test_bad_arguments(arguments: list[str], value: str, capsys: pytest.CaptureFixture) -> None:
@@ -129,6 +130,23 @@ def test_output_that_cannot_be_written_is_one_line(
     assert main(["encode", "--dataset", str(crystals), "--out", str(out)]) == 2
     shown = capsys.readouterr().err
     assert str(out.parent) in shown and shown.count("\n") == 1
+
+
+@pytest.mark.parametrize("start", [["-m", "symmbfn"], ["-m", "symmbfn.cli.verbs"]])
+def test_without_a_verb_there_is_help(start: list[str]) -> None:
+    done = subprocess.run([sys.executable, *start], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: symmbfn")
+    assert all(verb in done.stdout for verb in ("encode", "train", "generate", "evaluate"))
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    version = tomllib.loads(project.read_text())["project"]["version"]
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"symmbfn {version}\n"
 
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:

@@ -11,7 +11,10 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Structure, SymmOp
 
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
-from symmbfn.crystals.crystal import PRIMITIVE_VECTORS, Crystal, cell_parameters, operation_texts
+from symmbfn.crystals.centring import PRIMITIVE_VECTORS
+from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.file_formats import hermann_mauguin_symbol, operation_texts
+from symmbfn.crystals.lattice import cell_parameters
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import CENTRINGS, operations_of, symmetry_tables
 from tests.crystals.samples import generic_crystal, one_crystal, prototypes
@@ -107,7 +110,10 @@ def test_symbols_are_those_of_the_group() -> None:
         symbol = line.split("'")[1]
         letters = symmetry_tables().hermann_mauguin[crystal.space_group_number - 1]
         assert symbol.replace(" ", "") == letters.replace("_", "")
-    spaced = {c.space_group_number: c._symbol() for c in one_of_each_group()}
+    spaced = {
+        c.space_group_number: hermann_mauguin_symbol(c.space_group_number)
+        for c in one_of_each_group()
+    }
     assert spaced[14] == "P 21/c"
     assert spaced[19] == "P 21 21 21"
     assert spaced[194] == "P 63/m m c"

@@ -14,7 +14,8 @@ from symmbfn.crystals.canonical import canonical_form, project_onto_locus
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 from symmbfn.datasets.augmentation import augmented
-from symmbfn.datasets.cache import EncodedDataset, encode_dataset
+from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.full_cell import full_cells
 from tests.models import dataset, units
 
@@ -147,5 +148,3 @@ def test_what_has_no_settings_is_refused() -> None:
         augmented(dataset(), 0, seed=0)
     with pytest.raises(ValueError, match="all atoms"):
         augmented(full_cells(dataset()), 1, seed=0)
-    with pytest.raises(ValueError, match="'centre'"):
-        augmented(replace(dataset(), settings={"representative": "centre"}), 1, seed=0)

@@ -1,6 +1,7 @@
 """Encoded tensors hold what was encoded, survive the disk, and are made again when they must."""
 
 import csv
+import multiprocessing
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from symmbfn.datasets import cache
-from symmbfn.datasets.cache import EncodedDataset, TooManyFailuresError, encode_dataset
+from symmbfn.datasets import cache, encoding
+from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.encoding import TooManyFailuresError, encode_dataset
 from symmbfn.datasets.registry import load_dataset
 from symmbfn.runtime.workers import Outcome
 
@@ -80,7 +82,7 @@ def test_units_are_the_encoders_own(encoded: EncodedDataset, crystals: Path) -> 
 
     texts = load_dataset(crystals)["cif"]
     for index in (0, 5, 11):
-        unit = encode_cif(texts[index], symprec=0.1, form="canonical", representative="locus")
+        unit = encode_cif(texts[index], symprec=0.1, form="canonical")
         stored = encoded.unit(index)
         assert stored.space_group_number == unit.space_group_number
         assert np.array_equal(stored.lattice_k, unit.lattice_k)
@@ -118,9 +120,8 @@ def test_other_properties_are_another_set(
 ) -> None:
     """Else a training on a corrected column would read the tensors of the old one."""
     # nothing is encoded: the digest is known before
-    monkeypatch.setattr(
-        cache, "_encode", lambda table, names, settings, digest, *_, **__: encoded.derived(digest)
-    )
+    monkeypatch.setattr(encoding, "_outcomes", lambda *_, **__: [])
+    monkeypatch.setattr(encoding, "_encoded", lambda *arguments: encoded.derived(arguments[-1]))
     table = load_dataset(crystals)
     changed, renamed, unknown = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "c.csv"
     table.assign(gap=table["gap"].replace(5.0, 5.5)).to_csv(changed, index=False)
@@ -151,7 +152,7 @@ def test_second_call_reads_the_first(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("encoded twice")
 
-    monkeypatch.setattr(cache, "_encode", refuse)
+    monkeypatch.setattr(encoding, "_outcomes", refuse)
     again = encode_dataset(crystals, cache_dir=folder)
     assert again.digest == encoded.digest and len(again.failures) == 3
     with pytest.raises(AssertionError, match="encoded twice"):
@@ -177,7 +178,7 @@ def test_rows_that_the_machine_failed_are_tried_again(
             except ValueError as error:
                 yield Outcome(i, None, str(error), float("nan"))
 
-    monkeypatch.setattr("symmbfn.runtime.workers.run_killable", here)
+    monkeypatch.setattr("symmbfn.datasets.encoding.run_killable", here)
     first = encode_dataset(crystals, cache_dir=tmp_path)
     assert len(first) == 9 and [row for row, *_ in first.failures] == [0, 5, 7, 12, 13, 14]
     assert first.digest != encoded.digest, "other crystals are another set"
@@ -192,6 +193,42 @@ def test_rows_that_the_machine_failed_are_tried_again(
     assert "timeout" not in (tmp_path / "failures.csv").read_text()
     assert encode_dataset(crystals, cache_dir=tmp_path).digest == again.digest
     assert len(asked) == 2
+
+
+def encoded_there(arguments: tuple[Path, Path]) -> str:
+    source, folder = arguments
+    return encode_dataset(source, cache_dir=folder, workers=1).digest
+
+
+def test_a_worker_of_a_pool_encodes(
+    encoded: EncodedDataset, crystals: Path, tmp_path: Path
+) -> None:
+    """Its processes are daemonic, which Python lets have no processes of their own."""
+    tasks = [(crystals, tmp_path / name) for name in ("first", "second")]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        digests = pool.map_async(encoded_there, tasks).get(timeout=300)
+    assert digests == [encoded.digest] * 2
+
+
+def test_a_worker_of_dask_encodes(encoded: EncodedDataset, crystals: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    with distributed.Client(n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+        digest = client.submit(encoded_there, (crystals, tmp_path)).result(timeout=300)
+    assert digest == encoded.digest
+
+
+def test_what_takes_long_is_announced_once(
+    crystals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    encode_dataset(crystals, cache_dir=tmp_path / "quick", workers=2)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(encoding, "SECONDS_PER_CRYSTAL", 20.0)
+    for _ in range(2):
+        encode_dataset(crystals, cache_dir=tmp_path / "slow", workers=2)
+    assert capsys.readouterr().err == (
+        "encoding mine all for the first time: 15 crystals, about 2 minutes on 2 cores; "
+        f"kept in {tmp_path / 'slow'}\n"
+    )
 
 
 def test_the_bar_for_failures(encoded: EncodedDataset, crystals: Path, folder: Path) -> None:
@@ -220,16 +257,16 @@ def test_encodings_at_the_same_time_keep_each_others_failures(
 ) -> None:
     pytest.importorskip("fcntl", reason="no file locks on this system")
     path = tmp_path / "failures.csv"
-    write = cache.write_whole
+    write = encoding.write_whole
 
     def write_late(*arguments: object) -> None:
         time.sleep(0.05)  # enough for all others to have read
         write(*arguments)
 
-    monkeypatch.setattr(cache, "write_whole", write_late)
+    monkeypatch.setattr(encoding, "write_whole", write_late)
     stems = [f"set-{i}" for i in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda stem: cache._write_failures(path, stem, ((0, "a", "bad"),)), stems))
+        list(pool.map(lambda stem: encoding._write_failures(path, stem, ((0, "a", "bad"),)), stems))
     with path.open(newline="") as file:
         assert sorted(row["dataset"] for row in csv.DictReader(file)) == stems
 
@@ -238,7 +275,6 @@ def test_encodings_at_the_same_time_keep_each_others_failures(
     ("options", "value"),
     [
         ({"form": "standard"}, "'standard'"),
-        ({"representative": "corner"}, "'corner'"),
         ({"symprec": 0.0}, "0.0"),
         ({"symprec": -1.0}, "-1.0"),
         ({"workers": 0}, "0"),

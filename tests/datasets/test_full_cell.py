@@ -10,12 +10,12 @@ import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
 from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnit
-from symmbfn.crystals.crystal import primitive_vectors
+from symmbfn.crystals.centring import primitive_vectors
 from symmbfn.crystals.lattice import k_to_metric
 from symmbfn.crystals.reconstruction import cells_as_they_are, reconstruct
 from symmbfn.crystals.symmetry import operations_of
 from symmbfn.datasets import full_cell
-from symmbfn.datasets.cache import encode_dataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
 from symmbfn.model.symmbfn import compute_statistics
 from tests.crystals.samples import one_crystal
@@ -62,7 +62,6 @@ def test_what_is_known_of_the_crystals_stays_and_the_sites_are_atoms() -> None:
     before = replace(
         before,
         identifiers=tuple(f"crystal {i}" for i in range(len(before))),
-        settings={"representative": "locus"},
     )
     after = full_cells(before)
     assert after.identifiers == before.identifiers
@@ -89,25 +88,6 @@ def test_pieces_of_the_work_join_to_the_same(monkeypatch: pytest.MonkeyPatch) ->
     assert torch.equal(pieces.site_start, whole.site_start)
     assert torch.equal(pieces.atomic_numbers, whole.atomic_numbers)
     assert torch.equal(pieces.fractional_coords, whole.fractional_coords)
-
-
-def test_a_site_may_lie_on_any_of_its_loci_where_the_dataset_says_so() -> None:
-    before = dataset()
-    rows = before.site_start[:-1].long()
-    # the first site of every crystal moves to another atom of its orbit
-    cells = full_cells(before)
-    moved = before.fractional_coords.clone()
-    last = [int(cells.site_start[i]) + m - 1 for i, m in enumerate(multiplicities())]
-    moved[rows] = cells.fractional_coords[last]
-    other = replace(before, fractional_coords=moved, settings={"representative": "centre"})
-    others = full_cells(other)
-    for row, unit in enumerate(units()):
-        assert bag(others.unit(row)) == images(unit)
-
-
-def multiplicities() -> list[int]:
-    """Atoms in the orbit of each crystal's first site."""
-    return [int((crystal.orbit == 0).sum()) for crystal in reconstruct(batch(dtype=torch.float64))]
 
 
 def test_statistics_hold_the_numbers_of_atoms_given_the_group() -> None:

@@ -15,7 +15,8 @@ from symmbfn.crystals.lattice import (
     parameters_to_matrix,
     parameters_to_metric,
 )
-from symmbfn.datasets.cache import EncodedDataset, encode_dataset
+from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.symmcd_lattice import logarithm, with_symmcd_lattice
 from tests.models import dataset
 

@@ -9,7 +9,7 @@ from scipy.spatial.distance import jensenshannon
 
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
 from symmbfn.crystals.reconstruction import reconstruct
-from symmbfn.datasets.cache import EncodedDataset, _flat
+from symmbfn.datasets.cache import EncodedDataset, flat
 from symmbfn.evaluation.distributions import (
     ALL_DISTANCES,
     DISTANCES,
@@ -103,7 +103,7 @@ def test_every_space_group_has_its_own_bin() -> None:
 
 def test_observables_of_a_dataset_are_those_of_the_raw_structures() -> None:
     structures, units = prototypes()
-    dataset = EncodedDataset(**_flat(units), properties=torch.zeros(len(units), 0))
+    dataset = EncodedDataset(**flat(units), properties=torch.zeros(len(units), 0))
     found = dataset_observables(dataset)
     density = [structure.density for structure in structures]
     np.testing.assert_allclose(found.density, density, rtol=2e-3)
@@ -185,7 +185,7 @@ def test_volumes_and_lattices_by_hand() -> None:
 def test_judged_crystals_have_the_observables_of_their_dataset() -> None:
     """Two ways to one crowd: from the tables of the encoding, and from the finished atoms."""
     units = prototypes()[1]
-    dataset = EncodedDataset(**_flat(units), properties=torch.zeros(len(units), 0))
+    dataset = EncodedDataset(**flat(units), properties=torch.zeros(len(units), 0))
     real = dataset_observables(dataset)
     judged = [judge(crystal) for crystal in reconstruct(AsymmetricUnitBatch.stack(units))]
     found = judged_observables(judged)

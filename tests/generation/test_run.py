@@ -21,7 +21,7 @@ from pymatgen.core import Structure
 from safetensors.torch import load_file, save_file
 
 from symmbfn.conditions.request import Request
-from symmbfn.crystals.crystal import PRIMITIVE_VECTORS
+from symmbfn.crystals.centring import PRIMITIVE_VECTORS
 from symmbfn.crystals.records import read_crystals, read_records
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES
 from symmbfn.flows.sampler_config import SamplerConfig

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from symmbfn.cli.verbs import main
-from symmbfn.datasets.cache import EncodedDataset, encode_dataset
+from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.registry import load_dataset
 from symmbfn.generation.generate import generate
 from symmbfn.model.checkpoints import load_model

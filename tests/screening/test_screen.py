@@ -12,7 +12,7 @@ from pymatgen.core import Composition, Lattice, Structure
 from symmbfn.cli.verbs import main
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
-from symmbfn.datasets.cache import encode_dataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.evaluation.energies.entries import Entry
 from symmbfn.evaluation.energies.hull import Hull
 from symmbfn.generation.run import generate_run

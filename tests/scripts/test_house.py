@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.house import bit_equal, measure, mutants
+from scripts.house import bit_equal, cif, measure, mutants
 from scripts.house.mutants import Judge, Mutant
 from symmbfn.claims.store import REPOSITORY, Claim
 
@@ -143,3 +143,18 @@ def test_crystals_count_that_are_the_same_or_failed_on_both_sides() -> None:
     after = {"0.cif": b"a", "1.cif": b"x", "3.cif": b"d"}
     # the second differs, the third is gone, the fourth is new; the fifth failed in both
     assert bit_equal.n_equal(before, after, n=5) == 2
+
+
+def test_tests_that_pass_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    (tmp_path / "test_toy.py").write_text(
+        "import pytest\n\n"
+        "@pytest.mark.parametrize('n', range(5))\n"
+        "def test_toy(n):\n"
+        "    if n == 1:\n"
+        "        pytest.skip('not here')\n"
+        "    assert n < 3\n"
+    )
+    assert cif.passed("test_toy.py::test_toy", tmp_path) == (2, 5)
+    with pytest.raises(ValueError, match="cannot be run"):
+        cif.passed("test_toy.py::test_none", tmp_path)

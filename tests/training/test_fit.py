@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from symmbfn.cli.verbs import main
 from symmbfn.conditions.training_draw import ConditionRates
 from symmbfn.crystals.elements import MENDELEEV_NUMBER
-from symmbfn.datasets.cache import encode_dataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.registry import load_dataset
 from symmbfn.model.checkpoints import load_model
 from symmbfn.training import data as training_data
@@ -298,7 +298,9 @@ def test_the_symmetry_tolerance_is_the_one_of_encode_and_part_of_the_run(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded = encode_dataset(table, symprec=0.01)
-    monkeypatch.setattr("symmbfn.datasets.cache._encode", pytest.fail)  # nothing is encoded again
+    monkeypatch.setattr(
+        "symmbfn.datasets.encoding._outcomes", pytest.fail
+    )  # nothing is encoded again
     arguments = ["train", "--dataset", str(table), "--epochs", "1e-9", "--width", "16"]
     arguments += ["--depth", "1", "--device", "cpu", "--out", str(tmp_path / "run")]
     assert main([*arguments, "--symprec", "0.01"]) == 0

@@ -6,7 +6,8 @@ import numpy as np
 
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.cell import Cell
-from symmbfn.crystals.crystal import Crystal, primitive_vectors
+from symmbfn.crystals.centring import primitive_vectors
+from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.symmetry import operations_of
 from symmbfn.crystals.symmetry_search import search_symmetry
 from symmbfn.evaluation.energies.potentials import SinglePoint

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from symmbfn.crystals.cell import Cell
-from symmbfn.crystals.crystal import reduced_formula
+from symmbfn.crystals.composition import reduced_formula
 from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import symmetry_tables

@@ -8,7 +8,8 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
 from symmbfn.crystals.cell import Cell
-from symmbfn.datasets.cache import EncodedDataset, encode_dataset
+from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.registry import PROTOTYPES, load_dataset
 from symmbfn.evaluation.similarity import matching
 from symmbfn.evaluation.similarity.dataset_cells import dataset_cells, dataset_formulas
