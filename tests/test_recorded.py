@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -30,13 +29,10 @@ All but {claim}`x.rate` of them.
 def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A results folder that the extension reads instead of the repository's."""
     monkeypatch.syspath_prepend(str(EXTENSIONS))
-    import recorded
-
     folder = tmp_path / "results"
-    for name in ("claim", "claims"):
-        monkeypatch.setattr(recorded, name, partial(getattr(results, name), folder=folder))
+    monkeypatch.setattr(results, "RESULTS", folder)
     yield folder
-    sys.modules.pop("recorded")
+    sys.modules.pop("recorded", None)
 
 
 def build(tmp_path: Path, page: str) -> tuple[str, str]:

@@ -6,14 +6,13 @@ What was not measured keeps its place and says so.
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from symmbfn._shapes import Float
 from symmbfn.claims.published import published_table
-from symmbfn.claims.store import RESULTS, claims
+from symmbfn.claims.store import claims
 
 # what each kind of variant is held against
 BASES = {"ablation": "base", "representation": "as_sites", "sampler": "preset"}
@@ -25,16 +24,15 @@ NAMES, LONG_NAMES, CELL = 18, 21, 17
 Entry = dict[str, Any]
 
 
-def ablations(folder: Path = RESULTS, kind: str = "ablation") -> dict[str, dict[str, Entry]]:
+def ablations(kind: str = "ablation") -> dict[str, dict[str, Entry]]:
     """Claims `<kind>.<variant>.<metric>` by variant and metric, the base first.
 
     Args:
-        folder: the repository's `results/`.
         kind: "ablation" for variants of the model, "representation" for small models of other
             forms of a crystal, "sampler" for changes to the sampler.
     """
     found: dict[str, dict[str, Entry]] = {}
-    for entry in claims(f"{kind}.*.*", folder):
+    for entry in claims(f"{kind}.*.*"):
         _, variant, metric = entry["name"].split(".", 2)
         if variant != ALL:
             found.setdefault(variant, {})[metric] = entry
@@ -44,7 +42,6 @@ def ablations(folder: Path = RESULTS, kind: str = "ablation") -> dict[str, dict[
 def changes_text(
     metrics: Mapping[str, str],
     groups: Mapping[str, Sequence[str]],
-    folder: Path = RESULTS,
     kind: str = "ablation",
 ) -> str:
     """The table of ablations: a line each variant, by how much it differs from its other.
@@ -55,9 +52,9 @@ def changes_text(
     Args:
         metrics: heading -> metric, in the order of the columns, at most three.
         groups: heading -> variants; those in no group follow under "others".
-        folder, kind: see `ablations`.
+        kind: see `ablations`.
     """
-    found, base = ablations(folder, kind), BASES[kind]
+    found, base = ablations(kind), BASES[kind]
     if not found:
         return "not measured yet"
     heads = "".join(f"{heading:>{CELL}}" for heading in metrics)
@@ -80,14 +77,14 @@ def changes_text(
     return "\n".join(lines)
 
 
-def values_text(metrics: Mapping[str, str], folder: Path = RESULTS, kind: str = "ablation") -> str:
+def values_text(metrics: Mapping[str, str], kind: str = "ablation") -> str:
     """Values of variants with both ends of their intervals, a line each variant that has some.
 
     Args:
         metrics: heading -> metric, in the order of the columns, at most three.
-        folder, kind: see `ablations`.
+        kind: see `ablations`.
     """
-    found = ablations(folder, kind)
+    found = ablations(kind)
     rows = [n for n, row in found.items() if not row.keys().isdisjoint(metrics.values())]
     wide = (WIDTH - LONG_NAMES) // len(metrics)
     lines = [f"{'':<{LONG_NAMES}}" + "".join(f"{heading:>{wide}}" for heading in metrics)]
@@ -98,20 +95,20 @@ def values_text(metrics: Mapping[str, str], folder: Path = RESULTS, kind: str = 
     return "\n".join(lines) if found else "not measured yet"
 
 
-def not_run_text(folder: Path = RESULTS) -> str:
+def not_run_text() -> str:
     """Which variants of the model were not run, or with one seed only."""
-    notes = [entry["note"] for entry in claims(f"ablation.{ALL}.complete", folder)]
+    notes = [entry["note"] for entry in claims(f"ablation.{ALL}.complete")]
     return "\n".join(textwrap.fill(note, WIDTH) for note in notes)
 
 
-def predictions_text(folder: Path = RESULTS, kind: str = "ablation") -> str:
+def predictions_text(kind: str = "ablation") -> str:
     """What was expected of each variant before its run, and what was found of just that.
 
     Args:
-        folder, kind: see `ablations`.
+        kind: see `ablations`.
     """
     parts = []
-    for variant, row in ablations(folder, kind).items():
+    for variant, row in ablations(kind).items():
         about, _, facts = row["expected"]["note"].partition(". ")
         against = facts.rpartition("against ")[2].rstrip(". ")
         after = []
@@ -158,7 +155,6 @@ def beside_published(
     number: int,
     dataset: str,
     ours: Mapping[str, Mapping[str, str]],
-    folder: Path = RESULTS,
 ) -> str:
     """A table of the paper with rows of ours below its own, in its columns and units.
 
@@ -166,7 +162,6 @@ def beside_published(
         number: of the table.
         dataset: whose rows; "" for Table 3.
         ours: label, of at most 19 characters -> column -> name of a claim.
-        folder: the repository's `results/`.
 
     Raises:
         ValueError: another table, or a column that it has not.
@@ -174,7 +169,7 @@ def beside_published(
     table = published_table(number)
     if unknown := {column for row in ours.values() for column in row} - {*table.units}:
         raise ValueError(f"table {number} has columns {[*table.units]}, not {sorted(unknown)}")
-    recorded = {entry["name"]: entry for entry in claims("*", folder)}
+    recorded = {entry["name"]: entry for entry in claims("*")}
     rows: list[tuple[str, str, list[str]]] = [
         ("", "steps", [*table.units]),
         ("", "", [*table.units.values()]),
@@ -198,25 +193,24 @@ def _cell(recorded: Mapping[str, Entry], name: str | None) -> str:
     return f"{recorded[name]['value']:.4g}" if name in recorded else ABSENT
 
 
-def steps_series(metric: str, folder: Path = RESULTS) -> Float[np.ndarray, "S 4"]:
+def steps_series(metric: str) -> Float[np.ndarray, "S 4"]:
     """Claims `paper_steps.<steps>.<metric>` in order of the steps.
 
     Args:
         metric: such as "contacts".
-        folder: the repository's `results/`.
 
     Returns:
         Steps, value, and both ends of the interval (the value where there is none), shape (S, 4).
     """
     rows = []
-    for entry in claims(f"paper_steps.*.{metric}", folder):
+    for entry in claims(f"paper_steps.*.{metric}"):
         steps = entry["name"].split(".")[-2]
         ends = entry["interval"] or (entry["value"], entry["value"])
         rows.append((float(steps), float(entry["value"]), *map(float, ends)))
     return np.array(sorted(rows)).reshape(-1, 4)
 
 
-def before_and_after(figures: Sequence[str], folder: Path = RESULTS) -> str:
+def before_and_after(figures: Sequence[str]) -> str:
     """Claims `default.<when>.<figure>` of the weights before, and of those that ship.
 
     The sampler of those before had no clearance; the others are shown without and with it. Behind
@@ -224,10 +218,9 @@ def before_and_after(figures: Sequence[str], folder: Path = RESULTS) -> str:
 
     Args:
         figures: such as "validity_structural" or "val.d_rho".
-        folder: the repository's `results/`.
     """
     columns = {"before": "before", "no_clearance": "no clearance", "after": "after"}
-    recorded = {entry["name"]: entry for entry in claims("default.*", folder)}
+    recorded = {entry["name"]: entry for entry in claims("default.*")}
     lines = [f"{'':<{LONG_NAMES}}" + "".join(f"{head:>{CELL}}" for head in columns.values())]
     for figure in figures:
         cells = [_with_half(recorded.get(f"default.{when}.{figure}")) for when in columns]

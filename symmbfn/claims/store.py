@@ -57,13 +57,13 @@ class Claim:
     device: str | None = None
 
 
-def record(topic: str, claims: Iterable[Claim], folder: Path = RESULTS) -> Path:
+def record(topic: str, claims: Iterable[Claim], folder: Path | None = None) -> Path:
     """Write claims into `<folder>/<topic>.json`, each in place of its namesake.
 
     Args:
         topic: name of the file.
         claims: what was measured now; date, commit, device and versions are filled in.
-        folder: the repository's `results/`.
+        folder: None takes the repository's `results/`, which `claims` reads.
 
     Returns:
         The file.
@@ -76,7 +76,7 @@ def record(topic: str, claims: Iterable[Claim], folder: Path = RESULTS) -> Path:
         "date": datetime.now(UTC).date().isoformat(),
         "versions": versions(),
     }
-    path = folder / f"{topic}.json"
+    path = (folder or RESULTS) / f"{topic}.json"
     entries = {claim_.name: _entry(claim_, here) for claim_ in claims}
     with locked(path):  # scripts that measure side by side write into one file
         stored = {entry["name"]: entry for entry in _entries(path)} if path.is_file() else {}
@@ -86,27 +86,25 @@ def record(topic: str, claims: Iterable[Claim], folder: Path = RESULTS) -> Path:
     return path
 
 
-def claim(name: str, folder: Path = RESULTS) -> dict[str, Any]:
+def claim(name: str) -> dict[str, Any]:
     """Return the claim of this name.
 
     Raises:
-        ValueError: no file in the folder has it.
+        ValueError: no file of results has it.
     """
-    found = claims(name, folder)
+    found = claims(name)
     if not found:
-        raise ValueError(f"no claim {name!r} in {folder.name}/*.json")
+        raise ValueError(f"no claim {name!r} in {RESULTS.name}/*.json")
     return found[0]
 
 
-def claims(pattern: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
+def claims(pattern: str) -> list[dict[str, Any]]:
     """Return the claims whose name matches a shell pattern such as "generate.default.*"."""
-    entries = (entry for path in sorted(folder.glob("*.json")) for entry in _entries(path))
+    entries = (entry for path in sorted(RESULTS.glob("*.json")) for entry in _entries(path))
     return [entry for entry in entries if fnmatchcase(entry["name"], pattern)]
 
 
-def claims_table(
-    rows: Mapping[str, str], folder: Path = RESULTS, *, interval: str = "95 % interval"
-) -> str:
+def claims_table(rows: Mapping[str, str], *, interval: str = "95 % interval") -> str:
     """Text of claims for a chapter, one line each and 75 characters wide.
 
     What nobody measured keeps its line and says so: a gap that closes up would put the next
@@ -114,10 +112,9 @@ def claims_table(
 
     Args:
         rows: label, of at most 24 characters -> name of a claim.
-        folder: the repository's `results/`.
         interval: heading of the intervals, where these are something else.
     """
-    found = {entry["name"]: entry for entry in claims("*", folder)}
+    found = {entry["name"]: entry for entry in claims("*")}
     lines = [f"{'':<25}{'value':<16}{interval:<17}{'n':<6}{'seed':<8}met"]
     for label, name in rows.items():
         if name not in found:

@@ -114,7 +114,7 @@ def encode_dataset(
     if not len(table):
         raise ValueError(f"{name_or_path} has no rows")
     folder = _writable(Path(cache_dir) if cache_dir is not None else cache_folder() / "encoded")
-    settings = {"dataset": dataset_label(name_or_path), "split": split or "all"}
+    settings: dict[str, Any] = {"dataset": dataset_label(name_or_path), "split": split or "all"}
     settings |= {"form": form, "symprec": symprec}
     digest = _digest(table, settings)
     stem = f"{settings['dataset']}-{settings['split']}-{digest[:8]}"

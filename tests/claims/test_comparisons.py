@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from symmbfn.claims import store
 from symmbfn.claims.comparisons import (
     ABSENT,
     ablations,
@@ -23,12 +24,18 @@ METRICS = {"bound": "bound", "contacts / %": "contacts"}
 GROUPS = {"symmetry": ["axes"]}
 
 
-def put(folder: Path, name: str, value: Any, *interval: float, **others: Any) -> None:
-    record("c", [Claim(name, value, "make", interval=interval or None, **others)], folder)
+def put(name: str, value: Any, *interval: float, **others: Any) -> None:
+    record("c", [Claim(name, value, "make", interval=interval or None, **others)])
+
+
+@pytest.fixture(autouse=True)
+def own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is read and written in place of the repository's."""
+    monkeypatch.setattr(store, "RESULTS", tmp_path)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def recorded(own_results: None) -> None:
     """As `scripts/comparisons/ablations.py record` leaves them."""
     facts = "About {}. 527,680 crystals seen by each seed; against {}."
     both, one = {"seed": [0, 1]}, {"seed": [0]}
@@ -40,24 +47,23 @@ def folder(tmp_path: Path) -> Path:
             ("bound", "axes"),
         )
     )
-    put(tmp_path, "ablation.axes.contacts", 66.0, 60.0, 72.0, unit="%", **one)
-    put(tmp_path, "ablation.axes.change.contacts", -2.0, -5.0, 1.0, unit="points", **one)
-    put(tmp_path, "ablation.axes.change.bound", 2.0, 1.9, 2.1, unit="nats", **one)
-    put(tmp_path, "ablation.axes.differs", "bound, d_g")
-    put(tmp_path, "ablation.axes.expected", "Worse. " + "So it is said at length. " * 6, **axes)
-    put(tmp_path, "ablation.base.bound", 34.0, unit="nats", **both)
-    put(tmp_path, "ablation.base.contacts", 68.0, 64.0, 71.0, unit="%", **both)
-    put(tmp_path, "ablation.base.expected", "The reference.", **base)
-    put(tmp_path, "ablation.base.cost", 1.0, 0.9, 1.2, unit="times")
-    put(tmp_path, "ablation.masked_axes_and_more.contacts", 70.0, unit="%", **one)
-    put(tmp_path, "ablation.masked_axes_and_more.expected", "Group kept higher.", **masked)
-    put(tmp_path, "ablation.all.complete", 2, note="Not run: absent. Fewer than 2 seeds: none.")
-    return tmp_path
+    put("ablation.axes.contacts", 66.0, 60.0, 72.0, unit="%", **one)
+    put("ablation.axes.change.contacts", -2.0, -5.0, 1.0, unit="points", **one)
+    put("ablation.axes.change.bound", 2.0, 1.9, 2.1, unit="nats", **one)
+    put("ablation.axes.differs", "bound, d_g")
+    put("ablation.axes.expected", "Worse. " + "So it is said at length. " * 6, **axes)
+    put("ablation.base.bound", 34.0, unit="nats", **both)
+    put("ablation.base.contacts", 68.0, 64.0, 71.0, unit="%", **both)
+    put("ablation.base.expected", "The reference.", **base)
+    put("ablation.base.cost", 1.0, 0.9, 1.2, unit="times")
+    put("ablation.masked_axes_and_more.contacts", 70.0, unit="%", **one)
+    put("ablation.masked_axes_and_more.expected", "Group kept higher.", **masked)
+    put("ablation.all.complete", 2, note="Not run: absent. Fewer than 2 seeds: none.")
 
 
-def test_the_base_comes_first_and_no_variant_is_dropped(folder: Path) -> None:
-    assert [*ablations(folder)] == ["base", "axes", "masked_axes_and_more"]
-    lines = changes_text(METRICS, GROUPS, folder).splitlines()
+def test_the_base_comes_first_and_no_variant_is_dropped(recorded: None) -> None:
+    assert [*ablations()] == ["base", "axes", "masked_axes_and_more"]
+    lines = changes_text(METRICS, GROUPS).splitlines()
     assert lines[0].split() == ["seeds", "bound", "contacts", "/", "%"]
     assert lines[1].split() == ["base", "2", "34", "68"]
     assert lines[2] == "symmetry"
@@ -68,20 +74,20 @@ def test_the_base_comes_first_and_no_variant_is_dropped(folder: Path) -> None:
         f"{'':<18}{1:>5}{'-':>17}{'-':>17}",
     ]
     assert lines[1].index("34") + 2 == lines[3].index("±0.10*") + 6, "columns end together"
-    assert not_run_text(folder) == "Not run: absent. Fewer than 2 seeds: none."
+    assert not_run_text() == "Not run: absent. Fewer than 2 seeds: none."
 
 
-def test_values_have_both_ends(folder: Path) -> None:
-    lines = values_text({"cost / times": "cost"}, folder).splitlines()
+def test_values_have_both_ends(recorded: None) -> None:
+    lines = values_text({"cost / times": "cost"}).splitlines()
     assert [line.split() for line in lines[1:]] == [["base", "1", "(0.9,", "1.2)"]]
-    assert len({len(line) for line in values_text(METRICS, folder).splitlines()}) == 1
-    put(folder, "representation.as_cell.contacts", 3.0, 2.0, 4.0, unit="%")
-    lines = values_text(METRICS, folder, "representation").splitlines()
+    assert len({len(line) for line in values_text(METRICS).splitlines()}) == 1
+    put("representation.as_cell.contacts", 3.0, 2.0, 4.0, unit="%")
+    lines = values_text(METRICS, "representation").splitlines()
     assert [line.split() for line in lines[1:]] == [["as_cell", "-", "3", "(2,", "4)"]]
 
 
-def test_of_a_prediction_that_is_found_of_which_it_speaks(folder: Path) -> None:
-    text = predictions_text(folder)
+def test_of_a_prediction_that_is_found_of_which_it_speaks(recorded: None) -> None:
+    text = predictions_text()
     parts = text.split("\naxes, against base\n")
     assert parts[0] == "base\n  expected: The reference.\n  found:    bound 34 nats; contacts 68 %"
     axes, masked = parts[1].split("\nmasked_axes_and_more, against axes\n")
@@ -93,31 +99,31 @@ def test_of_a_prediction_that_is_found_of_which_it_speaks(folder: Path) -> None:
     assert max(map(len, text.splitlines())) <= 75
 
 
-def test_samplers_are_held_against_the_preset(tmp_path: Path) -> None:
+def test_samplers_are_held_against_the_preset() -> None:
     note = "About contacts. Shipped weights; against preset."
-    put(tmp_path, "sampler.colder.contacts", 91.0, 90.0, 92.0, seed=[0, 1])
-    put(tmp_path, "sampler.colder.change.contacts", 1.0, 0.5, 1.5, unit="points", seed=[0, 1])
-    put(tmp_path, "sampler.colder.differs", "contacts")
-    put(tmp_path, "sampler.colder.expected", "Equal.", note=note)
-    put(tmp_path, "sampler.preset.contacts", 90.0, 89.5, 90.5, unit="%", seed=[0, 1])
-    put(tmp_path, "sampler.preset.expected", "90 %.", note=note)
-    put(tmp_path, "ablation.base.contacts", 68.0, 64.0, 71.0)
-    assert [*ablations(tmp_path, "sampler")] == ["preset", "colder"]
-    lines = changes_text(METRICS, {}, tmp_path, "sampler").splitlines()
+    put("sampler.colder.contacts", 91.0, 90.0, 92.0, seed=[0, 1])
+    put("sampler.colder.change.contacts", 1.0, 0.5, 1.5, unit="points", seed=[0, 1])
+    put("sampler.colder.differs", "contacts")
+    put("sampler.colder.expected", "Equal.", note=note)
+    put("sampler.preset.contacts", 90.0, 89.5, 90.5, unit="%", seed=[0, 1])
+    put("sampler.preset.expected", "90 %.", note=note)
+    put("ablation.base.contacts", 68.0, 64.0, 71.0)
+    assert [*ablations("sampler")] == ["preset", "colder"]
+    lines = changes_text(METRICS, {}, "sampler").splitlines()
     assert lines[1].split() == ["preset", "2", "-", "90"]
     assert lines[2:] == ["others", f" colder{'':<11}{2:>5}{'-':>17}{'+1.00 ±0.50*':>17}"]
-    assert predictions_text(tmp_path, "sampler").splitlines()[3:] == [
+    assert predictions_text("sampler").splitlines()[3:] == [
         "colder, against preset",
         "  expected: Equal.",
         "  found:    contacts +1.00 ±0.50* points",
     ]
 
 
-def test_ours_stand_in_the_columns_of_the_paper(tmp_path: Path) -> None:
-    put(tmp_path, "ours.d_g", 0.1634)
-    put(tmp_path, "ours.sun", 16.03)
+def test_ours_stand_in_the_columns_of_the_paper() -> None:
+    put("ours.d_g", 0.1634)
+    put("ours.sun", 16.03)
     names = {"d_g": "ours.d_g", "stable": "ours.stable", "sun": "ours.sun"}
-    lines = beside_published(1, "mp_20", {"ours": names}, tmp_path).splitlines()
+    lines = beside_published(1, "mp_20", {"ours": names}).splitlines()
     assert lines[0].split() == ["steps", "d_rho", "d_elem", "d_g", "stable", "sun"]
     theirs = next(line for line in lines if line.startswith("SymmBFN"))
     assert lines[-1].index("0.1634") + len("0.1634") == theirs.index("0.149") + len("0.149")
@@ -130,39 +136,39 @@ def test_ours_stand_in_the_columns_of_the_paper(tmp_path: Path) -> None:
         "16.03",
     ]
     assert theirs.split() == ["SymmBFN", "100", "0.083", "0.061", "0.149", "12.11", "7.24"]
-    third = beside_published(3, "", {}, tmp_path).splitlines()
+    third = beside_published(3, "", {}).splitlines()
     assert third[1].split() == ["ms", "ms", "times"] and len(third) == 5
     for table, dataset in ((1, "mp_20"), (2, "mpts_52"), (3, "")):
-        text = beside_published(table, dataset, {}, tmp_path)
+        text = beside_published(table, dataset, {})
         assert max(map(len, text.splitlines())) <= 75
     with pytest.raises(ValueError, match="not \\['speed'\\]"):
-        beside_published(3, "", {"ours": {"speed": "x.y"}}, tmp_path)
+        beside_published(3, "", {"ours": {"speed": "x.y"}})
 
 
-def test_steps_are_ordered_as_numbers(tmp_path: Path) -> None:
+def test_steps_are_ordered_as_numbers() -> None:
     for steps, value in ((1000, 60.0), (20, 40.0), (100, 55.0)):
-        put(tmp_path, f"paper_steps.{steps}.contacts", value, value - 2, value + 3)
-    put(tmp_path, "paper_steps.20.seconds", 0.1)
-    found = steps_series("contacts", tmp_path)
+        put(f"paper_steps.{steps}.contacts", value, value - 2, value + 3)
+    put("paper_steps.20.seconds", 0.1)
+    found = steps_series("contacts")
     assert found[:, 0].tolist() == [20, 100, 1000]
     np.testing.assert_allclose(found[1], [100, 55, 53, 58])
-    assert steps_series("seconds", tmp_path).tolist() == [[20, 0.1, 0.1, 0.1]]
-    assert steps_series("sun", tmp_path).shape == (0, 4)
+    assert steps_series("seconds").tolist() == [[20, 0.1, 0.1, 0.1]]
+    assert steps_series("sun").shape == (0, 4)
 
 
-def test_before_and_after_stand_side_by_side(tmp_path: Path) -> None:
-    put(tmp_path, "default.before.contacts", 84.9, 83.6, 86.1)
-    put(tmp_path, "default.no_clearance.contacts", 89.0, 88.0, 90.0)
-    put(tmp_path, "default.after.contacts", 95.2, 94.4, 95.9)
-    put(tmp_path, "default.after.val.bound", 25.5)
-    lines = before_and_after(["contacts", "val.bound"], tmp_path).splitlines()
+def test_before_and_after_stand_side_by_side() -> None:
+    put("default.before.contacts", 84.9, 83.6, 86.1)
+    put("default.no_clearance.contacts", 89.0, 88.0, 90.0)
+    put("default.after.contacts", 95.2, 94.4, 95.9)
+    put("default.after.val.bound", 25.5)
+    lines = before_and_after(["contacts", "val.bound"]).splitlines()
     assert [line[:21].strip() for line in lines] == ["", "contacts", "val.bound"]
     cells = [lines[1][end - 17 : end].strip() for end in (38, 55, 72)]
     assert cells == ["84.9 ±1.2", "89.0 ±1.0", "95.20 ±0.75"]
     assert lines[2].split() == ["val.bound", "-", "-", "25.5"]
 
 
-def test_without_measurements_there_is_a_sentence(tmp_path: Path) -> None:
-    texts = changes_text(METRICS, GROUPS, tmp_path), values_text(METRICS, tmp_path)
-    for text in (*texts, predictions_text(tmp_path)):
+def test_without_measurements_there_is_a_sentence() -> None:
+    texts = changes_text(METRICS, GROUPS), values_text(METRICS)
+    for text in (*texts, predictions_text()):
         assert text == "not measured yet"

@@ -16,19 +16,26 @@ KEYS = {"name", "value", "unit", "n", "seed", "interval", "aim", "met"}
 KEYS |= {"command", "device", "versions", "commit", "date", "note"}
 
 
-def test_a_claim_is_replaced_by_its_namesake_and_others_stay(tmp_path: Path) -> None:
-    record("a", [Claim("x.rate", 0.5, "old"), Claim("x.other", 1, "other")], tmp_path)
-    record("a", [Claim("x.rate", 0.75, "new", n=40, interval=(0.6, 0.86))], tmp_path)
-    record("b", [Claim("y.rate", "none", "third")], tmp_path)
-    assert claim("x.rate", tmp_path)["value"] == 0.75
-    assert claim("x.rate", tmp_path)["interval"] == [0.6, 0.86]
-    assert [entry["name"] for entry in claims("*", tmp_path)] == ["x.other", "x.rate", "y.rate"]
-    assert len(claims("x.*", tmp_path)) == 2
+@pytest.fixture
+def own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is read and written in place of the repository's."""
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    return tmp_path / "results"
 
 
-def test_a_claim_carries_all_it_takes_to_judge_it(tmp_path: Path) -> None:
-    record("a", [Claim("x.rate", 0.5, "make", versions={"weights/default": "0f"})], tmp_path)
-    found = claim("x.rate", tmp_path)
+def test_a_claim_is_replaced_by_its_namesake_and_others_stay(own_results: Path) -> None:
+    record("a", [Claim("x.rate", 0.5, "old"), Claim("x.other", 1, "other")])
+    record("a", [Claim("x.rate", 0.75, "new", n=40, interval=(0.6, 0.86))])
+    record("b", [Claim("y.rate", "none", "third")])
+    assert claim("x.rate")["value"] == 0.75
+    assert claim("x.rate")["interval"] == [0.6, 0.86]
+    assert [entry["name"] for entry in claims("*")] == ["x.other", "x.rate", "y.rate"]
+    assert len(claims("x.*")) == 2
+
+
+def test_a_claim_carries_all_it_takes_to_judge_it(own_results: Path) -> None:
+    record("a", [Claim("x.rate", 0.5, "make", versions={"weights/default": "0f"})])
+    found = claim("x.rate")
     assert set(found) == KEYS
     assert found["versions"]["weights/default"] == "0f" and found["versions"]["torch"]
     assert found["device"].startswith("CPU ")
@@ -49,26 +56,26 @@ def test_only_the_own_repository_names_the_commit(
         path = record("a", [Claim("x.rate", 0.5, "make")], tmp_path / "out")
         assert json.loads(path.read_text())["claims"][0]["commit"] == "unknown"
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "symmbfn"\n')
-    record("a", [Claim("x.rate", 0.5, "make")], tmp_path / "out")
-    assert len(claim("x.rate", tmp_path / "out")["commit"]) == 12
+    path = record("a", [Claim("x.rate", 0.5, "make")], tmp_path / "out")
+    assert len(json.loads(path.read_text())["claims"][0]["commit"]) == 12
 
 
-def test_unknown_and_unfit_claims_are_refused(tmp_path: Path) -> None:
+def test_unknown_and_unfit_claims_are_refused(own_results: Path) -> None:
     with pytest.raises(ValueError, match="x.rate"):
-        claim("x.rate", tmp_path)
+        claim("x.rate")
     with pytest.raises(ValueError, match="dotted"):
-        record("a", [Claim("Rate", 0.5, "make")], tmp_path)
+        record("a", [Claim("Rate", 0.5, "make")])
     with pytest.raises(ValueError, match="not finite"):
-        record("a", [Claim("x.rate", float("nan"), "make")], tmp_path)
-    assert not list(tmp_path.iterdir())
+        record("a", [Claim("x.rate", float("nan"), "make")])
+    assert not own_results.exists()
 
 
-def test_a_table_keeps_the_line_of_what_was_not_measured(tmp_path: Path) -> None:
+def test_a_table_keeps_the_line_of_what_was_not_measured(own_results: Path) -> None:
     mine = Claim("x.mine", 84.9333, "make", unit="%", n=3000, seed=[0, 1, 2], met=False, aim="85")
     other = Claim("x.other", 3, "make", interval=(0.05, 12.3456), aim="all", met=True)
-    record("a", [mine, other], tmp_path)
+    record("a", [mine, other])
     rows = {"paper": "x.paper", "mine": "x.mine", "other": "x.other"}
-    lines = claims_table(rows, tmp_path).splitlines()
+    lines = claims_table(rows).splitlines()
     assert lines[0].split() == ["value", "95", "%", "interval", "n", "seed", "met"]
     assert lines[1].split() == ["paper", "not", "measured", "yet"]
     assert lines[2].split() == ["mine", "84.93", "%", "-", "3000", "0,", "1,", "2", "no"]
@@ -112,16 +119,16 @@ def test_files_are_written_by_the_writer_only() -> None:
             assert names == sorted(names), path.name
 
 
-def _record_ten(folder: Path, start: int) -> None:
+def _record_ten(start: int) -> None:
     for i in range(start, start + 10):
-        record("topic", [Claim(f"a.b{i}", i, "command")], folder)
+        record("topic", [Claim(f"a.b{i}", i, "command")])
 
 
-def test_scripts_side_by_side_lose_no_claim(tmp_path: Path) -> None:
+def test_scripts_side_by_side_lose_no_claim(own_results: Path) -> None:
     context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=_record_ten, args=(tmp_path, 10 * i)) for i in range(3)]
+    writers = [context.Process(target=_record_ten, args=(10 * i,)) for i in range(3)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    assert len(claims("a.*", tmp_path)) == 30
+    assert len(claims("a.*")) == 30
