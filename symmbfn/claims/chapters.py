@@ -26,13 +26,13 @@ KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": 
 RUN_METADATA = ("papermill", "execution", "collapsed", "scrolled")
 
 
-def chapter_scripts(names: list[str], folder: Path = NOTEBOOKS) -> list[Path]:
+def chapter_scripts(names: list[str]) -> list[Path]:
     """Return the chapters' scripts, all or those named (`03` or `03_continuous`).
 
     Raises:
         ValueError: a name that fits no chapter.
     """
-    scripts = sorted(folder.glob("[0-9][0-9]_*.py"))
+    scripts = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.py"))
     chosen = []
     for name in names:
         fitting = [path for path in scripts if name in (path.stem, path.stem[:2])]

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from symmbfn.claims import chapters
 from symmbfn.claims.chapters import chapter_scripts, run_chapter
 
 SCRIPT = """# %% [markdown]
@@ -64,9 +65,9 @@ def test_nbval_finds_an_altered_number(chapter: Path, tmp_path: Path) -> None:
     assert codes == [0, 1]
 
 
-def test_chapters_by_number_and_name(chapter: Path) -> None:
-    folder = chapter.parent
-    assert chapter_scripts([], folder) == chapter_scripts(["01"], folder) == [chapter]
-    assert chapter_scripts(["01_sum"], folder) == [chapter]
+def test_chapters_by_number_and_name(chapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chapters, "NOTEBOOKS", chapter.parent)
+    assert chapter_scripts([]) == chapter_scripts(["01"]) == [chapter]
+    assert chapter_scripts(["01_sum"]) == [chapter]
     with pytest.raises(ValueError, match="'07'"):
-        chapter_scripts(["07"], folder)
+        chapter_scripts(["07"])
