@@ -138,6 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.p and options.out is None:
         parser.error("-p needs --out: the stored chapters are those with default parameters")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # no lines in a chapter that only a slow run has
     import yaml
 
     parameters = {name: yaml.safe_load(value) for name, value in options.p}

@@ -1,5 +1,6 @@
 """How far a long task is: a bar on a terminal, a line a minute in a log."""
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -43,7 +44,7 @@ def progress(
         total: number of items; None takes the length of `items`, if it has one.
         done: items that were done before, which do not count for the rate.
         unit: name of an item.
-        is_shown: False counts in silence, as all but one of several processes should.
+        is_shown: False shows nothing, as all but one of several processes should.
         options: further ones of tqdm.
 
     Returns:
@@ -58,6 +59,5 @@ def progress(
             "miniters": 1,
             "delay": SECONDS,
         }
-    if not is_shown:
-        options["disable"] = True
-    return tqdm(items, desc=label, total=total, initial=done, unit=unit, **options)
+    is_off = not is_shown or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+    return tqdm(items, desc=label, total=total, initial=done, unit=unit, disable=is_off, **options)
