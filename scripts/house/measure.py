@@ -50,7 +50,7 @@ UNITS = {
     "files.longest_lines": "lines",
     "functions.longest_lines": "lines",
     "config.most_fields": "fields",
-    "imports.floors": "rooms",
+    "imports.floors": "packages",
     "imports.upwards": "imports",
     "packages.n": "packages",
     "files.at_top": "files",
@@ -144,16 +144,18 @@ def upward_imports(imports: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def layout(root: Path = REPOSITORY) -> list[Claim]:
     """Every figure of the layout, with what it was found at."""
-    imports = room_imports(root)
-    chain, upwards = longest_chain(imports), upward_imports(imports)
     package = root / "symmbfn"
     packages = sorted(path.parent.name for path in package.glob("*/__init__.py"))
+    imports = room_imports(root)
+    upwards = upward_imports(imports)
+    between = [pair for pair in imports if {*pair} <= {*packages}]
+    chain = longest_chain(between)
     at_top = sorted(path.name for path in package.glob("*.py"))
     return [
         _largest("files.longest_lines", file_lengths(root)),
         _largest("functions.longest_lines", function_lengths(root)),
         _largest("config.most_fields", configuration_sizes(root)),
-        _claim("imports.floors", len(chain), len(imports), " <- ".join(chain)),
+        _claim("imports.floors", len(chain), len(between), " <- ".join(chain)),
         _claim(
             "imports.upwards",
             len(upwards),

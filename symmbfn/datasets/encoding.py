@@ -89,8 +89,7 @@ def encode_dataset(
     Args:
         name_or_path: see `load_dataset`.
         split: a split of a named dataset.
-        form: "canonical" takes one of the equivalent origins and axes by rule, "raw" those that
-            the standardised cell came with.
+        form: "canonical" picks origin and axes by rule, "raw" keeps the standardised cell's.
         symprec: symmetry tolerance in angstrom; None takes the dataset's own.
         workers: processes; None takes one per core.
         cache_dir: None takes `cache_folder()/encoded`.
@@ -121,9 +120,8 @@ def encode_dataset(
     encoded = before = _stored(folder / f"{stem}.safetensors")
     if encoded is None or _passing(encoded.failures):
         done = [] if encoded is None else _lasting(encoded)
-        n_left = len(table) - len(done)
-        if before is None:
-            _announce(f"{settings['dataset']} {settings['split']}", n_left, workers, folder)
+        if not done:
+            _announce(settings, len(table), workers, folder)
         done += _outcomes(table, done, settings, workers=workers, time_limit=time_limit)
         encoded = _encoded(table, done, settings, digest)
         if len(encoded) > len(before or ()):
@@ -146,15 +144,16 @@ def _stored(path: Path) -> EncodedDataset | None:
     return EncodedDataset.load(path) if is_there else None
 
 
-def _announce(label: str, n: int, workers: int, folder: Path) -> None:
+def _announce(settings: dict[str, Any], n: int, workers: int, folder: Path) -> None:
     """Say on standard error what takes long, and that it does so once."""
     seconds = n * SECONDS_PER_CRYSTAL / workers
     if seconds < LONG:
         return
     minutes = max(1, round(seconds / 60))
+    time_needed = f"about {minutes} minute{'s' * (minutes > 1)}"
     print(
-        f"encoding {label} for the first time: {n} crystals, about {minutes} "
-        f"minute{'s' * (minutes > 1)} on {workers} core{'s' * (workers > 1)}; kept in {folder}",
+        f"encoding {settings['dataset']} {settings['split']} for the first time: {n} crystals, "
+        f"{time_needed} on {workers} core{'s' * (workers > 1)}; kept in {folder}",
         file=sys.stderr,
         flush=True,
     )

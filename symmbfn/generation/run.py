@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from symmbfn._shapes import Int, Tensor
 from symmbfn.conditions.request import Request
@@ -35,6 +34,7 @@ from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.devices import pick_device
 from symmbfn.runtime.files import write_whole
+from symmbfn.runtime.progress import progress
 from symmbfn.runtime.run_folder import MANIFEST, differences, only_process, open_folder, versions
 from symmbfn.runtime.workers import is_out_of_memory
 
@@ -201,7 +201,7 @@ def _sample(folder: Path, source: _Source, primitive: bool, workers: int | None)
     machine = {**_machine(source.model), "workers": workers}
     finish_all = partial(finish, primitive=primitive)
     n_done = n - sum(sizes)
-    with tqdm(total=n, initial=n_done, unit="crystal", desc="generating", disable=None) as bar:
+    with progress(total=n, done=n_done, label="generating") as bar:
         writer = _Writer(folder, [path for path, _ in todo], n_done, machine, bar)
         try:
             with finishing(finish_all, sizes, writer, workers) as give:

@@ -59,5 +59,10 @@ def progress(
             "miniters": 1,
             "delay": SECONDS,
         }
-    is_off = not is_shown or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+    is_off = not is_shown or is_silenced()
     return tqdm(items, desc=label, total=total, initial=done, unit=unit, disable=is_off, **options)
+
+
+def is_silenced() -> bool:
+    """Whether the environment asks for no progress: `TQDM_DISABLE=1`."""
+    return os.environ.get("TQDM_DISABLE", "0") not in ("", "0")

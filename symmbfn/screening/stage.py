@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from symmbfn.evaluation.energies.hull import Hull
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig
 from symmbfn.runtime.journal import Journal
+from symmbfn.runtime.progress import progress
 from symmbfn.screening.reference import Reference
 from symmbfn.screening.sources import Candidates
 
@@ -140,8 +139,7 @@ def run_stages(stages: Sequence[Stage], screening: Screening) -> "pandas.DataFra
         todo = [index for index in stage.crystals(screening, table) if index not in answers]
         if todo:
             found = stage.ask(screening, table, todo)
-            bar = tqdm(found, total=len(todo), desc=stage.name, unit="crystal", disable=None)
-            for answer in bar:
+            for answer in progress(found, total=len(todo), label=stage.name):
                 answers.add(answer)
         table = table.join(stage.table(screening, answers))
     return table

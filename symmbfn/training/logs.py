@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from symmbfn._shapes import Tensor
 from symmbfn.runtime.files import write_whole
+from symmbfn.runtime.progress import is_silenced
 from symmbfn.training.config import ReportingConfig
 
 LOG = "log.jsonl"
@@ -71,7 +72,7 @@ class Console(LogSink):
         """Move the bar, or print a line if a minute has passed."""
         if self.has_terminal:
             self.bar.update(int(1000 * progress) - self.bar.n)
-        elif time.monotonic() - self.last >= CONSOLE_PAUSE:
+        elif time.monotonic() - self.last >= CONSOLE_PAUSE and not is_silenced():
             self.last = time.monotonic()
             print(f"training: {100 * progress:.1f} %{self.news}", file=sys.stderr, flush=True)
 

@@ -242,6 +242,7 @@ def test_a_run_without_any_effect_ends_with_an_error(tmp_path: Path, monkeypatch
 def test_without_a_terminal_there_is_a_line_a_minute(
     tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture
 ) -> None:
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
     monkeypatch.setattr(training, "LOG_EVERY", 4)
     run = trainer(tmp_path, minutes=10.0, save_every=1e6)
     clock = Clock(monkeypatch)

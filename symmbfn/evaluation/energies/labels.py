@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from symmbfn._shapes import Float, Tensor
 from symmbfn.crystals.cell import Cell
@@ -21,6 +20,7 @@ from symmbfn.evaluation.energies.potentials import POTENTIAL, Chgnet
 from symmbfn.evaluation.energies.references import chgnet_references
 from symmbfn.runtime.files import file_digest, whole_file, write_whole
 from symmbfn.runtime.journal import Journal
+from symmbfn.runtime.progress import progress
 from symmbfn.runtime.workers import run_killable
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def describe_dataset(
     journal = Journal(path.with_suffix(".jsonl"))
     todo = [row for row in range(len(texts)) if row not in journal]
     found = describe_all([texts[row] for row in todo], workers=workers)
-    for place, row in tqdm(found, total=len(todo), desc=stem, unit="crystal", disable=None):
+    for place, row in progress(found, total=len(todo), label=stem):
         journal.add({"index": todo[place], **row})
     table = described_table(journal)
     table.insert(0, "material_id", names)
