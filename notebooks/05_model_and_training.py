@@ -67,7 +67,7 @@ from symmbfn.flows import categorical
 from symmbfn.model.checkpoints import load_model, read_config
 from symmbfn.model.config import default_config, paper_config
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import compute_statistics
+from symmbfn.model.statistics import compute_statistics
 from symmbfn.networks.cspnet import CSPNet
 from symmbfn.networks.cspnet_pyg import CSPNetPyG
 from symmbfn.networks.embeddings import image_features

@@ -8,6 +8,7 @@ import pytest
 
 from symmbfn.claims.comparisons import (
     ABSENT,
+    TAKEN_OUT,
     ablations,
     before_and_after,
     beside_published,
@@ -15,6 +16,7 @@ from symmbfn.claims.comparisons import (
     not_run_text,
     predictions_text,
     steps_series,
+    taken_out_text,
     values_text,
 )
 from symmbfn.claims.store import Claim, record
@@ -69,6 +71,16 @@ def test_the_base_comes_first_and_no_variant_is_dropped(folder: Path) -> None:
     ]
     assert lines[1].index("34") + 2 == lines[3].index("±0.10*") + 6, "columns end together"
     assert not_run_text(folder) == "Not run: absent. Fewer than 2 seeds: none."
+
+
+def test_variants_that_are_no_longer_in_the_code_are_named_with_their_commit(folder: Path) -> None:
+    assert taken_out_text(folder) == ""
+    note = f"About bound. 1,000 crystals seen by each seed; against axes. {TAKEN_OUT}"
+    put(folder, "ablation.gone.expected", "Equal.", note=note)
+    put(folder, "ablation.gone.bound", 34.0, unit="nats", seed=[0])
+    commit = ablations(folder)["gone"]["expected"]["commit"]
+    assert taken_out_text(folder) == f"Code at {commit}: gone."
+    assert "gone, against axes\n  expected: Equal." in predictions_text(folder)
 
 
 def test_values_have_both_ends(folder: Path) -> None:
