@@ -583,8 +583,8 @@ published, ours = paper_config(), default_config(elements=(1,))
 n_steps = SamplerConfig().n_steps
 exact = wasserstein_distance(sample("second order", n_steps), truth)
 table = {
-    "sigma1, coordinates": (published.sigma1_coords, ours.sigma1_coords),
-    "sigma1, lattice": (published.sigma1_lattice, ours.sigma1_lattice),
+    "sigma1, coordinates": (published.coords.sigma1, ours.coords.sigma1),
+    "sigma1, lattice": (published.lattice.sigma1, ours.lattice.sigma1),
     "steps": (100, n_steps),
     "distance in so many steps": (distance["ancestral"][-1], exact),
     "distance, true data": (floor, floor),

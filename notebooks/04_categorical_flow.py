@@ -176,12 +176,13 @@ print(f"variance / formula:      {variance.mean():.2f}")
 u = torch.linspace(-9, 9, 20001).double()
 normal = Normal(torch.zeros(1).double(), torch.ones(1).double())
 paper, ours = paper_config(), load_model("default").config
+slots = ours.composition
 cases = {
-    "axes, paper": (13, paper.beta1_symmetry),
-    "elements, paper": (len(paper.elements), paper.beta1_elements),
-    "pointers": (ours.n_slots, ours.beta1_pointers),
-    "letters": (27, ours.beta1_symmetry),
-    "elements": (len(ours.elements), ours.beta1_elements),
+    "axes, paper": (13, paper.symmetry.beta1),
+    "elements, paper": (len(paper.elements), paper.composition.beta1),
+    "pointers": (slots.n_slots, slots.pointer_beta1),
+    "letters": (27, ours.symmetry.beta1),
+    "elements": (len(ours.elements), slots.beta1),
 }
 print(f"{'variable':<17}{'K':>3}{'beta1':>7}{'settled at t = 1 / %':>22}")
 for name, (k, beta1) in cases.items():
@@ -640,7 +641,9 @@ plt.show()
 # without seed or interval. Intervals hold 95 %.
 
 # %%
-weight = f"{paper.cross_entropy:g}, default {ours.cross_entropy:g}"
+weight = (
+    f"{paper.loss.cross_entropy:g}, default {ours.loss.cross_entropy:g}"
+)
 print("weight of the cross-entropy: paper", weight)
 print(f"{'d_elem':<24}{'value':>6}{'n':>6}  {'seed':<11}interval")
 print(f"{'paper, published':<24}{0.061:>6.3f}{1000:>6}")

@@ -43,7 +43,7 @@ seed: int = 0
 import json
 import tempfile
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -65,17 +65,25 @@ from symmbfn.crystals.lattice import k_to_metric
 from symmbfn.figures.plots import COLOURS, use_style
 from symmbfn.flows import categorical
 from symmbfn.model.checkpoints import load_model, read_config
-from symmbfn.model.config import default_config, paper_config
+from symmbfn.model.config import (
+    NetworkConfig,
+    default_config,
+    paper_config,
+)
+from symmbfn.model.config_files import settings_of
+from symmbfn.model.statistics import compute_statistics
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import compute_statistics
 from symmbfn.networks.cspnet import CSPNet
 from symmbfn.networks.cspnet_pyg import CSPNetPyG
 from symmbfn.networks.embeddings import image_features
 from symmbfn.networks.groups import padded_operations
-from symmbfn.training.config import OptimiserConfig, TrainingConfig
-from symmbfn.training.steps import draw_noise, learning_rate_factor
-from symmbfn.training.trainer import Trainer
-from symmbfn.training.validation import validate
+from symmbfn.training.trainer import (
+    Trainer,
+    TrainingConfig,
+    draw_noise,
+    learning_rate_factor,
+    validate,
+)
 
 use_style()
 blue, orange, green, red, sky, pink, black = COLOURS.values()
@@ -107,8 +115,12 @@ elements = tuple(
         key=MENDELEEV_NUMBER.__getitem__,
     )
 )
-small = {"width": 64, "depth": 2, "n_frequencies": 8, "edge_width": 48}
-config = default_config(elements, **(small if scale == "cpu" else {}))
+config = default_config(elements)
+if scale == "cpu":
+    small = NetworkConfig(
+        width=64, depth=2, n_frequencies=8, edge_width=48
+    )
+    config = replace(config, network=small)
 torch.manual_seed(seed)
 model = SymmBFN(config, compute_statistics(units, config)).eval()
 
@@ -134,7 +146,7 @@ for name in model.continuous + model.categorical:
     schedule = asdict(model.variables[name].schedule)
     letter, value = next(iter(schedule.items()))
     print(f"{name:<11}{shape:<14}{letter} = {value:.2f}")
-edge, deviation = config.sigma1_coords, float(model.coords_std.mean())
+edge, deviation = config.coords.sigma1, float(model.coords_std.mean())
 print(f"coords: {edge} of a cell edge / {deviation:.2f}")
 
 # %% [markdown]
@@ -197,21 +209,20 @@ print(f"p - posterior:         {off:.5f} at most")
 # ## Two presets
 #
 # The same code is the paper's model and ours. This is the list of all
-# settings in which they differ, read from the dataclasses:
+# settings in which they differ, read from their configurations:
 
 # %%
 columns = []
 for preset in (paper_config(), default_config(elements)):
-    column = asdict(preset)
+    column = settings_of(preset)
     column["number of elements"] = len(column.pop("elements"))
-    of_losses = column.pop("weights").items()
-    columns.append(column | {f"weight of {k}": c for k, c in of_losses})
-print(f"{'setting':<24}{'paper':>10}{'default':>10}")
+    columns.append(column)
+print(f"{'setting':<28}{'paper':>10}{'default':>10}")
 for name in columns[0] | columns[1]:
     pair = [column.get(name, "-") for column in columns]
     if pair[0] != pair[1]:
         pair = [f"{x:.3g}" if isinstance(x, float) else x for x in pair]
-        print(f"{name:<24}{pair[0]!s:>10}{pair[1]!s:>10}")
+        print(f"{name:<28}{pair[0]!s:>10}{pair[1]!s:>10}")
 
 # %% [markdown]
 # In words: the paper predicts the noise, from raw coordinates, with 15
@@ -232,7 +243,7 @@ for name, preset in (
     parts = SymmBFN(preset, statistics).parameters()
     n_weights = sum(part.numel() for part in parts)
     millions = f"{n_weights / 1e6:.1f} M weights"
-    print(f"{name:<8} width {preset.width:>3}: {millions}")
+    print(f"{name:<8} width {preset.network.width:>3}: {millions}")
 
 # %% [markdown]
 # (sec:model-network)=
@@ -443,9 +454,9 @@ plt.show()
 run = TrainingConfig(
     epochs=25 if scale == "cpu" else 2000,
     batch_size=32,
-    optimiser=OptimiserConfig(
-        learning_rate=2e-3, warmup_steps=30, ema_decay=0.99
-    ),
+    learning_rate=2e-3,
+    warmup_steps=30,
+    ema_decay=0.99,
     seed=seed,
 )
 folder = tempfile.TemporaryDirectory()
@@ -456,10 +467,8 @@ while trainer.progress < 1:
         pair = (trainer.model, trainer.average)
         check = [validate(m, dataset, n_crystals=64) for m in pair]
         bounds.append((trainer.step, *(value["bound"] for value in check)))
-    factor = learning_rate_factor(
-        trainer.step, trainer.progress, run.optimiser
-    )
-    rates.append(run.optimiser.learning_rate * factor)
+    factor = learning_rate_factor(trainer.step, trainer.progress, run)
+    rates.append(run.learning_rate * factor)
     history.append(trainer.train_step(next(trainer.batches)))
 
 # %% tags=["nbval-ignore-output"]
@@ -588,8 +597,9 @@ for name in sorted(stored | {"default", "paper"}):
         print(f"{name:<10}no weights in this package yet")
         continue
     notes, shipped = read_config(folder / name)["notes"], load_model(name)
+    network = shipped.config.network
     n_weights = sum(part.numel() for part in shipped.parameters())
-    size = f"{shipped.config.width:>5}{shipped.config.depth:>6}"
+    size = f"{network.width:>5}{network.depth:>6}"
     size += f"{n_weights / 1e6:>8.1f} M{notes['n_crystals']:>9}"
     epochs = notes["epochs_seen"] + notes.get("epochs_before", 0)
     done = f"{epochs:>7.0f}{notes['validation']['bound']:>8.2f}"

@@ -83,8 +83,9 @@ model = load_model(weights)
 sampler = preset_sampler(model)
 n_weights = sum(part.numel() for part in model.parameters())
 config = model.config
+shape = config.network
 print(f"{n_weights / 1e6:.1f} M weights:", end=" ")
-print(f"width {config.width}, depth {config.depth}")
+print(f"width {shape.width}, depth {shape.depth}")
 print(f"sampler: {sampler.solver}, {sampler.n_steps} steps")
 
 # %% [markdown]

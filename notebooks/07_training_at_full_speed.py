@@ -44,6 +44,7 @@ weights: str = "default"  # or a model folder of this preset
 import json
 import tempfile
 import warnings
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -71,7 +72,7 @@ from symmbfn.generation.generate import (
 )
 from symmbfn.generation.sampler import preset_sampler
 from symmbfn.model.checkpoints import load_model
-from symmbfn.model.config import default_config
+from symmbfn.model.config import NetworkConfig, default_config
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.networks.cspnet import CSPNet
 from symmbfn.networks.cspnet_pyg import CSPNetPyG, with_pyg_network
@@ -763,8 +764,8 @@ plt.show()
 # and better than it began, does not:
 
 # %%
-small = {"width": 48, "depth": 2, "n_frequencies": 8, "edge_width": 32}
-tiny = default_config(model.config.elements, **small)
+small = NetworkConfig(width=48, depth=2, n_frequencies=8, edge_width=32)
+tiny = replace(default_config(model.config.elements), network=small)
 torch.manual_seed(seed)
 tiny_model = SymmBFN(tiny, statistics)
 before = validate(tiny_model, dataset, n_crystals=64)["bound"]
@@ -805,7 +806,7 @@ print("bound fell:", after < before)
 # %%
 index = torch.arange(30)
 data, given = tiny_model.encode(dataset.batch(index))
-t = stratified_times(len(index), tiny.min_t, generator, cpu)
+t = stratified_times(len(index), tiny.loss.min_t, generator, cpu)
 batch = [data, given, t, draw_noise(tiny_model, given, generator, cpu)]
 gradients = {}
 for size, is_own_mean in ((1, False), (2, False), (4, False), (4, True)):

@@ -57,6 +57,7 @@ from symmbfn.claims.comparisons import (
     not_run_text,
     predictions_text,
     steps_series,
+    taken_out_text,
     values_text,
 )
 from symmbfn.claims.published import (
@@ -439,6 +440,8 @@ print(claims_table(rows))
 # variant that is named further down, with one thing changed. The first one
 # has the base's figures, the others differences to it. The bound is that
 # of {ref}`sec:model-bound`, and stands where the variables are the same.
+# A variant that lost has left the code; its figures stay, and the last
+# lines say at which commit it can be run.
 
 # %%
 metrics = {
@@ -476,6 +479,7 @@ groups = {
 }
 print(changes_text(metrics, groups))
 print(not_run_text())
+print(taken_out_text())
 
 # %% [markdown]
 # Equal crystals are not equal time. What a step of training costs, in

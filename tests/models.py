@@ -1,5 +1,6 @@
 """Small crystals, datasets and models for the tests of networks, model, training and sampling."""
 
+from dataclasses import fields, replace
 from functools import cache
 
 import numpy as np
@@ -9,15 +10,11 @@ from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
 from symmbfn.crystals.elements import MENDELEEV_NUMBER
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.full_cell import full_cells
-from symmbfn.model.config import PUBLISHED
-from symmbfn.model.symmbfn import (
-    Given,
-    ModelConfig,
-    SymmBFN,
-    Variables,
-    compute_statistics,
-    default_config,
-)
+from symmbfn.model.class_configs import CERTAINTY, ElementSlotsConfig, SiteElementsConfig
+from symmbfn.model.config import PUBLISHED, ModelConfig, NetworkConfig, default_config
+from symmbfn.model.statistics import compute_statistics
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Given, Variables
 from symmbfn.training.steps import draw_noise
 from tests.crystals.samples import generic_crystal, one_crystal
 
@@ -101,17 +98,28 @@ def elements() -> tuple[int, ...]:
 
 
 def config(preset: str, **changes) -> ModelConfig:
-    changes = {**SMALL, **changes}
-    if preset == "default":
-        return default_config(elements(), **changes)
-    return PUBLISHED[preset](**changes)
+    """A preset with a small network; changes of the network by name, others as whole parts."""
+    made = default_config(elements()) if preset == "default" else PUBLISHED[preset]()
+    names = {field.name for field in fields(NetworkConfig)}
+    shape = SMALL | {name: changes.pop(name) for name in names & changes.keys()}
+    return replace(made, network=replace(made.network, **shape), **changes)
+
+
+def sites() -> SiteElementsConfig:
+    """Elements of sites, told as accurately as those of slots."""
+    return SiteElementsConfig(beta1=CERTAINTY / len(elements()))
+
+
+def slots(n_slots: int) -> ElementSlotsConfig:
+    """Another number of element slots."""
+    return ElementSlotsConfig.settled(len(elements()), n_slots)
 
 
 def fresh_model(preset: str = "default", seed: int = 0, **changes) -> SymmBFN:
     """A model as it starts: its last layers are zero."""
     torch.manual_seed(seed)
     settings = config(preset, **changes)
-    crystals = cells() if settings.symmetry == "none" else batch()
+    crystals = cells() if settings.is_of_atoms else batch()
     values = torch.rand(len(crystals), len(settings.properties))
     return SymmBFN(settings, compute_statistics(crystals, settings, values)).eval()
 

@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,14 @@ from scripts.comparisons.claims import (
     outcomes_of,
     sampler_claims,
 )
-from scripts.comparisons.variants import BASE, COPIES, SAMPLERS, VARIANTS, Variant
+from scripts.comparisons.variants import BASE, SAMPLERS, VARIANTS, Variant
 from scripts.foundation.data import read
 from scripts.foundation.generation import observables
 from symmbfn.claims.store import Claim, record
 from symmbfn.conditions.request import Request
-from symmbfn.datasets.augmentation import augmented
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
-from symmbfn.datasets.symmcd_lattice import with_symmcd_lattice
 from symmbfn.evaluation.distributions import DISTANCES, distances
 from symmbfn.evaluation.observables import dataset_observables
 from symmbfn.evaluation.validity import judge
@@ -58,6 +56,7 @@ from symmbfn.model.checkpoints import (
     weights_folder,
 )
 from symmbfn.model.config import PUBLISHED, default_config
+from symmbfn.model.config_files import settings_of
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.runtime.files import locked, write_whole
 from symmbfn.runtime.run_folder import versions
@@ -70,30 +69,23 @@ from symmbfn.training.validation import validate
 
 DATASET = "mp_20"
 N_GENERATED = 1000
+CELLS = {"full_cells": full_cells, "primitive_cells": primitive_cells}
 COST_ROUNDS, COST_STEPS = 7, 4  # of timing
 
 
-def data_of(variant: Variant, split: str, seed: int) -> EncodedDataset:
-    """The crystals of a split as a variant sees them; val is the same for all seeds."""
+def data_of(variant: Variant, split: str) -> EncodedDataset:
+    """The crystals of a split as a variant sees them."""
     dataset = encode_dataset(DATASET, split=split, form=variant.form)
-    if variant.data == "augmented":
-        is_train = split == "train"
-        return augmented(dataset, COPIES if is_train else 1, seed if is_train else 0)
-    made = {
-        "symmcd_lattice": with_symmcd_lattice,
-        "full_cells": full_cells,
-        "primitive_cells": primitive_cells,
-    }
-    return made[variant.data](dataset) if variant.data else dataset
+    return CELLS[variant.data](dataset) if variant.data else dataset
 
 
 def model_of(variant: Variant, train: EncodedDataset, seed: int) -> SymmBFN:
     """A new model of a variant, initial weights from the seed."""
     if variant.preset in PUBLISHED:
-        config = PUBLISHED[variant.preset](**variant.changes)
+        config = PUBLISHED[variant.preset]()
     else:
-        config = default_config(elements_of(train), **{**BASE, **variant.changes})
-    return build_model(config, train, None, seed)
+        config = BASE(default_config(elements_of(train)))
+    return build_model(variant.change(config), train, None, seed)
 
 
 def training_of(variant: Variant, seed: int) -> TrainingConfig:
@@ -112,7 +104,7 @@ def training_of(variant: Variant, seed: int) -> TrainingConfig:
 def train(name: str, seed: int) -> dict[str, Any]:
     """One run to its end: weights, losses on val, and what it generates."""
     variant, folder = VARIANTS[name], folder_of(name, seed)
-    data = {split: data_of(variant, split, seed) for split in ("train", "val")}
+    data = {split: data_of(variant, split) for split in ("train", "val")}
     model = model_of(variant, data["train"], seed)
     trainer = Trainer(model, data["train"], data["val"], training_of(variant, seed), folder)
     average = trainer.run()
@@ -120,7 +112,7 @@ def train(name: str, seed: int) -> dict[str, Any]:
     outcome = {
         "name": name,
         "seed": seed,
-        **asdict(variant),
+        "settings": settings_of(model.config),
         "parameters": sum(p.numel() for p in model.parameters()),
         "crystals": trainer.crystals,
         "seconds": round(trainer.elapsed),
@@ -138,7 +130,7 @@ def sampler_of(model: SymmBFN) -> dict[str, Any]:
     """The sampler of all variants but those that bring the paper's or the circle's: the default
     of the first ones, whatever it has become.
     """
-    return {"n_steps": 31, "clearance": 0.0} if model.config.is_standardised else {}
+    return {"n_steps": 31, "clearance": 0.0} if model.config.coords.is_standardised else {}
 
 
 def generated(model: SymmBFN, seed: int, n: int = N_GENERATED, **changes: Any) -> dict[str, Any]:
@@ -249,7 +241,7 @@ def cost(names: list[str]) -> None:
 def _trainer_at_start(name: str) -> Trainer:
     """A run of a variant that is thrown away, past the first steps, which are slower."""
     variant = VARIANTS[name]
-    data = data_of(replace(variant, data=variant.data.replace("augmented", "")), "train", 0)
+    data = data_of(variant, "train")
     folder = Path(tempfile.mkdtemp())
     trainer = Trainer(model_of(variant, data, 0), data, None, training_of(variant, 0), folder)
     for _ in range(COST_STEPS):

@@ -23,12 +23,7 @@ from scripts.foundation.generation import distances_of, rates, requests, sampler
 from symmbfn.claims.store import REPOSITORY, Claim, record
 from symmbfn.datasets.registry import cache_folder
 from symmbfn.generation.sampler import preset_sampler
-from symmbfn.model.checkpoints import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    load_model,
-    weights_folder,
-)
+from symmbfn.model.checkpoints import CONFIG_FILE, WEIGHTS_FILE, load_model, weights_folder
 from symmbfn.runtime.files import file_digest
 from symmbfn.training.data import only_known
 from symmbfn.training.validation import validate

@@ -42,7 +42,8 @@ from symmbfn.model.config import (
     full_cell_config,
     paper_config,
 )
-from symmbfn.model.symmbfn import Given, SymmBFN, Variables
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Given, Variables
 from symmbfn.runtime.compilation import onednn_products
 from symmbfn.runtime.devices import pick_device
 
@@ -68,7 +69,7 @@ def as_it_is(dataset: EncodedDataset) -> EncodedDataset:
 
 def presets(width: int, depth: int) -> dict[str, tuple[ModelConfig, Form]]:
     """Name of the row -> its model, and how it sees the crystals."""
-    same: dict[str, Any] = {"width": width, "depth": depth}
+    same = {"width": width, "depth": depth}
     elements = load_model("default").config.elements
     return {
         "symmbfn": (paper_config(**same), as_it_is),
@@ -82,7 +83,7 @@ def presets(width: int, depth: int) -> dict[str, tuple[ModelConfig, Form]]:
 def new_model(config: ModelConfig, device: torch.device) -> SymmBFN:
     """An untrained model with the statistics of the weights of its kind."""
     torch.manual_seed(0)
-    statistics = load_model("default" if config.is_standardised else "paper").statistics
+    statistics = load_model("default" if config.coords.is_standardised else "paper").statistics
     return SymmBFN(config, statistics).to(device).eval()
 
 
@@ -174,8 +175,8 @@ def runs_of(bench: Bench, width: int, depth: int) -> dict[str, Run]:
     for name, (config, form) in presets(width, depth).items():
         model = new_model(config, bench.device)
         for label, dataset in data_sets(bench).items():
-            sizes = sizes_of(form(dataset), config.n_slots)
-            buckets = buckets_of(sizes, bench.batch_size, by_operations=config.has_images)
+            sizes = sizes_of(form(dataset), config.most_elements)
+            buckets = buckets_of(sizes, bench.batch_size, by_operations=config.images is not None)
             found[f"{name}.{label}"] = Run(model, sampler_of(name, model), buckets)
             print(f"{name}.{label}: {len(buckets)} buckets", flush=True)
     return found
@@ -237,7 +238,7 @@ def _said(place: str) -> str:
 
 def facts_of(run: Run, rounds: int) -> tuple[int, str]:
     """How many crystals were timed, and how, in words."""
-    c, n_steps = run.model.config, run.sampler.n_steps
+    c, n_steps = run.model.config.network, run.sampler.n_steps
     note = (
         f"Width {c.width}, depth {c.depth}, {n_steps} steps: {n_steps + 1} network calls, from "
         f"one timed in each of {len(run.buckets)} buckets of sizes, and the sampler's steps; "
@@ -267,8 +268,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     line.add_argument("--device", default="cpu", help="cpu (default), cuda or auto")
-    line.add_argument("--width", type=int, default=paper_config().width)
-    line.add_argument("--depth", type=int, default=paper_config().depth)
+    line.add_argument("--width", type=int, default=paper_config().network.width)
+    line.add_argument("--depth", type=int, default=paper_config().network.depth)
     line.add_argument("--rounds", type=int, default=3)
     line.add_argument("--dry-run", action="store_true", help="record nothing")
     given = line.parse_args()

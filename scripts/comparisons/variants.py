@@ -1,11 +1,48 @@
-"""The variants of model and sampler in `ablations.py`, each with what was expected of it."""
+"""The variants of model and sampler in `ablations.py`, each with what was expected of it.
 
-from dataclasses import dataclass, field
+Variants that lost are taken out with their code. Their figures and predictions stay in
+`results/comparisons.json`, with the commit at which their command runs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from symmbfn.model.class_configs import AxesConfig, SiteElementsConfig
+from symmbfn.model.config import ImagesConfig, LossConfig, ModelConfig, NetworkConfig
+from symmbfn.model.number_configs import LatticeConfig
 
 EPOCHS = 20.0
 LONGER, SHORTER = 1.5, 0.75  # times as many epochs, to compare at equal time
-COPIES = 20  # of the training set, where settings are drawn at random
+
+Change = Callable[[ModelConfig], ModelConfig]
+
+
+def parts(**changes: Any) -> Change:
+    """The change that replaces parts of a configuration."""
+    return lambda config: replace(config, **changes)
+
+
+def network(**changes: Any) -> Change:
+    """The change of settings of the network."""
+    return lambda config: replace(config, network=replace(config.network, **changes))
+
+
+def target(name: str) -> Change:
+    """What the network predicts of lattice and coordinates; on the circle there is no choice."""
+
+    def change(config: ModelConfig) -> ModelConfig:
+        lattice = replace(config.lattice, target=name)
+        if config.coords.is_periodic:
+            return replace(config, lattice=lattice)
+        return replace(config, lattice=lattice, coords=replace(config.coords, target=name))
+
+    return change
+
+
+def sites(config: ModelConfig) -> ModelConfig:
+    """An element for each site, told as accurately as those of the slots."""
+    return replace(config, composition=SiteElementsConfig(beta1=config.composition.beta1))
 
 
 @dataclass(frozen=True)
@@ -13,20 +50,19 @@ class Variant:
     """One change to the base and what was expected of it.
 
     Attributes:
-        changes: of the model's configuration.
+        change: of the model's configuration.
         prediction: written before the run.
         about: the metrics that the prediction speaks of.
         form: "canonical" or "raw" labels.
-        data: "augmented", COPIES of the training set in random settings (and one of val),
-            "symmcd_lattice", "full_cells" or "primitive_cells"; "" as encoded.
+        data: "full_cells", "primitive_cells", or "" for asymmetric units.
         training: changes to the training run.
         epochs: passes over the training set.
-        preset: what the changes are made to.
+        preset: what is changed.
         against: the variant that it is compared with.
     """
 
     prediction: str
-    changes: dict[str, Any] = field(default_factory=dict)
+    change: Change = parts()
     about: tuple[str, ...] = ("bound", "contacts")
     form: str = "canonical"
     data: str = ""
@@ -37,57 +73,49 @@ class Variant:
 
 
 # what the model was before: later additions are variants of their own
-BASE = {"n_images": 2, "has_displacements": False, "has_known_parts": False}
+BASE = parts(images=ImagesConfig(n_images=2, has_displacements=False), has_fixed_parts=False)
 VARIANTS = {
     "base": Variant("The reference: contacts about 78 %, bound about 34.5 nats."),
     "no_images": Variant(
         "Contacts 10 points lower, coordinates 3 nats worse: a site sees none of its neighbours.",
-        {"has_images": False},
+        parts(images=None),
         about=("coords", "contacts"),
     ),
     "no_preconditioning": Variant(
         "Elements 1 nat worse and letters too; d_elem hardly changes, since slots settle it.",
-        {"is_preconditioned": False},
+        parts(is_preconditioned=False),
         about=("elements", "letters", "d_elem"),
     ),
     "no_self_conditioning": Variant(
         "Bound equal within 0.3 nats (it is measured without), contacts 3 points lower, 10 % "
         "cheaper steps.",
-        {"has_self_conditioning": False},
+        parts(has_self_conditioning=False),
         about=("bound", "contacts", "cost"),
     ),
     "sites": Variant(
         "d_elem above 0.4: each site settles on an element of its own; SMACT 10 points lower.",
-        {"elements_as": "sites"},
+        sites,
         about=("d_elem", "validity_smact"),
     ),
     "axes": Variant(
         "Group kept lower by 2 points, d_rho worse: letters live in the coordinates only.",
-        {
-            "symmetry": "axes",
-            "beta1_symmetry": 2.5,
-            "weights": {
-                "coords": 1.0,
-                "lattice": 0.5,
-                "elements": 2.0,
-                "pointers": 2.0,
-                "axes": 10.0,
-            },
-        },
+        parts(symmetry=AxesConfig()),
         about=("group_kept", "d_rho"),
     ),
     "data_target": Variant(
         "Coordinates worse late in time: the network has to copy its input to sharpen it.",
-        {"target": "data"},
+        target("data"),
         about=("coords",),
     ),
     "noise_target": Variant(
-        "Worse than v: small times multiply the network's error.", {"target": "noise"}
+        "Worse than v: small times multiply the network's error.", target("noise")
     ),
-    "no_cross_entropy": Variant("No difference beyond the seeds.", {"cross_entropy": 0.0}),
+    "no_cross_entropy": Variant(
+        "No difference beyond the seeds.", parts(loss=LossConfig(cross_entropy=0.0))
+    ),
     "no_modulation": Variant(
         "Bound 0.5 nats worse, 10 % fewer parameters' cost.",
-        {"is_modulated": False},
+        network(is_modulated=False),
         about=("bound", "cost"),
     ),
     "raw": Variant(
@@ -97,17 +125,17 @@ VARIANTS = {
     ),
     "frequencies_128": Variant(
         "Bound equal, step 1.5 times as dear: harmonics above 24 carry nothing.",
-        {"n_frequencies": 128, "edge_width": 96},
+        network(n_frequencies=128),
         about=("bound", "cost"),
     ),
     "edge_layers_2": Variant(
         "Coordinates 0.3 nats better, step 1.5 times as dear: a draw at equal time.",
-        {"edge_layers": 2},
+        network(edge_layers=2),
         about=("coords", "equal_time", "cost"),
     ),
     "paper": Variant(
         "The published form at this width: contacts below 60 %, d_elem above 0.5.",
-        {"width": 256, "depth": 5},
+        network(width=256, depth=5),
         form="raw",
         preset="paper",
         about=("contacts", "d_elem"),
@@ -115,77 +143,19 @@ VARIANTS = {
 }
 
 VARIANTS |= {
-    "augmented": Variant(
-        "Bound 2 nats higher by the settings alone (1.25 on average, and the polar shifts); "
-        "contacts and letters as raw: twenty epochs of one setting beat one of twenty.",
-        data="augmented",
-        epochs=EPOCHS / COPIES,
-        training={"validate_every": 5.0 / COPIES},
-        about=("bound", "contacts", "letters"),
-    ),
-    "symmcd_lattice": Variant(
-        "Contacts 2 points lower, since a fifth of the cells come back sheared; d_rho equal, the "
-        "volume being exact; bound equal within 0.3 nats.",
-        data="symmcd_lattice",
-        about=("contacts", "d_rho", "bound"),
-    ),
-    "transformer": Variant(
-        "Bound within 0.3 nats and contacts within 2 points of the base: what the pairs say "
-        "counts, not how it is summed.",
-        {"network": "transformer"},
-    ),
-    "masked_axes": Variant(
-        "Against axes: group kept 1 point higher, axes' nats a third lower; still behind letters.",
-        {**VARIANTS["axes"].changes, "has_axis_mask": True},
-        against="axes",
-        about=("group_kept", "axes"),
-    ),
-    "linear_accuracy": Variant(
-        "Elements and letters 0.5 nats worse, coordinates 0.3 nats better; contacts 1 point "
-        "higher, d_elem equal.",
-        {"categorical_power": 1.0},
-        about=("elements", "letters", "coords", "contacts", "d_elem"),
-    ),
-    "sites_told": Variant(
-        "Against sites: elements' cross-entropy a little lower, d_elem still above 0.4: sites are "
-        "told how many, but not which.",
-        {"elements_as": "sites", "is_told_n_elements": True},
-        against="sites",
-        about=("elements", "d_elem"),
-    ),
-    "image_stabiliser": Variant(
-        "No difference beyond the seeds: letters tell the network how often an atom was counted.",
-        {"image_pooling": "stabiliser"},
-    ),
-    "image_species": Variant(
-        "Coordinates 0.2 nats better, contacts 1 point higher.",
-        {"image_pooling": "species"},
-        about=("coords", "contacts"),
-    ),
-    "output_only": Variant(
-        "Bound 0.3 nats worse: most of preconditioning is the output.",
-        {"has_bounded_state": False},
-        about=("bound",),
-    ),
-    "input_only": Variant(
-        "Nearly as bad as no_preconditioning: elements 0.7 nats worse.",
-        {"is_preconditioned": False, "has_bounded_state": True},
-        about=("elements",),
-    ),
     "displacements": Variant(
         "Coordinates 0.8 nats better (as after 3 epochs in a first look), contacts 4 points "
         "higher.",
-        {"n_images": 4, "has_displacements": True},
+        parts(images=ImagesConfig()),
         about=("coords", "contacts"),
     ),
     "conditions": Variant(
         "Against displacements: elements 0.3 nats worse (as after 3 epochs), contacts equal.",
-        {
-            "n_images": 4,
-            "has_displacements": True,
-            "has_known_parts": True,
-            "properties": ("formation_energy_per_atom", "band_gap", "e_above_hull"),
-        },
+        parts(
+            images=ImagesConfig(),
+            has_fixed_parts=True,
+            properties=("formation_energy_per_atom", "band_gap", "e_above_hull"),
+        ),
         against="displacements",
         about=("elements", "contacts"),
     ),
@@ -206,23 +176,23 @@ VARIANTS["shorter"] = Variant(
     epochs=SHORTER * EPOCHS,
 )
 
+
 # The comparison of representations and flows: small, since full cells cost twenty times as much,
 # and with what makes few epochs count. In the published form, noise target and all, 5 epochs gave
 # the sites 4 % of valid crystals and cells far too large: nothing to compare.
-SMALL = {
-    "width": 128,
-    "depth": 4,
-    "n_frequencies": 24,
-    "edge_width": 48,
-    "edge_layers": 1,
-    "is_modulated": True,
-    "target": "v",
-    "is_preconditioned": True,
-    "cross_entropy": 0.1,
-    "sigma1_lattice": 0.04,
-    "weights": {"coords": 1.0, "lattice": 0.5, "elements": 2.0, "axes": 10.0},
-}
-SHORT = {"epochs": 5.0, "changes": SMALL, "form": "raw", "against": "as_sites"}
+def small(config: ModelConfig) -> ModelConfig:
+    """A published preset with a small network and with what makes few epochs count."""
+    return replace(
+        target("v")(config),
+        network=NetworkConfig(width=128, depth=4, edge_width=48),
+        composition=replace(config.composition, weight=2.0),
+        lattice=LatticeConfig(),
+        loss=replace(config.loss, cross_entropy=0.1),
+        is_preconditioned=True,
+    )
+
+
+SHORT = {"epochs": 5.0, "change": small, "form": "raw", "against": "as_sites"}
 VARIANTS |= {
     "as_sites": Variant(
         "The reference of the three below: validity 85 %, contacts 25 %, P1 share as in the data.",

@@ -30,7 +30,8 @@ from symmbfn.datasets.registry import cache_folder
 from symmbfn.generation.generate import generate_batches, model_given
 from symmbfn.generation.sampler import Predictor, predictor, preset_sampler
 from symmbfn.model.checkpoints import load_model
-from symmbfn.model.symmbfn import SymmBFN, Variables
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Variables
 from symmbfn.runtime.compilation import difference, mapped
 from symmbfn.runtime.devices import pick_device
 from symmbfn.training.steps import draw_noise

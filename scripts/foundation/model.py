@@ -16,13 +16,11 @@ from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES, bucket_of, n_o
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.generation.final_estimates import decode
 from symmbfn.generation.sampler import preset_sampler, sample
-from symmbfn.model.symmbfn import (
-    SymmBFN,
-    Variables,
-    compute_statistics,
-    default_config,
-    paper_config,
-)
+from symmbfn.model.class_configs import ElementSlotsConfig
+from symmbfn.model.config import default_config, paper_config
+from symmbfn.model.statistics import compute_statistics
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Variables
 from symmbfn.runtime.progress import progress
 from symmbfn.training.config import OptimiserConfig, ReportingConfig, TrainingConfig
 from symmbfn.training.data import elements_of
@@ -68,9 +66,9 @@ def perfect_match(preset: str, name: str, options: Options) -> Claim:
     chosen = torch.randperm(len(encoded), generator=generator)[: options.n]
     chosen = chosen[encoded.n_sites[chosen].argsort()]
     if preset == "default":
-        config = default_config(
-            elements_of(encoded), width=16, depth=1, n_slots=most_elements(encoded)
-        )
+        elements = elements_of(encoded)
+        slots = ElementSlotsConfig.settled(len(elements), n_slots=most_elements(encoded))
+        config = replace(default_config(elements, width=16, depth=1), composition=slots)
     else:
         config = paper_config(elements=elements_of(encoded), width=16, depth=1)
     everything = encoded.batch(torch.arange(len(encoded)))
@@ -134,7 +132,8 @@ def overfit(options: Options) -> Iterator[Claim]:
     average = trainer.run()
     matches = draw_again(average, small, options.seed)
     reproduced = int(matches.any(0).any(0).sum())
-    settings = f"width {config.width}, depth {config.depth}, {trainer.step} steps of 64 crystals, "
+    shape = f"width {config.network.width}, depth {config.network.depth}"
+    settings = f"{shape}, {trainer.step} steps of 64 crystals, "
     settings += f"{trainer.elapsed / 60:.1f} minutes on one thread; "
     settings += f"{preset_sampler(average).solver} with {preset_sampler(average).n_steps} steps"
     yield rate(

@@ -26,7 +26,8 @@ from symmbfn.datasets.registry import dataset_splits
 from symmbfn.generation.generate import model_given
 from symmbfn.generation.sampler import Predictor, predictor, preset_sampler, sample
 from symmbfn.model.checkpoints import load_model
-from symmbfn.model.symmbfn import SymmBFN, default_config, paper_config
+from symmbfn.model.config import default_config, paper_config
+from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.networks.cspnet_pyg import with_pyg_network
 from symmbfn.runtime.compilation import onednn_products, torch_defaults
 from symmbfn.training.config import OptimiserConfig, TrainingConfig
@@ -100,15 +101,9 @@ def models(bench: Bench) -> dict[str, SymmBFN]:
     """Ours and the baselines, of equal width, depth and elements."""
     ours = load_model(bench.weights, device=bench.device)
     c = ours.config
-    same = {"width": c.width, "depth": c.depth}
-    layers = default_config(
-        c.elements,
-        **same,
-        n_frequencies=c.n_frequencies,
-        edge_width=0,
-        edge_layers=2,
-        is_modulated=False,
-    )
+    same = {"width": c.network.width, "depth": c.network.depth}
+    network = replace(c.network, edge_width=0, edge_layers=2, is_modulated=False)
+    layers = replace(default_config(c.elements), network=network)
     raw = replace(ours.statistics, coords_mean=torch.zeros(3), coords_std=torch.ones(3))
     published = paper_config(elements=c.elements, **same)
     torch.manual_seed(0)
@@ -143,7 +138,7 @@ def known_sizes(bench: Bench) -> dict[str, Sizes]:
     found = {"mp_20": Sizes(ours.statistics.given, ours.statistics.given_count)}
     for name, dataset in data_sets(bench).items():
         if name not in found:
-            found[name] = sizes_of(dataset, ours.config.n_slots)
+            found[name] = sizes_of(dataset, ours.config.most_elements)
     return found
 
 

@@ -59,8 +59,9 @@ def network_products(model: SymmBFN, b: int, n: int) -> dict[str, int]:
         model: its configuration and widths count.
         b, n: crystals, and sites of each.
     """
-    c, h = model.config, model.config.width
-    k, s, w, e = len(c.elements), c.n_slots, MAX_POSITIONS, SLOT_FEATURES
+    c, shape = model.config, model.config.network
+    h, depth, layers = shape.width, shape.depth, shape.edge_layers
+    k, s, w, e = len(c.elements), c.most_elements, MAX_POSITIONS, SLOT_FEATURES
     net, site, pair = model.network, b * n, b * n * n
     first, reads_graph = cast(Layer, net.layers[0]), cast(nn.Linear, net.graph_in[0])
     edge = first.edge.in_features
@@ -68,12 +69,12 @@ def network_products(model: SymmBFN, b: int, n: int) -> dict[str, int]:
         "site_in": site * net.site_in.in_features * h,
         "graph": b * (reads_graph.in_features * h + 2 * h * h),
         "compress": pair * net.compress.in_features * edge if net.compress is not None else 0,
-        "pairs": c.depth * pair * (edge * h + (h * h if c.edge_layers == 2 else 0)),
-        "sites": c.depth * site * h * h * (5 + (1 if c.edge_layers == 1 else 0)),
-        "modulation": c.depth * b * 3 * h * h if c.is_modulated else 0,
+        "pairs": depth * pair * (edge * h + (h * h if layers == 2 else 0)),
+        "sites": depth * site * h * h * (5 + (1 if layers == 1 else 0)),
+        "modulation": depth * b * 3 * h * h if shape.is_modulated else 0,
         "heads": site * 3 * h + b * (2 * h * h + 6 * h),
     }
-    if c.elements_as == "slots":
+    if "pointers" in model.classes:
         slot = b * s
         macs["elements"] = (
             slot * (3 * k + 2 * s) * e
@@ -84,26 +85,26 @@ def network_products(model: SymmBFN, b: int, n: int) -> dict[str, int]:
         )
     else:
         macs["elements"] = site * 2 * k * h
-    if c.has_displacements:
-        head = model.displacements
+    if (head := model.displacements) is not None:
         d, reads = head.receiver.out_features, head.edge.in_features
-        macs["displacements"] = site * 2 * h * d + pair * d * (reads + c.n_images)
-    if c.properties:
-        layers = [layer for layer in model.properties.modules() if isinstance(layer, nn.Linear)]
-        macs["properties"] = b * sum(layer.weight.numel() for layer in layers)
+        macs["displacements"] = site * 2 * h * d + pair * d * (reads + head.amount.out_features)
+    if model.properties is not None:
+        linear = [layer for layer in model.properties.modules() if isinstance(layer, nn.Linear)]
+        macs["properties"] = b * sum(layer.weight.numel() for layer in linear)
     f = POSITION_FEATURES
-    if c.symmetry == "letters":
+    if "letters" in model.classes:
         macs["symmetry"] = site * (4 * w * f + 4 * f * h + h * f + w * f)
-    elif c.symmetry == "axes":
+    elif "axes" in model.classes:
         macs["symmetry"] = site * 2 * 15 * 13 * h
     return {name: 2 * value for name, value in macs.items()}
 
 
 def values_of(model: SymmBFN, n: int) -> int:
     """Numbers in the beliefs about one crystal of n sites."""
-    c = model.config
-    k, letters = len(c.elements), {"letters": MAX_POSITIONS, "axes": 15 * 13}.get(c.symmetry, 0)
-    elements = c.n_slots * (k + n) if c.elements_as == "slots" else n * k
+    c, classes = model.config, model.classes
+    k, s = len(c.elements), c.most_elements
+    letters = MAX_POSITIONS if "letters" in classes else 15 * 13 if "axes" in classes else 0
+    elements = s * (k + n) if "pointers" in classes else n * k
     return 6 + n * (3 + letters) + elements
 
 
@@ -118,12 +119,12 @@ def stage_costs(
         n_atoms: atoms of its cell.
         batch_size: crystals that share one reading of the weights.
     """
-    c, values = model.config, values_of(model, n)
+    c, shape, values = model.config, model.config.network, values_of(model, n)
     weights = FLOAT * sum(p.numel() for p in model.parameters()) / batch_size
-    beside = n * n * (6 * 3 * c.n_frequencies + 2 * len(c.elements))
-    beside += c.depth * (n * n * c.width * (4 + SILU) + 2 * n * c.width * SILU)
-    beside += 2 * n * c.n_slots * len(c.elements) if c.elements_as == "slots" else 0
-    if c.has_images:
+    beside = n * n * (6 * 3 * shape.n_frequencies + 2 * len(c.elements))
+    beside += shape.depth * (n * n * shape.width * (4 + SILU) + 2 * n * shape.width * SILU)
+    beside += 2 * n * c.most_elements * len(c.elements) if "pointers" in model.classes else 0
+    if c.images:
         beside += n * n * n_operations * IMAGE
     decided = n * MAX_POSITIONS * PROJECTION + n_atoms**2 * DISTANCE / 2
     return {

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import torch
 
@@ -28,7 +27,9 @@ from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.final_estimates import Settled, rebuild, settle
 from symmbfn.generation.generate import REBUILT_AT_ONCE, model_given, rows_of_bucket
 from symmbfn.generation.sampler import Predictor, predictor, preset_sampler, sample
-from symmbfn.model.symmbfn import Given, SymmBFN, Variables, full_cell_config, paper_config
+from symmbfn.model.config import full_cell_config, paper_config
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Given, Variables
 from symmbfn.runtime.compilation import onednn_products
 
 STAGES = ("network", "sampler", "decode", "rebuild")
@@ -210,19 +211,19 @@ def scaling(bench: Bench) -> Iterator[Claim]:
     if len(data) < 2:
         return
     c = ours.config
-    same: dict[str, Any] = {"elements": c.elements, "width": c.width, "depth": c.depth}
+    same = {"width": c.network.width, "depth": c.network.depth}
     torch.manual_seed(0)
     found = {
         "symmbfn": ours,
-        "paper": SymmBFN(paper_config(**same), ours.statistics),
-        "full_cell": SymmBFN(full_cell_config(**same), ours.statistics),
+        "paper": SymmBFN(paper_config(c.elements, **same), ours.statistics),
+        "full_cell": SymmBFN(full_cell_config(c.elements, **same), ours.statistics),
     }
     runs, n = {}, {}
     for label, dataset in data.items():
         cells = full_cells(dataset)
         for name, model in found.items():
             is_full = name == "full_cell"
-            sizes = sizes_of(cells if is_full else dataset, c.n_slots)
+            sizes = sizes_of(cells if is_full else dataset, c.most_elements)
             count = FULL_CELL_CRYSTALS if is_full else bench.n
             batches = drawn_batches(sizes, count, batch_size=bench.batch_size)
             model = model.to(bench.device).eval()
@@ -276,7 +277,7 @@ def floors(bench: Bench) -> Iterator[Claim]:
     fastest = max(rates["float32_mkl"], rates["float32_onednn"])
     rate = rates["bf16"] if dtype == "bf16" else fastest
     rows = torch.cat(batches)
-    operations = model.n_operations.cpu()[rows[:, 0] - 1]
+    operations = model.operations.count.cpu()[rows[:, 0] - 1]
     # atoms of the cells that were made, shared out by operations and sites
     weight = operations * rows[:, 1]
     n_atoms = spent.n_atoms * weight / weight.sum()

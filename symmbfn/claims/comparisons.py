@@ -4,6 +4,7 @@ What was not measured keeps its place and says so.
 """
 
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,9 @@ from symmbfn.claims.store import claims
 # what each kind of variant is held against
 BASES = {"ablation": "base", "representation": "as_sites", "sampler": "preset"}
 ALL = "all"
+# end of a claim's note where the variant lost and is no longer in the code
+TAKEN_OUT = "Its code was taken out since; the command runs at this commit."
+AGAINST = re.compile(r"; against ([a-z0-9_]+)\.")
 ABSENT = "not yet"
 WIDTH, COLUMN = 75, 10
 NAMES, LONG_NAMES, CELL = 18, 21, 17
@@ -101,6 +105,17 @@ def not_run_text() -> str:
     return "\n".join(textwrap.fill(note, WIDTH) for note in notes)
 
 
+def taken_out_text() -> str:
+    """Which variants of the model are no longer in the code, and the commit that has them."""
+    by_commit: dict[str, list[str]] = {}
+    for variant, row in ablations().items():
+        entry = row["expected"]
+        if TAKEN_OUT in entry["note"]:
+            by_commit.setdefault(entry["commit"], []).append(variant)
+    lines = (f"Code at {commit}: {', '.join(names)}." for commit, names in by_commit.items())
+    return "\n".join(textwrap.fill(line, WIDTH) for line in lines)
+
+
 def predictions_text(kind: str = "ablation") -> str:
     """What was expected of each variant before its run, and what was found of just that.
 
@@ -110,7 +125,8 @@ def predictions_text(kind: str = "ablation") -> str:
     parts = []
     for variant, row in ablations(kind).items():
         about, _, facts = row["expected"]["note"].partition(". ")
-        against = facts.rpartition("against ")[2].rstrip(". ")
+        found_against = AGAINST.search(facts)
+        against = found_against[1] if found_against else variant
         after = []
         for metric in about.removeprefix("About ").split(", "):
             entry = row.get(f"change.{metric}", row.get(metric))

@@ -9,7 +9,9 @@ from symmbfn.datasets.registry import DATASETS
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.sampler import preset_sampler
 from symmbfn.model.checkpoints import load_model, read_config, weights_folder
-from symmbfn.model.config import CERTAINTY, ModelConfig, default_config, paper_config
+from symmbfn.model.class_configs import CERTAINTY
+from symmbfn.model.config import default_config, paper_config
+from symmbfn.model.config_files import settings_of
 from symmbfn.training.config import TrainingConfig
 
 LEFT_OPEN = "left open"
@@ -39,21 +41,22 @@ class Settings:
     """All that a preset sets for a dataset.
 
     Attributes:
-        model, sampler: of the preset.
+        model: of the preset, by names such as "network.width", see `settings_of`.
+        sampler: of the preset.
         training: of the run of the shipped weights where they were trained on the dataset, else
             what `symmbfn train` does unless told.
         symprec: tolerance at which the dataset's symmetry is read, angstrom.
         is_known: whether the classes of the elements are those of this dataset.
     """
 
-    model: ModelConfig
+    model: Mapping[str, Any]
     sampler: SamplerConfig
     training: Mapping[str, Any]
     symprec: float
     is_known: bool
 
 
-def settings_of(preset: str, dataset: str) -> Settings:
+def settings_for(preset: str, dataset: str) -> Settings:
     """Settings of a preset, "default" or "paper", for a dataset.
 
     Raises:
@@ -66,7 +69,7 @@ def settings_of(preset: str, dataset: str) -> Settings:
     elements = shipped.config.elements
     new = paper_config() if preset == "paper" else default_config(elements)
     return Settings(
-        model=shipped.config if is_trained else new,
+        model=settings_of(shipped.config if is_trained else new),
         sampler=preset_sampler(shipped),
         training=run if is_trained else TrainingConfig().settings(),
         symprec=DATASETS[dataset].symprec,
@@ -74,8 +77,8 @@ def settings_of(preset: str, dataset: str) -> Settings:
     )
 
 
-def _symmetry(model: ModelConfig) -> str:
-    return model.categorical[-1]
+def _is_standardised(s: Settings) -> bool:
+    return s.model["coords.is_standardised"]
 
 
 def _yes(has_it: bool) -> str:
@@ -89,36 +92,38 @@ def _epochs(run: Mapping[str, Any]) -> float:
 
 ROWS: dict[str, Callable[[Settings], Any]] = {
     "symmetry tolerance / A": lambda s: s.symprec,
-    "form of the crystals": lambda s: "canonical" if s.model.is_standardised else "raw",
-    "coordinates": lambda s: "standardised" if s.model.is_standardised else "in [0, 1)",
-    "wrapped": lambda s: "at the end" if s.model.is_standardised else "every call",
+    "form of the crystals": lambda s: "canonical" if _is_standardised(s) else "raw",
+    "coordinates": lambda s: "standardised" if _is_standardised(s) else "in [0, 1)",
+    "wrapped": lambda s: "at the end" if _is_standardised(s) else "every call",
     "lattice": lambda s: "log metric",
-    "classes of elements": lambda s: len(s.model.elements) if s.is_known else OF_TRAIN,
-    "elements are of": lambda s: "the crystal" if s.model.elements_as == "slots" else "each site",
-    "symmetry is told by": lambda s: _symmetry(s.model),
-    "sigma1, coordinates": lambda s: s.model.sigma1_coords,
-    "sigma1, lattice": lambda s: s.model.sigma1_lattice,
-    "beta1, elements": lambda s: (
-        s.model.beta1_elements if s.is_known else f"{CERTAINTY:g} / classes"
+    "classes of elements": lambda s: len(s.model["elements"]) if s.is_known else OF_TRAIN,
+    "elements are of": lambda s: (
+        "the crystal" if s.model["composition"] == "slots" else "each site"
     ),
-    "beta1, symmetry": lambda s: s.model.beta1_symmetry,
-    "target": lambda s: s.model.target,
-    "smallest time": lambda s: s.model.min_t,
-    "weight, coordinates": lambda s: s.model.weights["coords"],
-    "weight, lattice": lambda s: s.model.weights["lattice"],
-    "weight, elements": lambda s: s.model.weights["elements"],
-    "weight, pointers": lambda s: s.model.weights.get("pointers", "none"),
-    "weight, symmetry": lambda s: s.model.weights[_symmetry(s.model)],
-    "weight, cross-entropy": lambda s: s.model.cross_entropy,
-    "width": lambda s: s.model.width,
-    "layers": lambda s: s.model.depth,
-    "harmonics": lambda s: s.model.n_frequencies,
-    "features of a pair": lambda s: s.model.edge_width or "all",
-    "images of a pair": lambda s: s.model.n_images if s.model.has_images else 0,
-    "moves along images": lambda s: _yes(s.model.has_displacements),
-    "modulated by time": lambda s: _yes(s.model.is_modulated),
-    "reads its estimate": lambda s: _yes(s.model.has_self_conditioning),
-    "can be given parts": lambda s: _yes(s.model.has_known_parts),
+    "symmetry is told by": lambda s: s.model["symmetry"],
+    "sigma1, coordinates": lambda s: s.model["coords.sigma1"],
+    "sigma1, lattice": lambda s: s.model["lattice.sigma1"],
+    "beta1, elements": lambda s: (
+        s.model["composition.beta1"] if s.is_known else f"{CERTAINTY:g} / classes"
+    ),
+    "beta1, symmetry": lambda s: s.model["symmetry.beta1"],
+    "target": lambda s: s.model["coords.target"],
+    "smallest time": lambda s: s.model["loss.min_t"],
+    "weight, coordinates": lambda s: s.model["coords.weight"],
+    "weight, lattice": lambda s: s.model["lattice.weight"],
+    "weight, elements": lambda s: s.model["composition.weight"],
+    "weight, pointers": lambda s: s.model.get("composition.pointer_weight", "none"),
+    "weight, symmetry": lambda s: s.model["symmetry.weight"],
+    "weight, cross-entropy": lambda s: s.model["loss.cross_entropy"],
+    "width": lambda s: s.model["network.width"],
+    "layers": lambda s: s.model["network.depth"],
+    "harmonics": lambda s: s.model["network.n_frequencies"],
+    "features of a pair": lambda s: s.model["network.edge_width"] or "all",
+    "images of a pair": lambda s: s.model.get("images.n_images", 0),
+    "moves along images": lambda s: _yes(s.model.get("images.has_displacements", False)),
+    "modulated by time": lambda s: _yes(s.model["network.is_modulated"]),
+    "reads its estimate": lambda s: _yes(s.model["has_self_conditioning"]),
+    "can be given parts": lambda s: _yes(s.model["has_fixed_parts"]),
     "learning rate": lambda s: s.training["learning_rate"],
     "its schedule": lambda s: f"last {s.training['decay_fraction']:.0%} linear",
     "warm-up / steps": lambda s: s.training["warmup_steps"],
@@ -149,7 +154,7 @@ def hyperparameters(dataset: str = "mp_20") -> tuple[Hyperparameter, ...]:
     Source: book, method-left-open: the paper's; ours: from the configurations.
     """
     stated = published_hyperparameters()
-    paper, default = (settings_of(preset, dataset) for preset in ("paper", "default"))
+    paper, default = (settings_for(preset, dataset) for preset in ("paper", "default"))
     return tuple(
         Hyperparameter(
             name, *stated.get(name, (LEFT_OPEN, "")), _text(of(paper)), _text(of(default))

@@ -10,7 +10,7 @@ import torch
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.crystals.symmetry import space_group_numbers
 from symmbfn.flows.noise import uniform
-from symmbfn.model.variables import Statistics
+from symmbfn.model.statistics import Statistics
 from symmbfn.runtime.checks import whole_number
 
 END = 2**63  # numbers of crystals and seeds are 64-bit integers

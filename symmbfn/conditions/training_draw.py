@@ -69,7 +69,7 @@ def draw_conditions(
     """
     if model.config.properties:
         given = replace(given, properties=draw_properties(properties, rates, generator))
-    if model.config.has_known_parts:
+    if model.config.has_fixed_parts:
         given = replace(given, known=draw_parts(model, data, given, rates, generator))
     return given
 

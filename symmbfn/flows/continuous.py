@@ -3,9 +3,14 @@
 Every function is one equation. Times and accuracies broadcast against the variable.
 """
 
+from typing import Literal, get_args
+
 import torch
 
 from symmbfn._shapes import Float, Tensor
+
+Target = Literal["v", "noise", "data"]  # what a network may predict, see `estimate`
+TARGETS: tuple[Target, ...] = get_args(Target)
 
 
 def bayesian_update(
@@ -89,7 +94,7 @@ def estimate(
     output: Float[Tensor, "*X"],
     mean: Float[Tensor, "*X"],
     gamma: Float[Tensor, "*#X"],
-    target: str,
+    target: Target,
 ) -> Float[Tensor, "*X"]:
     """Data estimate from the network's output.
 
@@ -116,7 +121,7 @@ def estimate(
         return mean + torch.sqrt(1 - gamma) * output
     if target == "data":
         return output
-    raise ValueError(f"target must be 'noise', 'v' or 'data', got {target!r}")
+    raise ValueError(f"target must be one of {TARGETS}, got {target!r}")
 
 
 def loss_nats(

@@ -75,28 +75,23 @@ class ContinuousSchedule:
 
 @dataclass(frozen=True)
 class CategoricalSchedule:
-    """beta(t) = beta1 t^power.
+    """beta(t) = beta1 t^2.
 
     Args:
         beta1: accuracy at t = 1, above 0; with 32 / K the right one of K classes leads by four
             standard deviations.
-        power: 2 as published; with less the classes are decided earlier. Below 1 the rate, and with
-            it the loss, would have no bound at t = 0.
 
     Raises:
-        ValueError: beta1 not positive, or power below 1.
+        ValueError: beta1 not positive.
 
     Source: Methods, "Atom types": accuracy schedule; book, method-beta1.
     """
 
     beta1: float
-    power: float = 2.0
 
     def __post_init__(self):
         if not self.beta1 > 0:
             raise ValueError(f"beta1 must be positive, got {self.beta1}")
-        if not self.power >= 1:
-            raise ValueError(f"power must be at least 1, got {self.power}")
 
     def __call__(self, t: Float[Tensor, "*T"]) -> tuple[Float[Tensor, "*T"], Float[Tensor, "*T"]]:
         """Accuracy and its rate.
@@ -107,8 +102,7 @@ class CategoricalSchedule:
         Returns:
             beta(t) and d beta / dt, shape of `t`.
         """
-        rate = self.power * self.beta1 * t ** (self.power - 1)
-        return self.beta1 * t**self.power, rate
+        return self.beta1 * t**2, 2 * self.beta1 * t
 
 
 def uniform_grid(n_steps: int, start: float = 0.0) -> Float[Tensor, "S"]:

@@ -7,7 +7,8 @@ from symmbfn.crystals.asymmetric_unit import CHART_END
 from symmbfn.crystals.images import images_of
 from symmbfn.crystals.lattice import k_to_metric
 from symmbfn.crystals.loci import nearest_point
-from symmbfn.model.symmbfn import Given, SymmBFN, Variables
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Given, Variables
 
 SETTLED = 0.9  # probability of a letter above which it counts as settled
 SAME_ATOM = 0.5  # angstrom; an own image as close as this is the atom itself
@@ -20,7 +21,11 @@ def confine(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
     Source: Methods, "Sampling": the wrap; book, method-confine: the clip.
     """
     x = model.fractional(estimates.continuous["coords"])
-    x = x.clamp(CHART_END - 1.15, CHART_END + 0.15) if model.config.is_standardised else x % 1.0
+    x = (
+        x.clamp(CHART_END - 1.15, CHART_END + 0.15)
+        if model.config.coords.is_standardised
+        else x % 1.0
+    )
     coords = (x - model.coords_mean) / model.coords_std * given.is_site[..., None]
     return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)
 
@@ -50,7 +55,7 @@ def settled_letters(
 
 def can_keep_apart(model: SymmBFN) -> bool:
     """Whether a model has the letters and the images that `move_apart` needs."""
-    return model.config.symmetry == "letters" and model.config.has_images
+    return "letters" in model.classes and model.config.images is not None
 
 
 def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: float) -> Variables:

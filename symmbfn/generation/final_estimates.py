@@ -12,7 +12,8 @@ from symmbfn.crystals.reconstruction import cells_as_they_are, reconstruct
 from symmbfn.flows import categorical
 from symmbfn.flows.noise import STREAMS_PER_STEP, uniform
 from symmbfn.flows.sampler_config import SamplerConfig
-from symmbfn.model.symmbfn import Given, SymmBFN, Variables
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Given, Variables
 
 FINAL_STEP = 1_000_000  # number of the draws after the last step
 
@@ -68,7 +69,7 @@ def settle(
             u = uniform(seed, index, FINAL_STEP * STREAMS_PER_STEP + stream, value.shape[1:-1])
             e = categorical.sample_one_hot(sampler.tempered(name, value), u)
             log_p[name] = torch.where(e > 0, 0.0, -1e3).to(value)
-    if model.config.elements_as == "slots":
+    if "pointers" in log_p:
         slots = ascending_classes(log_p["elements"], given.is_slot)
         classes = slots.gather(1, every_slot_used(log_p["pointers"], given))
     else:

@@ -27,7 +27,8 @@ from symmbfn.generation.sampler import (
     sample,
 )
 from symmbfn.model.checkpoints import load_model
-from symmbfn.model.symmbfn import Given, SymmBFN
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Given
 from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.devices import pick_device
 

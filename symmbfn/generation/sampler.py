@@ -12,8 +12,10 @@ from symmbfn.flows.noise import Draws
 from symmbfn.flows.sampler_config import SamplerConfig, Step
 from symmbfn.flows.schedules import ContinuousSchedule, log_snr_grid, uniform_grid
 from symmbfn.generation.constraints import can_keep_apart, confine, move_apart, project_settled
-from symmbfn.model.beliefs.of_config import Kind
-from symmbfn.model.symmbfn import Given, SymmBFN, Variables
+from symmbfn.model.beliefs.belief import Belief
+from symmbfn.model.number_configs import CircularCoordsConfig
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Given, Variables
 from symmbfn.runtime.compilation import compiled, onednn_products
 
 Predictor = Callable[[Variables, Given, Float[Tensor, "B"], Variables | None], Variables]
@@ -44,12 +46,13 @@ def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
     """
     c = model.config
     sampler = SamplerConfig()
-    if not c.is_standardised:
+    if not c.coords.is_standardised:
         sampler = SamplerConfig(n_steps=100, start=1e-4, has_projection=False, is_drawn=True)
-    if not (c.is_standardised and can_keep_apart(model)):
+    if not (c.coords.is_standardised and can_keep_apart(model)):
         sampler = replace(sampler, clearance=0.0)
-    if c.coords_as == "circular":
-        sampler = replace(sampler, n_steps=c.n_messages, eta=1.0, has_expected_classes=True)
+    if isinstance(c.coords, CircularCoordsConfig):
+        n_steps = c.coords.n_messages
+        sampler = replace(sampler, n_steps=n_steps, eta=1.0, has_expected_classes=True)
     sampler = replace(sampler, **changes)
     check_sampler(model, sampler)
     return sampler
@@ -68,15 +71,16 @@ def check_sampler(model: SymmBFN, sampler: SamplerConfig) -> None:
             "clearance must be 0 for a model without Wyckoff letters or images, "
             f"got {sampler.clearance}"
         )
-    if model.config.coords_as != "circular":
+    coords = model.config.coords
+    if not isinstance(coords, CircularCoordsConfig):
         return
     if sampler.solver != "bfn":
         raise ValueError(f"solver must be 'bfn' for circular coordinates, got {sampler.solver!r}")
     if sampler.eta not in (None, 1):
         raise ValueError(f"eta must be None or 1 for circular coordinates, got {sampler.eta}")
-    if sampler.start >= 1 / model.config.n_messages:
+    if sampler.start >= 1 / coords.n_messages:
         raise ValueError(
-            f"start must lie before the first of {model.config.n_messages} messages about "
+            f"start must lie before the first of {coords.n_messages} messages about "
             f"circular coordinates, got {sampler.start}"
         )
 
@@ -123,7 +127,7 @@ def sample(
             estimates = move_apart(model, estimates, given, sampler.clearance)
         return estimates
 
-    is_wide = model.config.width >= NARROWEST
+    is_wide = model.config.network.width >= NARROWEST
     with onednn_products(device) if is_wide else nullcontext():
         given = model.with_positions(given)
         noise = model.each(lambda v: draws(PRIOR_STEP, v.name).normal(v.noise_shape(given)[1:]))
@@ -148,7 +152,7 @@ def sharpened(
 ) -> Variables:
     """Beliefs at the end of a step, from those at its start and the estimates there."""
 
-    def new(variable: Kind) -> Tensor:
+    def new(variable: Belief) -> Tensor:
         name = variable.name
         earlier = None if previous is None else previous[name]
         return variable.step(beliefs[name], estimates[name], earlier, given, steps[name])

@@ -21,7 +21,7 @@ def model_card(model: SymmBFN, notes: dict[str, Any]) -> str:
     )
     elements = " ".join(SYMBOLS[number] for number in c.elements)
     sites = "those of the asymmetric unit"
-    if c.symmetry == "none":
+    if c.is_of_atoms:
         sites = f"all atoms of the {notes['cell']} cell"
     choice = "with a chosen space group"
     if notes.get("cell") == "primitive":
@@ -38,8 +38,8 @@ at most {notes["batch_size"]} crystals, seed {notes["seed"]}, {notes["dtype"]}, 
 | | |
 |---|---|
 | parameters | {size:,} |
-| width, depth | {c.width}, {c.depth} |
-| symmetry, elements | {c.symmetry}, {c.elements_as} |
+| width, depth | {c.network.width}, {c.network.depth} |
+| symmetry, elements | {c.symmetry.kind}, {c.composition.kind} |
 | sites are | {sites} |
 | left out | {left_out} |
 | steps without effect (not finite) | {notes["steps_skipped"]} |

@@ -5,7 +5,7 @@ statistics with the P(G, D, M) table, digest of the weights).
 """
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
 from symmbfn.crystals.symmetry import symmetry_tables
-from symmbfn.model.symmbfn import ModelConfig, Statistics, SymmBFN
+from symmbfn.model.config import ModelConfig
+from symmbfn.model.config_files import config_from_dict, config_to_dict, nested
+from symmbfn.model.statistics import Statistics
+from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.runtime.files import file_digest, whole_file, write_whole
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # nested configuration
+FLAT_FORMAT = 1  # that of the first weights, see `config_files.nested`
+# names of a network's parts in weights of the first format -> those of today
+RENAMED = {"slots.": "elements.", "letters.": "symmetry.", "axes.": "symmetry."}
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 
 
@@ -56,7 +61,7 @@ def save_model(
     config = {
         "format": FORMAT_VERSION,
         "sha256": digest,
-        "model": asdict(model.config),
+        "model": config_to_dict(model.config),
         "statistics": statistics,
         "notes": notes or {},
     }
@@ -112,6 +117,9 @@ def load_model(
         )
     try:
         weights = load_file(path)
+        if config["format"] == FLAT_FORMAT:
+            config["model"] = nested(config["model"])
+            weights = {_renamed(name): value for name, value in weights.items()}
         settings = config_from_dict(config["model"])
         model = SymmBFN(settings, statistics_from_dict(config["statistics"], settings))
         model.load_state_dict({name: value.float() for name, value in weights.items()})
@@ -132,29 +140,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{str(path)!r} is unreadable: {error}") from error
     version = config.get("format") if isinstance(config, dict) else None
-    if version != FORMAT_VERSION:
-        raise ValueError(
-            f"{str(path)!r} has format {version!r}, this version reads {FORMAT_VERSION}"
-        )
+    if version not in (FLAT_FORMAT, FORMAT_VERSION):
+        known = f"{FLAT_FORMAT} and {FORMAT_VERSION}"
+        raise ValueError(f"{str(path)!r} has format {version!r}, this version reads {known}")
     return config
 
 
-def config_from_dict(values: dict[str, Any]) -> ModelConfig:
-    """Inverse of `dataclasses.asdict` after JSON.
-
-    Raises:
-        ValueError: if an element has no atomic number that exists, or if those of slots are not
-            in their order.
-    """
-    elements = tuple(values["elements"])
-    if unknown := [z for z in elements if not 0 < z < len(SYMBOLS)]:
-        raise ValueError(f"elements must be atomic numbers up to {len(SYMBOLS) - 1}, got {unknown}")
-    properties = tuple(values.get("properties", ()))
-    config = ModelConfig(**{**values, "elements": elements, "properties": properties})
-    scale = tuple(sorted(set(elements), key=lambda z: (MENDELEEV_NUMBER[z], z)))
-    if config.elements_as == "slots" and elements != scale:
-        raise ValueError("elements are not in the order of the Mendeleev scale, each of them once")
-    return config
+def _renamed(name: str) -> str:
+    """Name of a weight of the first format, as it is called today."""
+    for old, new in RENAMED.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return name
 
 
 def statistics_from_dict(values: dict[str, Any], config: ModelConfig) -> Statistics:

@@ -1,118 +1,254 @@
-"""What the network is told of a batch's beliefs, and its features of pairs of sites."""
+"""The features that the network reads of sites, crystals and pairs.
 
+Each feature is a part that states its width beside the function that makes it, so that the
+network can be built from the parts and no width is counted twice.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from symmbfn._shapes import Float, Tensor
 from symmbfn.crystals.lattice import k_to_metric
-from symmbfn.model.variables import Given
-from symmbfn.networks.embeddings import N_POOLED, image_features, pair_phases
+from symmbfn.model.beliefs.belief import Belief
+from symmbfn.model.channels import Channel
+from symmbfn.model.config import ModelConfig
+from symmbfn.model.reading import Reading
+from symmbfn.networks.embeddings import image_features, pair_phases, time_features
+from symmbfn.networks.groups import group_features
+from symmbfn.networks.properties import PropertyTokens
+
+MAX_EMBEDDED_SITES = 64
+TIME_FREQUENCIES = 16
 
 
-@dataclass
-class Reading:
-    """What the network is told of a batch's beliefs.
+class Part(NamedTuple):
+    """One feature.
 
     Attributes:
-        theta: probabilities of each categorical variable, 0 on padding.
-        channels: (theta, bounded state, previous estimate) of each categorical variable.
-        coords: of each site (B, N, C): the belief's mean with and without unit variance, or of
-            a circular one its certainty; and where it is read the best estimate so far.
-        lattice: mean of the belief, of unit variance; and where it is read the best so far.
-        x, k: best fractional coordinates (B, N, 3) and lattice coefficients (B, 6).
-        phases: sin and cos of the coordinates' harmonics.
-        elements: probabilities of each site's element (B, N, K).
-        radius: expected covalent radius (B, N), angstrom.
-        atoms: expected number of atoms of each site in the cell (B, N), 0 on padding.
-        share: one over the operations that keep a site in place (B, N), where its images are to
-            count so in the sum over all; else None.
-        species: expected place of each site's element on the Mendeleev scale (B, N), where the
-            sum over images is to be weighted by it; else None.
-        slots, positions: states of the element slots, embeddings of the groups' positions.
+        width: how many numbers it has.
+        of: makes them, along the last axis.
     """
 
-    theta: dict[str, Tensor]
-    channels: dict[str, tuple[Tensor, Tensor, Tensor]]
-    coords: Tensor
-    lattice: tuple[Tensor, ...]
-    x: Tensor
-    k: Tensor
-    phases: tuple[Tensor, Tensor]
-    elements: Tensor
-    radius: Tensor
-    atoms: Tensor
-    share: Tensor | None
-    species: Tensor | None
-    slots: Tensor | None
-    positions: Tensor | None
+    width: int
+    of: Callable[[Reading], Tensor]
 
 
-def pair_features(
-    reading: Reading, given: Given, *, is_periodic: bool, n_images: int
-) -> tuple[Float[Tensor, "B N N E"], Float[Tensor, "B N N I 3"] | None]:
-    """What is known of ordered pairs, and the vectors to the images that it holds.
+@dataclass(frozen=True)
+class Features:
+    """All features of the sites, of the crystal, or of the pairs of sites."""
 
-    Args:
-        reading: of the batch's beliefs.
-        given: for the operations of the groups.
-        is_periodic: features are to be the same whatever cell a coordinate is told in.
-        n_images: I, how many images of a pair are read one by one; 0 for no images at all.
+    parts: tuple[Part, ...]
 
-    Returns:
-        Differences, phases, likeness of the elements, and the symmetry images of a pair, shape
-        (B, N, N, E); and of these the fractional vectors, shape (B, N, N, I, 3), or None.
-    """
-    x, radius, elements = reading.x, reading.radius, reading.elements
-    difference = x[:, None] - x[:, :, None]
-    alike = (elements[:, :, None] * elements[:, None]).sum(-1)
-    sum_of_radii = radius[:, :, None] + radius[:, None]
+    @property
+    def width(self) -> int:
+        """How many numbers there are in all."""
+        return sum(part.width for part in self.parts)
+
+    def __call__(self, reading: Reading) -> Float[Tensor, "*X F"]:
+        """The features, in the order of their parts, float32."""
+        return torch.cat([part.of(reading).float() for part in self.parts], dim=-1)
+
+
+# ---- of sites ---------------------------------------------------------------------------------
+
+
+def site_features(config: ModelConfig, channels: Sequence[Channel]) -> Features:
+    """Elements, symmetry and coordinates of each site."""
+    n_read = config.coords.n_read + config.has_self_conditioning
     parts = [
-        *([] if is_periodic else [difference]),
-        difference - difference.round(),
-        pair_phases(*reading.phases),
-        torch.stack([alike, sum_of_radii / 4], dim=-1),
+        *(Part(channel.site_width, channel.of_sites) for channel in channels),
+        Part(3 * n_read, _coords),
+        Part(2 * 3 * config.network.n_frequencies, _phases),
+        Part(1, _log_atoms),
     ]
-    vectors = None
-    if n_images:
-        metric = k_to_metric(reading.k).float()
-        operations = given.rotations, given.translations, given.is_operation
-        images = image_features(x, metric, *operations, radius, n_images, reading.share)
-        vectors = images[..., : 3 * n_images].unflatten(-1, (n_images, 3))
-        parts.append(images)
-        if reading.species is not None:
-            parts.append(images[..., -N_POOLED:] * reading.species[:, None, :, None])
-    return torch.cat(parts, dim=-1), vectors
+    if config.has_fixed_parts:
+        parts.append(Part(3, _known_of_site))
+    return Features(tuple(parts))
 
 
-N_KNOWN_OF_SITE, N_KNOWN_OF_CRYSTAL = 3, 2
+def _coords(reading: Reading) -> Tensor:
+    return torch.cat(reading.numbers["coords"], dim=-1)
 
 
-def known_of_sites(given: Given, element: str) -> Float[Tensor, "B N 3"]:
-    """Whether a site's coordinates, element and letter are given.
+def _phases(reading: Reading) -> Tensor:
+    return torch.cat(reading.phases, dim=-1)
 
-    Args:
-        given: what the crystals are conditioned on.
-        element: name of the variable that says which element a site holds.
-    """
+
+def _log_atoms(reading: Reading) -> Tensor:
+    return (reading.atoms + ~reading.given.is_site).log()[..., None]
+
+
+def _known_of_site(reading: Reading) -> Tensor:
+    """Whether a site's coordinates, element and letter are fixed."""
+    given = reading.given
     where = {} if given.known is None else given.known.where
+    element = "pointers" if "pointers" in reading.classes else "elements"
     nothing = torch.zeros_like(given.is_site)
-    flags = [where.get(name, nothing) for name in ("coords", element, "letters")]
-    return torch.stack(flags, dim=-1).float()
+    return torch.stack([where.get(n, nothing) for n in ("coords", element, "letters")], dim=-1)
 
 
-def known_of_crystals(given: Given, *, has_slots: bool) -> Float[Tensor, "B 2"]:
-    """Whether the lattice is given, and which share of the element slots."""
+# ---- of crystals ------------------------------------------------------------------------------
+
+
+class GroupEmbedding(nn.Embedding):
+    """What the network reads of the space group: a learnt vector, and what the tables say."""
+
+    features: Tensor
+
+    def __init__(self, learnt: int = 64):
+        super().__init__(230, learnt)
+        self.register_buffer("features", group_features(), persistent=False)
+        self.width = learnt + self.features.shape[-1]
+
+    def of_graph(self, reading: Reading) -> Tensor:
+        """Learnt and fixed features."""
+        group = reading.given.space_group_number - 1
+        return torch.cat([self(group).float(), self.features[group]], dim=-1)
+
+
+class SizeEmbedding(nn.Embedding):
+    """What the network reads of the number of sites: a learnt vector; large ones are alike."""
+
+    def __init__(self, width: int = 16):
+        super().__init__(MAX_EMBEDDED_SITES + 1, width)
+        self.width = width
+
+    def of_graph(self, reading: Reading) -> Tensor:
+        """The learnt vector."""
+        return self(reading.given.is_site.sum(-1).clamp_max(MAX_EMBEDDED_SITES))
+
+
+def graph_features(
+    config: ModelConfig,
+    beliefs: Mapping[str, Belief],
+    elements: Channel,
+    group: GroupEmbedding,
+    n_sites: SizeEmbedding,
+    properties: PropertyTokens | None,
+) -> Features:
+    """Time, space group, sizes, lattice, and the elements of the crystal."""
+    read = [belief for belief in beliefs.values() if belief.is_accuracy_read]
+    parts = [
+        Part(1 + 2 * TIME_FREQUENCIES, _time),
+        Part(len(read), partial(_accuracies, read)),
+        Part(group.width, group.of_graph),
+        Part(n_sites.width, n_sites.of_graph),
+        Part(1, _n_elements if config.composition.is_number_read else _nothing),
+        Part(6, _lattice),
+        Part(6, _lattice_free),
+        Part(3, _size),
+    ]
+    if config.has_self_conditioning:
+        parts.append(Part(6, _best_lattice))
+    parts.append(Part(elements.graph_width, elements.of_graph))
+    if properties is not None:
+        parts.append(Part(properties.width, partial(_properties, properties)))
+    if config.has_fixed_parts:
+        parts.append(Part(2, _known_of_crystal))
+    return Features(tuple(parts))
+
+
+def _time(reading: Reading) -> Tensor:
+    return time_features(reading.t, TIME_FREQUENCIES)
+
+
+def _accuracies(beliefs: Sequence[Belief], reading: Reading) -> Tensor:
+    accuracies = [belief.schedule(reading.t)[0] for belief in beliefs]
+    return torch.stack(accuracies, dim=-1).log1p() / 5
+
+
+def _n_elements(reading: Reading) -> Tensor:
+    return reading.given.n_elements[:, None] / 8
+
+
+def _nothing(reading: Reading) -> Tensor:
+    """A zero where the number of elements would stand, which the published model does not read."""
+    return torch.zeros_like(reading.t)[:, None]
+
+
+def _lattice(reading: Reading) -> Tensor:
+    return reading.numbers["lattice"][0]
+
+
+def _best_lattice(reading: Reading) -> Tensor:
+    return reading.numbers["lattice"][-1]
+
+
+def _lattice_free(reading: Reading) -> Tensor:
+    return reading.given.lattice_free
+
+
+def _size(reading: Reading) -> Tensor:
+    """Logarithms of the number of atoms, of the edge of the cube for one, and of the sites."""
+    log_atoms = reading.atoms.sum(-1).log()
+    n_sites = reading.given.is_site.sum(-1)
+    return torch.stack([log_atoms, reading.k[:, 5] - log_atoms / 3, n_sites.log()], dim=-1)
+
+
+def _properties(tokens: PropertyTokens, reading: Reading) -> Tensor:
+    """The properties that a crystal is to have; all left out where none is asked for."""
+    values = reading.given.properties
+    if values is None:
+        shape = len(reading.t), len(tokens.read)
+        values = torch.full(shape, torch.nan, device=reading.t.device)
+    return tokens(values)
+
+
+def _known_of_crystal(reading: Reading) -> Tensor:
+    """Whether the lattice is fixed, and which share of the element slots."""
+    given = reading.given
     where = {} if given.known is None else given.known.where
     lattice = where.get("lattice", torch.zeros_like(given.lattice_free)).any(-1)
     nothing = torch.zeros_like(given.is_slot)
-    slots = where.get("elements", nothing) if has_slots else nothing
+    slots = where.get("elements", nothing) if "pointers" in reading.classes else nothing
     share = (slots & given.is_slot).sum(-1) / given.is_slot.sum(-1).clamp_min(1)
     return torch.stack([lattice.float(), share], dim=-1)
 
 
-def asked_properties(given: Given, n: int) -> Float[Tensor, "B Q"]:
-    """Values of the n properties, NaN where left open."""
-    if given.properties is not None:
-        return given.properties
-    return torch.full((len(given.is_site), n), torch.nan, device=given.is_site.device)
+# ---- of pairs ---------------------------------------------------------------------------------
+
+
+def pair_features(config: ModelConfig) -> Features:
+    """Differences, phases, likeness, and last the symmetry images of ordered pairs (i, j)."""
+    parts = [
+        # periodic coordinates are the same whatever cell they are told in
+        *([] if config.coords.is_periodic else [Part(3, _difference)]),
+        Part(3, _nearest_difference),
+        Part(2 * 3 * config.network.n_frequencies, _pair_phases),
+        Part(2, _likeness),
+    ]
+    if config.images:
+        parts.append(Part(config.images.width, partial(_images, config.images.n_images)))
+    return Features(tuple(parts))
+
+
+def _difference(reading: Reading) -> Tensor:
+    return reading.x[:, None] - reading.x[:, :, None]
+
+
+def _nearest_difference(reading: Reading) -> Tensor:
+    difference = _difference(reading)
+    return difference - difference.round()
+
+
+def _pair_phases(reading: Reading) -> Tensor:
+    return pair_phases(*reading.phases)
+
+
+def _likeness(reading: Reading) -> Tensor:
+    """Probability that two sites hold the same element, and the sum of their radii."""
+    elements, radius = reading.elements, reading.radius
+    alike = (elements[:, :, None] * elements[:, None]).sum(-1)
+    sum_of_radii = radius[:, :, None] + radius[:, None]
+    return torch.stack([alike, sum_of_radii / 4], dim=-1)
+
+
+def _images(n_images: int, reading: Reading) -> Tensor:
+    given, metric = reading.given, k_to_metric(reading.k).float()
+    operations = given.rotations, given.translations, given.is_operation
+    return image_features(reading.x, metric, *operations, reading.radius, n_images)

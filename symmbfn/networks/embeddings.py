@@ -10,7 +10,6 @@ from symmbfn.crystals.images import RESOLUTION, images_of
 IMAGE_CENTRES = torch.linspace(0.3, 6.0, 14)  # angstrom
 CONTACT_RANGE = 0.3, 2.0, 12  # first and last, in sums of covalent radii, and their number
 CONTACT_CENTRES = torch.linspace(*CONTACT_RANGE)
-N_POOLED = len(CONTACT_CENTRES)  # the last of the image features, summed over all images
 HIDDEN = 100.0  # angstrom: distance given to an image that does not count
 
 
@@ -106,7 +105,6 @@ def image_features(
     is_operation: Bool[Tensor, "B O"],
     radius: Float[Tensor, "B N"],
     n_images: int = 2,
-    share: Float[Tensor, "B N"] | None = None,
 ) -> Float[Tensor, "B N N E"]:
     """Nearest symmetry images of site j around site i: the real neighbours of the site.
 
@@ -125,8 +123,6 @@ def image_features(
         is_operation: False on padding, shape (B, O); operation 0 is the identity.
         radius: covalent radius expected of each site, shape (B, N), angstrom.
         n_images: I, how many of the shortest vectors of a pair enter one by one.
-        share: weight of an image of each site in the summed basis, shape (B, N); None: 1, so
-            that an atom on a special position counts as often as operations lead to it.
 
     Returns:
         Features without gradient, shape (B, N, N, E), see `n_image_features`; the first 3 I are
@@ -141,7 +137,7 @@ def image_features(
             translations = pad(translations, (0, 0, 0, missing))
             is_operation = pad(is_operation, (0, missing))
         operations = rotations, translations, is_operation
-        return _image_features(x, metric, *operations, radius, n_images, share)
+        return _image_features(x, metric, *operations, radius, n_images)
 
 
 def _image_features(
@@ -152,7 +148,6 @@ def _image_features(
     is_operation: Tensor,
     radius: Tensor,
     n_images: int,
-    share: Tensor | None,
 ) -> Tensor:
     n, n_operations = x.shape[1], rotations.shape[1]
     images = images_of(x, metric, rotations, translations)
@@ -161,8 +156,7 @@ def _image_features(
     hidden = (own & identity) | ~is_operation[:, None, None]
     distance = images.distance().masked_fill(hidden, HIDDEN)
     radii = (radius[:, :, None] + radius[:, None])[..., None]
-    pooled = summed_basis(distance / radii, *CONTACT_RANGE)
-    pooled = torch.log1p(pooled if share is None else pooled * share[:, None, :, None])
+    pooled = torch.log1p(summed_basis(distance / radii, *CONTACT_RANGE))
     index = _smallest(distance, n_images)
     nearest = distance.gather(-1, index)
     vector = images.vectors(index)

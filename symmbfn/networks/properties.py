@@ -88,16 +88,16 @@ class PropertyTokens(nn.Module):
         Returns:
             Vectors, shape (B, W).
         """
-        is_open = values.isnan()
-        known = values.masked_fill(is_open, 0.0)
-        scaled = (standard_values(known, self.is_zero_inflated) - self.mean) / self.std
+        is_absent = values.isnan()
+        present = values.masked_fill(is_absent, 0.0)
+        scaled = (standard_values(present, self.is_zero_inflated) - self.mean) / self.std
         scaled = scaled.clamp(-FARTHEST, FARTHEST)
         octave = torch.arange(N_OCTAVES, dtype=scaled.dtype, device=scaled.device)
         angle = scaled[..., None] * (math.pi / 4 * 2**octave)
-        is_zero = (known < NEARLY_ZERO) & self.is_zero_inflated
+        is_zero = (present < NEARLY_ZERO) & self.is_zero_inflated
         numbers = torch.stack([scaled, is_zero.to(scaled)], dim=-1)
         features = torch.cat([numbers, angle.sin(), angle.cos()], dim=-1)
         total = torch.zeros_like(self.null[0]).expand(len(values), -1)
         for i, read in enumerate(self.read):
-            total = total + torch.where(is_open[:, i, None], self.null[i], read(features[:, i]))
+            total = total + torch.where(is_absent[:, i, None], self.null[i], read(features[:, i]))
         return total

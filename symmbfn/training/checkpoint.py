@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from symmbfn._shapes import Tensor
 from symmbfn.model.config import ModelConfig
+from symmbfn.model.config_files import config_to_dict
 from symmbfn.runtime.files import whole_file
 from symmbfn.runtime.run_folder import differences
 from symmbfn.training.config import TrainingConfig
@@ -55,7 +56,7 @@ def run_identity(
         One JSON value for each setting, by a name of its own.
     """
     settings = {
-        **_flat("model", asdict(model)),
+        **_flat("model", config_to_dict(model)),
         **training.settings(),
         "data": data,
         "device": device.type,
@@ -128,7 +129,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path, Checkpoint] | None:
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:
-    """The values in nested dictionaries, named such as "model.weights.coords"."""
+    """The values in nested dictionaries, named such as "model.network.width"."""
     if not isinstance(value, dict):
         return {name: value}
     return {k: v for key, item in value.items() for k, v in _flat(f"{name}.{key}", item).items()}

@@ -98,14 +98,13 @@ def only_known(dataset: EncodedDataset, config: ModelConfig) -> tuple[EncodedDat
     has_element[crystal, numbers] = True
     keep = torch.ones(len(dataset), dtype=torch.bool)
     keep[crystal[~is_known]] = False
-    is_crowded = has_element.sum(-1) > config.n_slots
-    if config.elements_as == "slots":
-        keep &= ~is_crowded
+    is_crowded = has_element.sum(-1) > config.most_elements
+    keep &= ~is_crowded
     if keep.all():
         return dataset, ""
     reasons = [f"elements it does not know ({', '.join(unknown)})"] if unknown else []
-    if config.elements_as == "slots" and is_crowded.any():
-        reasons.append(f"more than {config.n_slots} elements")
+    if is_crowded.any():
+        reasons.append(f"more than {config.most_elements} elements")
     why = f"{int((~keep).sum())} of {len(dataset)} crystals have {' or '.join(reasons)}"
     print(f"left out: {why}", flush=True)
     return dataset.subset(keep.nonzero().flatten()), why

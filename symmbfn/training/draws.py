@@ -7,7 +7,8 @@ import torch
 from symmbfn._shapes import Int, Tensor
 from symmbfn.conditions.training_draw import draw_conditions
 from symmbfn.datasets.cache import EncodedDataset
-from symmbfn.model.symmbfn import Given, SymmBFN, Variables
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Given, Variables
 from symmbfn.runtime.compilation import leaves
 from symmbfn.training.config import TrainingConfig
 from symmbfn.training.steps import draw_noise, stratified_times
@@ -52,7 +53,7 @@ class Draws:
         given = draw_conditions(
             self.model, data, given, properties, self.config.conditions, self.generator
         )
-        t = stratified_times(len(index), self.model.config.min_t, self.generator, self.device)
+        t = stratified_times(len(index), self.model.config.loss.min_t, self.generator, self.device)
         noise = draw_noise(self.model, given, self.generator, self.device)
         has_previous = self.model.config.has_self_conditioning and (
             torch.rand((), generator=self.coin).item() < PREVIOUS_RATE

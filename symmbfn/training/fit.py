@@ -19,8 +19,8 @@ from symmbfn.model.checkpoints import (
     weights_folder,
 )
 from symmbfn.model.config import PUBLISHED, ModelConfig, default_config
+from symmbfn.model.statistics import compute_statistics
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import compute_statistics
 from symmbfn.runtime.checks import real_number, whole_number
 from symmbfn.runtime.devices import pick_device
 from symmbfn.runtime.distributed import Ranks, joined
@@ -133,7 +133,7 @@ def _fit(
 ) -> Path:
     source = load_model(config.origin) if config.origin else None
     cell = _cell(config, source)
-    is_canonical = source.config.is_standardised if source else config.preset == "default"
+    is_canonical = source.config.coords.is_standardised if source else config.preset == "default"
     with ranks.first_alone():
         check_folder(folder)
         everything, validation = training_sets(
@@ -150,8 +150,8 @@ def _fit(
         "data": train.digest,
         "preset": None if source else config.preset,
         "continued_from": _digest_of(config.origin) if config.origin else None,
-        "width": model_config.width,
-        "depth": model_config.depth,
+        "width": model_config.network.width,
+        "depth": model_config.network.depth,
         **({"cell": cell} if cell else {}),
         **({"symprec": config.symprec} if config.symprec else {}),
         **({"properties": config.properties} if config.properties is not None else {}),
@@ -182,7 +182,7 @@ def _cell(config: FitConfig, source: SymmBFN | None) -> str | None:
     if source is None:
         is_of_atoms = config.preset in ("full_cell", "circular")
         return (config.cell or "conventional") if is_of_atoms else None
-    if source.config.symmetry != "none":
+    if not source.config.is_of_atoms:
         return None
     notes = read_config(weights_folder(str(config.origin)))["notes"]
     return notes.get("cell", "conventional")

@@ -3,7 +3,8 @@
 import torch
 
 from symmbfn._shapes import Float, Tensor
-from symmbfn.model.symmbfn import Given, SymmBFN, Variables
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Given, Variables
 from symmbfn.training.config import OptimiserConfig
 
 

@@ -18,10 +18,11 @@ from symmbfn.benchmark.timing import Sizes, alternate, crystals_of, drawn_batche
 from symmbfn.claims.store import Claim
 from symmbfn.cli.verbs import main
 from symmbfn.generation.sampler import Predictor, predictor, preset_sampler
-from symmbfn.model.symmbfn import SymmBFN, Variables
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Variables
 from symmbfn.runtime.compilation import difference, onednn_products, torch_defaults
 from symmbfn.training.steps import draw_noise
-from tests.models import CPU, batch, beliefs_at, dataset, shaken_model, units
+from tests.models import CPU, batch, beliefs_at, dataset, shaken_model, sites, units
 
 QUICK = ["benchmark", "--quick", "--device", "cpu", "--dtype", "float32"]
 BENCH = Bench("command", is_quick=True)
@@ -84,12 +85,15 @@ def test_the_baselines_are_what_they_claim() -> None:
     assert gap < 1e-5
     for name in ("published_layers", "as_published"):
         other = found[name].config
-        assert (other.width, other.depth, other.elements) == (c.width, c.depth, c.elements)
-        assert (other.edge_width, other.edge_layers, other.is_modulated) == (0, 2, False)
-    inputs = ("n_frequencies", "has_images", "has_self_conditioning", "symmetry", "elements_as")
-    for name in inputs:
-        assert getattr(found["published_layers"].config, name) == getattr(c, name)
-    assert found["as_published"].config.n_frequencies == 128
+        shape = other.network
+        assert (shape.width, shape.depth) == (c.network.width, c.network.depth)
+        assert (shape.edge_width, shape.edge_layers, shape.is_modulated) == (0, 2, False)
+        assert other.elements == c.elements
+    layers = found["published_layers"].config
+    for name in ("images", "has_self_conditioning", "symmetry", "composition"):
+        assert getattr(layers, name) == getattr(c, name)
+    assert layers.network.n_frequencies == c.network.n_frequencies
+    assert found["as_published"].config.network.n_frequencies == 128
     assert [model.network.is_published for model in list(found.values())[1:]] == [
         False,
         False,
@@ -141,15 +145,11 @@ def test_runs_follow_the_types_and_the_device() -> None:
         ("default", {"properties": ("band_gap", "density")}),
         ("default", {"edge_width": 0, "edge_layers": 2, "is_modulated": False}),
         ("paper", {}),
-        ("default", {"elements_as": "sites", "weights": None}),
+        ("default", {"composition": sites()}),
     ],
     ids=str,
 )
 def test_products_are_those_that_torch_counts(preset: str, changes: dict) -> None:
-    if "weights" in changes:
-        changes = changes | {
-            "weights": dict.fromkeys(("coords", "lattice", "elements", "letters"), 1.0)
-        }
     model = shaken_model(preset, **changes)
     _, beliefs, given, t = beliefs_at(model, batch(), 0.4)
     given = model.with_positions(given)

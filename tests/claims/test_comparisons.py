@@ -9,6 +9,7 @@ import pytest
 from symmbfn.claims import store
 from symmbfn.claims.comparisons import (
     ABSENT,
+    TAKEN_OUT,
     ablations,
     before_and_after,
     beside_published,
@@ -16,6 +17,7 @@ from symmbfn.claims.comparisons import (
     not_run_text,
     predictions_text,
     steps_series,
+    taken_out_text,
     values_text,
 )
 from symmbfn.claims.store import Claim, record
@@ -75,6 +77,18 @@ def test_the_base_comes_first_and_no_variant_is_dropped(recorded: None) -> None:
     ]
     assert lines[1].index("34") + 2 == lines[3].index("±0.10*") + 6, "columns end together"
     assert not_run_text() == "Not run: absent. Fewer than 2 seeds: none."
+
+
+def test_variants_that_are_no_longer_in_the_code_are_named_with_their_commit(
+    recorded: None,
+) -> None:
+    assert taken_out_text() == ""
+    note = f"About bound. 1,000 crystals seen by each seed; against axes. {TAKEN_OUT}"
+    put("ablation.gone.expected", "Equal.", note=note)
+    put("ablation.gone.bound", 34.0, unit="nats", seed=[0])
+    commit = ablations()["gone"]["expected"]["commit"]
+    assert taken_out_text() == f"Code at {commit}: gone."
+    assert "gone, against axes\n  expected: Equal." in predictions_text()
 
 
 def test_values_have_both_ends(recorded: None) -> None:

@@ -48,7 +48,8 @@ def test_a_changed_preset_changes_the_table(monkeypatch: pytest.MonkeyPatch) -> 
     before = column("mpts_52", "paper")
 
     def other(**changes: object) -> ModelConfig:
-        return replace(paper_config(), sigma1_coords=0.05, **changes)
+        c = paper_config()
+        return replace(c, coords=replace(c.coords, sigma1=0.05), **changes)
 
     monkeypatch.setattr(module, "paper_config", other)
     after = column("mpts_52", "paper")

@@ -14,12 +14,13 @@ from symmbfn.conditions.training_draw import (
     draw_properties,
 )
 from symmbfn.generation.sampler import preset_sampler, sample
-from symmbfn.model.variables import Known, property_moments
+from symmbfn.model.statistics import property_moments
+from symmbfn.model.variables import Known
 from symmbfn.networks.properties import PropertyTokens, standard_values, zero_inflated
 from symmbfn.training.config import OptimiserConfig, TrainingConfig
 from symmbfn.training.fit import build_model
 from symmbfn.training.trainer import Trainer
-from tests.models import batch, beliefs_at, dataset, shaken_model
+from tests.models import batch, beliefs_at, dataset, shaken_model, sites, slots
 
 GAP, ENERGY = "band_gap", "formation_energy_per_atom"
 RATES = ConditionRates()
@@ -38,9 +39,11 @@ def with_parts(model, crystals, t=0.3, seed=0):
     return data, beliefs, replace(given, known=known), time
 
 
-@pytest.mark.parametrize("elements_as", ["slots", "sites"])
-def test_conditions_come_out_as_they_are_and_cost_nothing(elements_as: str) -> None:
-    model = shaken_model(elements_as=elements_as)
+@pytest.mark.parametrize("composition", [slots(8), sites()], ids=["slots", "sites"])
+def test_conditions_come_out_as_they_are_and_cost_nothing(
+    composition,
+) -> None:
+    model = shaken_model(composition=composition)
     data, beliefs, given, t = with_parts(model, dataset(8).batch(torch.arange(128)))
     estimates = model(beliefs, given, t)
     n_given = 0
@@ -103,7 +106,7 @@ def only(**rates: float) -> ConditionRates:
 NOTHING = only(no_part=1.0, **dict.fromkeys((*PARTS, "site"), 1.0))
 
 
-@pytest.mark.parametrize("elements_as", ["slots", "sites"])
+@pytest.mark.parametrize("composition", [slots(8), sites()], ids=["slots", "sites"])
 @pytest.mark.parametrize(
     ("rates", "whole"),
     [
@@ -119,9 +122,9 @@ NOTHING = only(no_part=1.0, **dict.fromkeys((*PARTS, "site"), 1.0))
     ids=[*PARTS[:4], "no site", "all sites", "sites not drawn", "no part"],
 )
 def test_each_rate_is_that_of_its_own_part(
-    rates: ConditionRates, whole: set[str], elements_as: str
+    rates: ConditionRates, whole: set[str], composition
 ) -> None:
-    model = shaken_model(elements_as=elements_as)
+    model = shaken_model(composition=composition)
     data, given = model.encode(batch())
     known = draw_parts(model, data, given, rates, torch.Generator().manual_seed(0))
     for name, where in known.where.items():

@@ -17,7 +17,7 @@ from symmbfn.crystals.symmetry import operations_of
 from symmbfn.datasets import full_cell
 from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
-from symmbfn.model.symmbfn import compute_statistics
+from symmbfn.model.statistics import compute_statistics
 from tests.crystals.samples import one_crystal
 from tests.models import batch, config, dataset, fresh_model, units
 

@@ -12,8 +12,8 @@ from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.constraints import move_apart
 from symmbfn.generation.sampler import preset_sampler, sample
-from symmbfn.model.symmbfn import Given, SymmBFN, Variables
-from symmbfn.model.variables import Known
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Given, Known, Variables
 from tests.models import batch, fresh_model, perfect_predictor
 
 EDGE, NA, CL = 6.0, 11, 17
@@ -106,7 +106,7 @@ def test_the_sampler_applies_it() -> None:
     assert distance[0.8] > 2.1
 
 
-@pytest.mark.parametrize(("preset", "changes"), [("paper", {}), ("default", {"has_images": False})])
+@pytest.mark.parametrize(("preset", "changes"), [("paper", {}), ("default", {"images": None})])
 def test_sites_without_letters_or_images_have_none(preset: str, changes: dict) -> None:
     model = fresh_model(preset, **changes)
     assert preset_sampler(model).clearance == 0

@@ -30,9 +30,19 @@ from symmbfn.generation.generate import (
 )
 from symmbfn.generation.sampler import preset_sampler, sample
 from symmbfn.model.checkpoints import load_model
-from symmbfn.model.symmbfn import Given, SymmBFN, Variables
+from symmbfn.model.config import ImagesConfig
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Given, Variables
 from symmbfn.runtime.devices import pick_device
-from tests.models import batch, beliefs_at, fresh_model, perfect_predictor, shaken_model, units
+from tests.models import (
+    batch,
+    beliefs_at,
+    fresh_model,
+    perfect_predictor,
+    shaken_model,
+    slots,
+    units,
+)
 
 PRESETS = ("default", "paper")
 SOLVERS = (("ode2", 6), ("sde2", 6), ("bfn", 10))
@@ -321,9 +331,11 @@ def assert_equal_bits(ours: Crystal, expected: Crystal) -> None:
         np.testing.assert_array_equal(ours.lattice_matrix, expected.lattice_matrix)
 
 
-@pytest.mark.parametrize(("has_images", "scale"), [(False, 0.05), (True, 0.2)])
-def test_crystal_i_is_the_same_in_every_batch_and_order(has_images: bool, scale: float) -> None:
-    model = shaken_model(scale=scale, has_images=has_images)
+@pytest.mark.parametrize(("images", "scale"), [(None, 0.05), (ImagesConfig(), 0.2)])
+def test_crystal_i_is_the_same_in_every_batch_and_order(
+    images: ImagesConfig | None, scale: float
+) -> None:
+    model = shaken_model(scale=scale, images=images)
     whole = by_index(model, indices(24), 128)
     order = torch.randperm(24, generator=torch.Generator().manual_seed(0))
     for other in (
@@ -489,7 +501,7 @@ def test_ascending_classes_exist_even_when_every_slot_wants_the_same() -> None:
 
 def pointers_given(n_sites: int, n_slots: int, n_padding: int = 0) -> Given:
     n = n_sites + n_padding
-    model = fresh_model(n_slots=n_slots)
+    model = fresh_model(composition=slots(n_slots))
     is_site = (torch.arange(n) < n_sites)[None]
     return model.given(torch.tensor([1]), is_site, torch.tensor([n_slots]))
 

@@ -9,7 +9,8 @@ import torch
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.final_estimates import settle
 from symmbfn.generation.sampler import preset_sampler, sample, time_grid
-from symmbfn.model.symmbfn import Given, SymmBFN, Variables
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Given, Variables
 from tests.models import batch, fresh_model, perfect_predictor, shaken_model
 
 N = 4000
@@ -75,7 +76,8 @@ def test_expected_classes_are_those_of_the_temperature() -> None:
     sampler = SamplerConfig(n_steps=1, eta=1.0, has_expected_classes=True, temperature=0.5)
     sample(model, given, sampler, seed=0, index=torch.arange(500), predict=predict)
     power = PROBABILITIES**2 / (PROBABILITIES**2).sum()
-    beta, k = model.config.beta1_pointers, model.config.n_slots
+    pointers = model.config.composition
+    beta, k = pointers.pointer_beta1, pointers.n_slots
     mean = seen[-1][given.is_site].mean(0)[:3]
     np.testing.assert_allclose(mean, beta * (k * power - 1), atol=0.5)
 

@@ -13,7 +13,9 @@ from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.registry import load_dataset
 from symmbfn.generation.generate import generate
 from symmbfn.model.checkpoints import load_model
-from symmbfn.model.symmbfn import SymmBFN, circular_config, compute_statistics, full_cell_config
+from symmbfn.model.config import circular_config, full_cell_config
+from symmbfn.model.statistics import compute_statistics
+from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.training.config import OptimiserConfig, TrainingConfig
 from symmbfn.training.data import CELLS
 from symmbfn.training.fit import FitConfig, fit
@@ -22,7 +24,7 @@ from symmbfn.training.validation import validate
 
 PRESETS = {"full_cell": full_cell_config, "circular": circular_config}
 # what a tiny model is of
-TINY = {"width": 32, "depth": 2, "n_frequencies": 8}
+TINY = {"width": 32, "depth": 2}
 STATUSES = {"ok", "invalid_geometry", "reconstruction_failed", "symmetry_mismatch"}
 
 
@@ -86,8 +88,7 @@ def test_weights_of_the_command_line_generate_and_say_of_which_cell_they_are(
     arguments += ["--epochs", "2", "--batch-size", "8", "--width", "16", "--depth", "1"]
     assert main(["train", *arguments, "--device", "cpu"]) == 0
     model, weights = load_model(run / "weights"), run / "weights"
-    assert (model.config.symmetry, model.config.elements_as) == ("none", "sites")
-    assert model.config.coords_as == ("circular" if preset == "circular" else "euclidean")
+    assert model.config == PRESETS[preset](width=16, depth=1)
     groups = set(model.statistics.given[:, 0].tolist())
     assert (groups == {1}) == (cell == "primitive")
     cell = cell or "conventional"

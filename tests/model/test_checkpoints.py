@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pickle
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,17 @@ from symmbfn.model.checkpoints import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     load_model,
+    read_config,
     save_model,
     weights_folder,
 )
-from symmbfn.model.symmbfn import Statistics
-from tests.models import batch, beliefs_at, shaken_model
+from symmbfn.model.class_configs import ElementSlotsConfig, LettersConfig
+from symmbfn.model.config import circular_config, default_config, paper_config
+from symmbfn.model.config_files import config_from_dict, nested
+from symmbfn.model.statistics import Statistics
+from tests.models import batch, beliefs_at, cells, shaken_model
 
-PRESETS = ("default", "paper")
+PRESETS = ("default", "paper", "full_cell", "circular")
 
 
 @pytest.fixture
@@ -56,7 +60,8 @@ def test_single_precision_comes_back_bit_for_bit(preset: str, tmp_path: Path) ->
     assert state.keys() == model.state_dict().keys()
     for name, value in model.state_dict().items():
         assert torch.equal(state[name], value), name
-    _, beliefs, given, time = beliefs_at(model, batch(), 0.5)
+    crystals = cells() if model.config.is_of_atoms else batch()
+    _, beliefs, given, time = beliefs_at(model, crystals, 0.5)
     mine, theirs = model(beliefs, given, time), loaded(beliefs, given, time)
     for kind in ("continuous", "categorical"):
         for name, value in getattr(mine, kind).items():
@@ -64,12 +69,15 @@ def test_single_precision_comes_back_bit_for_bit(preset: str, tmp_path: Path) ->
 
 
 def test_accuracies_are_those_of_the_file_not_of_todays_rule(tmp_path: Path) -> None:
-    given = {"beta1_elements": 0.36, "beta1_symmetry": 1.2, "beta1_pointers": 3.0}
-    model = shaken_model(**given)
+    parts = {
+        "composition": ElementSlotsConfig(beta1=0.36, pointer_beta1=3.0),
+        "symmetry": LettersConfig(beta1=1.2),
+    }
+    model = shaken_model(**parts)
     save_model(model, tmp_path)
     loaded = load_model(tmp_path)
     assert loaded.config == model.config
-    assert {name: getattr(loaded.config, name) for name in given} == given
+    assert {name: getattr(loaded.config, name) for name in parts} == parts
 
 
 def test_half_precision_rounds_once_and_computes_in_single(folder: Path) -> None:
@@ -156,7 +164,7 @@ def test_a_path_to_the_weights_is_their_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", "{}", '{"format": 2}', '{"format": "1"}', "\x80"]
+    "text", ["", "{", "[]", "null", "{}", '{"format": 3}', '{"format": "1"}', "\x80"]
 )
 def test_a_config_of_no_known_format_is_named(folder: Path, text: str) -> None:
     (folder / CONFIG_FILE).write_bytes(text.encode("latin-1"))
@@ -176,10 +184,13 @@ def test_a_config_without_one_of_its_parts_is_refused(folder: Path, key: str) ->
 
 def test_settings_that_do_not_fit_the_weights_are_refused(folder: Path) -> None:
     config = json.loads((folder / CONFIG_FILE).read_text())
+    network, lattice = config["model"]["network"], config["model"]["lattice"]
     for change, message in (
-        ({"width": 32}, "size mismatch"),
-        ({"no_such_setting": 1}, "no_such_setting"),
-        ({"target": "velocity"}, "velocity"),
+        ({"network": network | {"width": 32}}, "size mismatch"),
+        ({"network": network | {"no_such_setting": 1}}, "no_such_setting"),
+        ({"no_such_part": 1}, "no_such_part"),
+        ({"lattice": lattice | {"target": "velocity"}}, "velocity"),
+        ({"symmetry": {"kind": "colours"}}, "symmetry.*'colours'"),
         ({"elements": [200, *config["model"]["elements"][1:]]}, "200"),
         ({"elements": [-1, *config["model"]["elements"][1:]]}, "-1"),
     ):
@@ -234,3 +245,97 @@ def test_a_save_that_fails_leaves_the_old_weights_whole(folder: Path, monkeypatc
     assert (folder / WEIGHTS_FILE).read_bytes() == before
     assert sorted(p.name for p in folder.iterdir()) == sorted([WEIGHTS_FILE, CONFIG_FILE])
     load_model(folder)
+
+
+# --- format 1: one flat dictionary ---------------------------------------------------------------
+
+
+def flat_config() -> dict:
+    """Settings of a small model with circular coordinates, as format 1 had them."""
+    return {
+        "elements": [8, 26],
+        "network": "cspnet",
+        "width": 16,
+        "depth": 2,
+        "n_frequencies": 4,
+        "edge_width": 0,
+        "edge_layers": 2,
+        "is_modulated": False,
+        "symmetry": "none",
+        "has_axis_mask": False,
+        "elements_as": "sites",
+        "is_told_n_elements": False,
+        "n_slots": 8,
+        "target": "noise",
+        "is_preconditioned": False,
+        "has_bounded_state": None,
+        "has_images": False,
+        "n_images": 2,
+        "has_displacements": False,
+        "image_pooling": "plain",
+        "has_self_conditioning": False,
+        "is_standardised": False,
+        "coords_as": "circular",
+        "sigma1_coords": 0.02,
+        "n_messages": 100,
+        "beta1_coords": 1000.0,
+        "sigma1_lattice": 0.02,
+        "beta1_elements": 0.25,
+        "beta1_symmetry": 2.5,
+        "beta1_pointers": 4.0,
+        "categorical_power": 2.0,
+        "weights": {"coords": 1.0, "lattice": 0.1, "elements": 3.0},
+        "cross_entropy": 0.0,
+        "min_t": 1e-4,
+        "properties": [],
+        "has_known_parts": False,
+    }
+
+
+def test_flat_settings_are_those_of_the_preset_that_they_describe() -> None:
+    circular = circular_config((8, 26), width=16, depth=2)
+    network = replace(circular.network, n_frequencies=4)
+    assert config_from_dict(nested(flat_config())) == replace(circular, network=network)
+    # what came to format 1 later may be missing
+    later = ("network", "has_axis_mask", "image_pooling", "properties", "n_images")
+    shorter = {name: value for name, value in flat_config().items() if name not in later}
+    assert config_from_dict(nested(shorter)) == replace(circular, network=network)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("network", "transformer", "'transformer' was taken out"),
+        ("categorical_power", 1.0, "'1.0'|1.0 was taken out"),
+        ("target", "velocity", "(?s)target.*'velocity'"),
+        ("colour", "red", "colour"),
+    ],
+)
+def test_flat_settings_that_this_version_has_not_are_refused_by_name(
+    name: str, value: object, message: str
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        config_from_dict(nested(flat_config() | {name: value}))
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_both_formats_are_read_and_are_the_same_model(preset: str, tmp_path: Path) -> None:
+    """The shipped weights are of format 1; saved again they are of format 2."""
+    shipped = weights_folder(preset)
+    assert read_config(shipped)["format"] == 1
+    old = load_model(preset)
+    save_model(old, tmp_path)
+    assert read_config(tmp_path)["format"] == 2
+    new = load_model(tmp_path)
+    assert new.config == old.config
+    for name, value in old.state_dict().items():
+        assert torch.equal(new.state_dict()[name], value), name
+    theirs = {n.partition(".")[2]: v for n, v in load_file(shipped / WEIGHTS_FILE).items()}
+    mine = {n.partition(".")[2]: v for n, v in load_file(tmp_path / WEIGHTS_FILE).items()}
+    assert theirs.keys() == mine.keys()
+
+
+def test_flat_settings_of_the_default_weights_are_the_default() -> None:
+    config = load_model("default").config
+    assert replace(config, properties=()) == default_config(config.elements)
+    assert load_model("paper").config == paper_config(width=128)

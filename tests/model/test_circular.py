@@ -18,13 +18,10 @@ from symmbfn.flows.sampler_config import SamplerConfig, Step
 from symmbfn.generation.final_estimates import decode
 from symmbfn.generation.generate import generate_batches
 from symmbfn.generation.sampler import preset_sampler, sample
-from symmbfn.model.symmbfn import (
-    SymmBFN,
-    Variables,
-    circular_config,
-    full_cell_config,
-    paper_config,
-)
+from symmbfn.model.config import circular_config, full_cell_config
+from symmbfn.model.number_configs import CircularCoordsConfig
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Variables
 from tests.models import (
     CPU,
     batch,
@@ -36,7 +33,7 @@ from tests.models import (
     units,
 )
 
-FEW = {"n_messages": 12, "beta1_coords": 200.0}
+FEW = {"coords": CircularCoordsConfig(n_messages=12, beta1=200.0)}
 ANCESTRAL = {"eta": None, "has_expected_classes": False}
 
 
@@ -54,8 +51,9 @@ def turned(x: torch.Tensor) -> torch.Tensor:
 
 
 def test_only_the_flow_of_the_coordinates_differs_from_the_baseline() -> None:
-    assert replace(circular_config(), coords_as="euclidean") == full_cell_config()
-    assert (circular_config().n_messages, circular_config().beta1_coords) == (100, 1e3)
+    on_line = full_cell_config()
+    assert replace(circular_config(), coords=on_line.coords) == on_line
+    assert circular_config().coords == CircularCoordsConfig(n_messages=100, beta1=1e3)
     one, other = fresh_model("circular", **FEW), fresh_model("full_cell")
     ours, theirs = one.state_dict(), other.state_dict()
     assert ours.keys() == theirs.keys()
@@ -64,12 +62,10 @@ def test_only_the_flow_of_the_coordinates_differs_from_the_baseline() -> None:
     assert differing and all("site_in" in name or "edge" in name for name in differing)
 
 
-@pytest.mark.parametrize("name", ["is_standardised", "has_self_conditioning"])
+@pytest.mark.parametrize("name", ["has_fixed_parts", "has_self_conditioning"])
 def test_what_lives_on_a_line_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"circular.*{name}"):
-        circular_config(**{name: True})
-    with pytest.raises(ValueError, match="coords_as.*'spherical'"):
-        paper_config(coords_as="spherical")
+    with pytest.raises(ValueError, match=f"{name}.*circular"):
+        replace(circular_config(), **{name: True})
 
 
 @pytest.mark.parametrize(

@@ -24,18 +24,16 @@ from symmbfn.generation.generate import (
     size_batches,
 )
 from symmbfn.generation.sampler import preset_sampler, sample
-from symmbfn.model.symmbfn import (
-    SymmBFN,
-    Variables,
-    compute_statistics,
-    default_config,
-    full_cell_config,
-    paper_config,
-)
+from symmbfn.model.class_configs import NoSymmetryConfig
+from symmbfn.model.config import ImagesConfig, default_config, full_cell_config, paper_config
+from symmbfn.model.statistics import compute_statistics
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Variables
 from tests.models import (
     batch,
     beliefs_at,
     cells,
+    config,
     fresh_model,
     perfect_predictor,
     shaken_model,
@@ -45,7 +43,7 @@ from tests.models import (
 # elements of sites, as published; or slots and pointers, with all that the default model has
 FORMS = {
     "sites": ("full_cell", {}),
-    "slots": ("default", {"symmetry": "none", "has_images": False}),
+    "slots": ("default", {"symmetry": NoSymmetryConfig(), "images": None}),
 }
 
 
@@ -82,22 +80,21 @@ def mapped(value: Variables, change) -> Variables:
 def test_the_baseline_is_the_paper_but_for_the_representation() -> None:
     baseline, paper = full_cell_config(), paper_config()
     assert baseline.elements == tuple(range(1, 95))
-    assert baseline.weights == {"coords": 1.0, "lattice": 0.1, "elements": 3.0}
-    assert replace(baseline, symmetry="axes", weights=paper.weights) == paper
+    assert baseline.is_of_atoms and not paper.is_of_atoms
+    assert replace(baseline, symmetry=paper.symmetry) == paper
     assert full_cell_config((8, 26), width=32).elements == (8, 26)
 
 
 def test_images_of_atoms_that_are_all_there_are_refused() -> None:
-    with pytest.raises(ValueError, match="'none'.*has_images.*True"):
-        default_config((8, 26), symmetry="none")
-    with pytest.raises(ValueError, match="'none'.*has_images.*True"):
-        full_cell_config(has_images=True)
+    for whole in (default_config((8, 26)), full_cell_config()):
+        with pytest.raises(ValueError, match="images must be None"):
+            replace(whole, symmetry=NoSymmetryConfig(), images=ImagesConfig())
 
 
 def test_there_is_no_symmetry_among_variables_and_weights(model: SymmBFN) -> None:
-    pointers = ("pointers",) if model.config.elements_as == "slots" else ()
+    pointers = ("pointers",) if model.config.composition.kind == "slots" else ()
     assert (model.continuous, model.categorical) == (("lattice", "coords"), ("elements", *pointers))
-    assert not [name for name in model.state_dict() if name.startswith(("letters", "axes"))]
+    assert not [name for name in model.state_dict() if name.startswith("symmetry")]
     _, given = model.encode(cells())
     assert given.rotations.shape[1] == 0
 
@@ -152,10 +149,9 @@ def test_flows_are_those_of_the_asymmetric_unit() -> None:
     """In P1 every site is an atom: the two forms are one model but for the symmetry."""
     in_p1 = batch(11)
     assert torch.equal(cells(11).fractional_coords, in_p1.fractional_coords)
-    settings = {"width": 16, "depth": 2, "n_frequencies": 4}
-    statistics = compute_statistics(in_p1, paper_config(**settings))
-    orbits = SymmBFN(paper_config(**settings), statistics).eval()
-    atoms = SymmBFN(full_cell_config(**settings), statistics).eval()
+    statistics = compute_statistics(in_p1, config("paper"))
+    orbits = SymmBFN(config("paper"), statistics).eval()
+    atoms = SymmBFN(config("full_cell"), statistics).eval()
     data, given = orbits.encode(in_p1)
     data_too, given_too = atoms.encode(cells(11))
     noise = {name: torch.randn(model_shape) for name, model_shape in shapes(orbits, given)}

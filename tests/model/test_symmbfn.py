@@ -12,19 +12,24 @@ from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
 from symmbfn.crystals.lattice import lattice_constraints
 from symmbfn.crystals.symmetry import operations_of, orbit_of, positions_of, symmetry_tables
 from symmbfn.flows import categorical
-from symmbfn.model.symmbfn import (
-    SymmBFN,
-    Variables,
-    compute_statistics,
+from symmbfn.model.class_configs import AxesConfig, ElementSlotsConfig, SiteElementsConfig
+from symmbfn.model.config import (
+    ImagesConfig,
+    LossConfig,
+    NetworkConfig,
     default_config,
-    element_classes,
+    full_cell_config,
     paper_config,
-    slots_and_pointers,
 )
+from symmbfn.model.number_configs import EuclideanCoordsConfig, LatticeConfig
+from symmbfn.model.statistics import compute_statistics
+from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.variables import Variables, element_classes, slots_and_pointers
 from symmbfn.networks.groups import padded_operations
 from tests.models import (
     batch,
     beliefs_at,
+    cells,
     config,
     elements,
     fresh_model,
@@ -180,7 +185,7 @@ def test_a_fresh_model_is_the_exact_independent_posterior(t: float) -> None:
         checks = {
             "elements": (min(site, int(given.n_elements[row]) - 1), statistics.element_log_prior),
             "letters": (site, statistics.position_log_prior[given.rows[row]]),
-            "pointers": (site, torch.zeros(model.config.n_slots)),
+            "pointers": (site, torch.zeros(model.config.most_elements)),
         }
         for name, (place, log_prior) in checks.items():
             z = beliefs.categorical[name][row, place].double().numpy()
@@ -267,7 +272,7 @@ def test_estimates_are_normalised_and_stay_in_the_group(preset: str) -> None:
                 assert (letters[row, :, n_positions:] == 0).all()
                 assert estimates.categorical["letters"][row, :, :n_positions].isfinite().all()
             pointers = estimates.categorical["pointers"].exp()
-            beyond = torch.arange(model.config.n_slots) >= given.n_elements[:, None]
+            beyond = torch.arange(model.config.most_elements) >= given.n_elements[:, None]
             assert (pointers.masked_select(beyond[:, None].expand_as(pointers)) == 0).all()
 
 
@@ -342,11 +347,11 @@ def test_losses_are_the_sums_of_the_paper(preset: str) -> None:
                 assert cross_entropy[name][row].item() == pytest.approx(
                     -true.mean().item(), rel=1e-3, abs=1e-6
                 )
-                loss += c.cross_entropy * -true.mean().item()
+                loss += c.loss.cross_entropy * -true.mean().item()
             else:
                 continue
             assert nats[name][row].item() == pytest.approx(expected, rel=1e-3, abs=1e-5), name
-            loss += c.weights[name] * expected / size
+            loss += model.variables[name].weight * expected / size
         assert total[row].item() == pytest.approx(loss, rel=1e-3, abs=1e-5)
 
 
@@ -499,44 +504,66 @@ def test_one_site_and_more_sites_than_are_embedded_work(preset: str) -> None:
 def test_the_paper_preset_is_the_minimal_faithful_configuration() -> None:
     c = paper_config()
     assert c.elements == tuple(range(1, 95))
-    assert (c.width, c.depth, c.n_frequencies, c.edge_layers, c.edge_width) == (512, 6, 128, 2, 0)
-    assert (c.sigma1_coords, c.sigma1_lattice) == (0.02, 0.02)
-    assert (c.beta1_elements, c.beta1_symmetry, c.min_t) == (0.25, 2.5, 1e-4)
-    assert c.weights == {"coords": 1.0, "lattice": 0.1, "elements": 3.0, "axes": 10.0}
-    assert (c.target, c.symmetry, c.elements_as) == ("noise", "axes", "sites")
-    extras = (c.is_preconditioned, c.has_images, c.has_self_conditioning, c.is_standardised)
-    assert not any(extras) and not c.is_modulated and c.cross_entropy == 0
+    shape = c.network
+    assert (shape.width, shape.depth, shape.n_frequencies) == (512, 6, 128)
+    assert (shape.edge_layers, shape.edge_width, shape.is_modulated) == (2, 0, False)
+    assert c.coords == EuclideanCoordsConfig(
+        sigma1=0.02, target="noise", weight=1.0, is_standardised=False
+    )
+    assert c.lattice == LatticeConfig(sigma1=0.02, target="noise", weight=0.1)
+    assert c.composition == SiteElementsConfig(beta1=0.25, weight=3.0)
+    assert c.symmetry == AxesConfig(beta1=2.5, weight=10.0)
+    assert c.loss == LossConfig(cross_entropy=0.0, min_t=1e-4)
+    assert c.images is None
+    assert not (c.is_preconditioned or c.has_self_conditioning or c.has_fixed_parts)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"symmetry": "both"}, "symmetry.*'both'"),
-        ({"elements_as": "atoms"}, "elements_as.*'atoms'"),
-        ({"target": "velocity"}, "target.*'velocity'"),
-        ({"edge_layers": 3}, "edge_layers.*3"),
-        ({"symmetry": "axes"}, "weights.*axes"),
-        ({"weights": {"coords": 1.0}}, "weights.*lattice"),
-    ],
-)
-def test_impossible_settings_are_refused_by_name(changes: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        default_config((8, 26), **changes)
+@pytest.mark.parametrize("config_of", [default_config, paper_config, full_cell_config])
+def test_a_preset_takes_elements_and_the_size_of_its_network(config_of) -> None:
+    usual, other = config_of((8, 26)), config_of((8, 26), width=48, depth=3)
+    assert other.network == replace(usual.network, width=48, depth=3)
+    assert replace(other, network=usual.network) == usual
+    assert usual.elements == (8, 26)
+
+
+def test_impossible_settings_are_refused_by_name() -> None:
+    for make, message in (
+        (lambda: LatticeConfig(target="velocity"), "(?s)target.*'velocity'"),
+        (lambda: EuclideanCoordsConfig(target="velocity"), "(?s)target.*'velocity'"),
+        (lambda: NetworkConfig(edge_layers=3), "edge_layers.*3"),
+        (lambda: ImagesConfig(n_images=1), "n_images.*1"),
+    ):
+        # the types of the tests are checked, and refuse another literal before
+        with pytest.raises((ValueError, TypeError), match=message):
+            make()
 
 
 @pytest.mark.parametrize("n_elements", [1, 2, 88])
 def test_every_variable_settles_as_surely_whatever_the_number_of_classes(n_elements: int) -> None:
-    c = default_config(tuple(range(1, 1 + n_elements)), n_slots=4)
-    certainties = (n_elements * c.beta1_elements, 27 * c.beta1_symmetry, 4 * c.beta1_pointers)
+    c = default_config(tuple(range(1, 1 + n_elements)))
+    slots = ElementSlotsConfig.settled(n_elements, n_slots=4)
+    certainties = (n_elements * c.composition.beta1, 27 * c.symmetry.beta1, 4 * slots.pointer_beta1)
     # z-score sqrt(K beta1 / 2) = 4
     assert certainties == pytest.approx((32, 32, 32))
-    given = default_config((8, 26), beta1_elements=0.36, beta1_pointers=1.0)
-    assert (given.beta1_elements, given.beta1_pointers) == (0.36, 1.0)
+    assert slots.beta1 == c.composition.beta1 and 8 * c.composition.pointer_beta1 == 32
 
 
 def test_a_model_of_no_elements_is_refused() -> None:
     with pytest.raises(ValueError, match="elements"):
         default_config(())
+
+
+@pytest.mark.parametrize("preset", ["default", "paper", "full_cell", "circular"])
+def test_what_the_features_state_is_what_they_are(preset: str) -> None:
+    """Each part has the width that it states, and the network is as wide as all of them."""
+    model = shaken_model(preset, properties=("band_gap",) if preset == "default" else ())
+    crystals = cells() if model.config.is_of_atoms else batch()
+    _, beliefs, given, time = beliefs_at(model, crystals, 0.5)
+    reading = model.read(beliefs, given, time, None)
+    for features in (model.site_features, model.graph_features, model.pair_features):
+        for part in features.parts:
+            assert part.of(reading).shape[-1] == part.width
+        assert features(reading).shape[-1] == features.width
 
 
 def test_padded_operations_are_those_of_the_tables() -> None:

@@ -3,9 +3,9 @@
 import torch
 
 from symmbfn.crystals.symmetry import MAX_POSITIONS, positions_of, symmetry_tables
-from symmbfn.networks.channels import (
-    ClassTable,
-    ElementSlots,
+from symmbfn.networks.class_table import ClassTable
+from symmbfn.networks.element_slots import ElementSlots
+from symmbfn.networks.wyckoff_positions import (
     WyckoffPositions,
     position_geometry,
     position_rows,

@@ -10,6 +10,7 @@ from symmbfn.benchmark.bench import Bench
 from symmbfn.benchmark.timing import Sizes, sizes_of
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES, edge_of, n_operations
 from symmbfn.datasets.full_cell import full_cells
+from symmbfn.model.config import circular_config
 from tests.models import dataset, units
 
 BENCH = Bench("command")
@@ -25,14 +26,14 @@ def script() -> ModuleType:
 def test_rows_differ_in_representation_and_flow_alone(script: ModuleType) -> None:
     found = script.presets(16, 2)
     assert [*found] == ["symmbfn", "full_cell", "circular", "circular_primitive", "default"]
-    assert {(c.width, c.depth) for c, _ in found.values()} == {(16, 2)}
+    assert {(c.network.width, c.network.depth) for c, _ in found.values()} == {(16, 2)}
     symmbfn, full = found["symmbfn"][0], found["full_cell"][0]
     differs = {name for name in vars(full) if getattr(full, name) != getattr(symmbfn, name)}
-    assert differs == {"symmetry", "weights"}
+    assert differs == {"symmetry"}
     assert (
         found["circular"][0]
         == found["circular_primitive"][0]
-        == replace(full, coords_as="circular")
+        == replace(full, coords=circular_config().coords)
     )
     crystals = dataset()
     atoms = {name: int(form(crystals).n_sites.sum()) for name, (_, form) in found.items()}

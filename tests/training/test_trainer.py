@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from symmbfn.conditions.training_draw import ConditionRates
-from symmbfn.model.symmbfn import Variables
+from symmbfn.model.variables import Variables
 from symmbfn.training import trainer as training
 from symmbfn.training.checkpoint import run_identity
 from symmbfn.training.config import OptimiserConfig, ReportingConfig, TrainingConfig

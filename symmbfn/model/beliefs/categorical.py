@@ -1,4 +1,4 @@
-"""Classes: elements, pointers, letters, axes."""
+"""Beliefs about classes: elements, pointers, Wyckoff letters, site-symmetry axes."""
 
 import math
 from dataclasses import dataclass
@@ -10,37 +10,36 @@ from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.flows import categorical, solvers
 from symmbfn.flows.sampler_config import Step
 from symmbfn.flows.schedules import CategoricalSchedule
-from symmbfn.model.beliefs.variable import Variable, expand
+from symmbfn.model.beliefs.belief import Belief, expand
 from symmbfn.model.variables import Given
 
-IMPOSSIBLE = -100.0  # log-probability of the classes that a given one is not
+IMPOSSIBLE = -100.0  # log-probability of the classes that a fixed one is not
 
 
 @dataclass(frozen=True, kw_only=True)
-class Categorical(Variable):
-    """Classes; the belief is a distribution over them, and its logits what is carried.
+class Categorical(Belief):
+    """A distribution over K classes, carried as its logits.
 
     Attributes:
-        schedule: its accuracy.
+        schedule: accuracy of the messages.
         n_classes: number of classes K.
+        is_preconditioned: the network's output is added to the belief's logits, and the network
+            reads these logits and its previous estimate (book, method-preconditioning).
         log_prior: log frequency of the classes in training, shape (K,); None for alike.
-        is_preconditioned: the network adds to the belief's logits (book, method-preconditioning).
-        is_state_read: the network reads bounded logits and its previous estimate, too.
     """
 
     schedule: CategoricalSchedule
     n_classes: int
+    is_preconditioned: bool
     log_prior: Tensor | None = None
-    is_preconditioned: bool = True
-    is_state_read: bool = True
 
     def shape(self, given: Given) -> tuple[int, ...]:
         """Shape of the beliefs of a batch, classes last."""
         return (*super().shape(given), self.n_classes)
 
     def size(self, given: Given) -> Int[Tensor, "B"]:
-        """What the loss is divided by: how many of them a crystal has."""
-        return math.prod(self.inner) * self.places(given).sum(-1)
+        """How many entries a crystal has."""
+        return math.prod(self.entries) * self.places(given).sum(-1)
 
     def allowed(self, given: Given) -> Bool[Tensor, "B #P K"] | None:
         """Which classes are possible for each crystal; None for all."""
@@ -60,7 +59,7 @@ class Categorical(Variable):
     def flow(
         self, index: Int[Tensor, "B *X"], given: Given, t: Float[Tensor, "B"], noise: Tensor
     ) -> Float[Tensor, "B *X K"]:
-        """Beliefs at time t about known data."""
+        """One draw of the logits at time t: beta (K e - 1) + sqrt(K beta) noise."""
         one_hot = nn.functional.one_hot(index, self.n_classes).float()
         beta = expand(self.schedule(t)[0], one_hot)
         return categorical.bayesian_flow(one_hot, beta, noise)
@@ -68,18 +67,18 @@ class Categorical(Variable):
     def prior(
         self, given: Given, t: Float[Tensor, "B"], noise: Float[Tensor, "B *X K"]
     ) -> Float[Tensor, "B *X K"]:
-        """Beliefs at time t about data of which the frequencies are known."""
+        """One draw of the logits at time t, about the frequencies in training."""
         beta = expand(self.schedule(t)[0], noise)
         return categorical.bayesian_flow(self.frequencies(given, noise), beta, noise)
 
     def certain(self, index: Int[Tensor, "B *X"]) -> Float[Tensor, "B *X K"]:
-        """Logits that know the classes: those at t = 1 without noise."""
+        """The logits of classes that are known: those at t = 1 without noise."""
         one_hot = nn.functional.one_hot(index, self.n_classes).float()
         beta = self.schedule(torch.ones(1, device=index.device))[0]
         return beta * (self.n_classes * one_hot - 1)
 
     def informed(self, logits: Float[Tensor, "B *X K"], given: Given) -> Float[Tensor, "B *X K"]:
-        """Beliefs that are certain in the places that are given."""
+        """Beliefs that are certain in the places that are fixed."""
         index = self.known_values(given)
         return logits if index is None else self.replaced(logits, self.certain(index), given)
 
@@ -88,13 +87,21 @@ class Categorical(Variable):
         logits: Float[Tensor, "B *X K"],
         given: Given,
         t: Float[Tensor, "B"],
-        previous: Float[Tensor, "B *X K"] | None,
+        previous: Float[Tensor, "B *X K"] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network is told: probabilities, bounded logits, its previous estimate."""
+        """Probabilities; and, preconditioned, bounded logits and the previous estimate.
+
+        Args:
+            logits, given, t: as in `Belief.read`.
+            previous: log-probabilities of an earlier estimate; None for none.
+
+        Returns:
+            Probabilities, 0 on padding; bounded logits and earlier probabilities, or zeros.
+        """
         logits, allowed = logits.float(), self.allowed(given)
         theta = categorical.masked_log_softmax(logits, allowed).exp()
         state = earlier = torch.zeros_like(logits)
-        if self.is_state_read:
+        if self.is_preconditioned:
             beta, last = (expand(self.schedule(u)[0], logits) for u in (t, torch.ones_like(t)))
             state = categorical.bounded_state(logits, self.replaced(beta, last, given))
             state = state if allowed is None else state * allowed
@@ -105,7 +112,7 @@ class Categorical(Variable):
     def estimate(
         self, output: Tensor, logits: Float[Tensor, "B *X K"], given: Given, t: Tensor
     ) -> Float[Tensor, "B *X K"]:
-        """Log-probabilities as the network's output says."""
+        """Log-probabilities of the classes that are possible, one of them where it is fixed."""
         output = output.float()
         if self.is_preconditioned:
             output = output + logits
@@ -119,7 +126,7 @@ class Categorical(Variable):
     def loss(
         self, index: Int[Tensor, "B *X"], log_p: Tensor, given: Given, t: Float[Tensor, "B"]
     ) -> Float[Tensor, "B"]:
-        """Nats of each crystal at time t."""
+        """(K / 2) (d beta / dt) |e - p|^2, summed over the entries of a crystal."""
         rate = expand(self.schedule(t)[1], index)
         is_open = self.is_open(given).expand_as(index)
         return (categorical.loss_nats(index, log_p.exp(), rate) * is_open).flatten(1).sum(-1)
@@ -141,7 +148,7 @@ class Categorical(Variable):
         given: Given,
         step: Step,
     ) -> Float[Tensor, "B *X K"]:
-        """Beliefs at the end of a step of the sampler; arguments as of `Continuous.step`."""
+        """The logits at the end of a step about classes drawn from the estimate."""
         log_p = step.sampler.tempered(self.name, log_p)
         if step.sampler.has_expected_classes:
             e = log_p.exp()
@@ -156,7 +163,7 @@ class Categorical(Variable):
 
 @dataclass(frozen=True, kw_only=True)
 class Pointers(Categorical):
-    """Which of the crystal's elements a site holds; the others are no classes."""
+    """Which of the crystal's element slots a site points to."""
 
     def allowed(self, given: Given) -> Bool[Tensor, "B #P K"]:
         """The slots that the crystal has."""
@@ -165,7 +172,7 @@ class Pointers(Categorical):
 
 @dataclass(frozen=True, kw_only=True)
 class Letters(Categorical):
-    """Wyckoff letters; `log_prior` is that of all positions, each within its group."""
+    """Wyckoff letters: positions of the group; `log_prior` is that of all 1,731 positions."""
 
     def allowed(self, given: Given) -> Bool[Tensor, "B #P K"]:
         """The positions that the group has."""
@@ -174,12 +181,3 @@ class Letters(Categorical):
     def log_frequencies(self, given: Given, log_prior: Tensor) -> Tensor:
         """Log frequency of each position of the group."""
         return log_prior[given.rows][:, None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Axes(Categorical):
-    """Site symmetry along each of 15 axes."""
-
-    def allowed(self, given: Given) -> Bool[Tensor, "B #P 15 K"] | None:
-        """What the group has along each axis, where the model is restricted to it."""
-        return None if given.is_axis_class is None else given.is_axis_class[:, None]

@@ -1,4 +1,4 @@
-"""Numbers on a circle."""
+"""Beliefs about numbers on a circle: periodic coordinates."""
 
 import math
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.flows import circular
 from symmbfn.flows.message_schedule import MessageSchedule
 from symmbfn.flows.sampler_config import Step
-from symmbfn.model.beliefs.variable import Variable, expand
+from symmbfn.model.beliefs.belief import Belief, expand
 from symmbfn.model.variables import Given
 
 
 @dataclass(frozen=True, kw_only=True)
-class Circular(Variable):
-    """Fractions of a turn; the belief is a von Mises distribution, carried as its vector.
+class Circular(Belief):
+    """A von Mises belief about fractions of a turn, carried as its vector c (cos m, sin m).
 
     Attributes:
         schedule: when messages come, and how accurate they are.
@@ -32,13 +32,13 @@ class Circular(Variable):
         return (*super().shape(given), self.schedule.n_messages + 1)
 
     def size(self, given: Given) -> Int[Tensor, "B"]:
-        """What the loss is divided by: sites."""
+        """The number of sites."""
         return self.places(given).sum(-1)
 
     def flow(
         self, x: Float[Tensor, "B *X"], given: Given, t: Float[Tensor, "B"], noise: Tensor
     ) -> Float[Tensor, "B *X 2"]:
-        """Beliefs at time t about known data."""
+        """The sum of the messages that have come by time t."""
         number = torch.arange(noise.shape[-1], device=noise.device)
         has_come = number <= expand(self.schedule.received(t), noise)
         deviations = self.schedule.deviations(noise, first=0)
@@ -53,29 +53,29 @@ class Circular(Variable):
         return self.flow(torch.zeros_like(noise[..., 0]), given, torch.zeros_like(t), noise)
 
     def best(self, belief: Float[Tensor, "B *X 2"]) -> Float[Tensor, "B *X"]:
-        """The likeliest data, in [0, 1)."""
+        """The most likely fractions, in [0, 1)."""
         return circular.mean(belief) / (2 * math.pi) % 1.0
 
     def informed(self, belief: Float[Tensor, "B *X 2"], given: Given) -> Float[Tensor, "B *X 2"]:
-        """The beliefs: a model with these coordinates cannot be given parts of a crystal."""
+        """The belief as it is: a model with these coordinates has no fixed parts."""
         return belief
 
     def read(
         self, belief: Float[Tensor, "B *X 2"], given: Given, t: Float[Tensor, "B"]
     ) -> tuple[Tensor, ...]:
-        """What the network is told beside the mean's phases: how certain the belief is."""
+        """How certain the belief is, in [0, 1]; its mean enters by its phases."""
         return (circular.certainty(belief, self.schedule.final),)
 
     def estimate(
         self, output: Tensor, belief: Float[Tensor, "B *X 2"], given: Given, t: Float[Tensor, "B"]
     ) -> Float[Tensor, "B *X"]:
-        """The data as the network's output says, which is the step from the mean, in radians."""
+        """The belief's mean, moved by the network's output, which is an angle in radians."""
         return (self.best(belief) + output / (2 * math.pi)) % 1.0 * self.is_real(given)
 
     def loss(
         self, x: Float[Tensor, "B *X"], x_hat: Tensor, given: Given, t: Float[Tensor, "B"]
     ) -> Float[Tensor, "B"]:
-        """Nats of each crystal at time t: n times those of the message that is next."""
+        """n times the divergence of the next message, summed over the entries of a crystal."""
         turn, coming = 2 * math.pi, expand(self.schedule(t)[1], x)
         loss = self.schedule.n_messages * circular.loss_nats(turn * x, turn * x_hat, coming)
         return (loss * self.is_real(given)).flatten(1).sum(-1)
@@ -88,9 +88,9 @@ class Circular(Variable):
         given: Given,
         step: Step,
     ) -> Float[Tensor, "B *X 2"]:
-        """Beliefs at the end of a step of the sampler; arguments as of `Continuous.step`.
+        """The belief with the messages of the step, which are about the estimate.
 
-        The messages of the step are about the estimate; with `eta` 1 all earlier ones are too.
+        With `eta` 1 all earlier messages are drawn again, about the estimate too.
         """
         before, now = (int(self.schedule.received(u)) for u in step.instants[1:])
         is_redrawn = step.sampler.eta == 1

@@ -1,4 +1,4 @@
-"""Numbers on a line."""
+"""Beliefs about numbers on a line: lattice, and coordinates on their chart."""
 
 from dataclasses import dataclass
 
@@ -6,63 +6,64 @@ import torch
 
 from symmbfn._shapes import Float, Int, Tensor
 from symmbfn.flows import continuous, solvers
+from symmbfn.flows.continuous import Target
 from symmbfn.flows.sampler_config import Step
 from symmbfn.flows.schedules import ContinuousSchedule
-from symmbfn.model.beliefs.variable import Variable, expand
+from symmbfn.model.beliefs.belief import Belief, expand
 from symmbfn.model.variables import Given
 
 
 @dataclass(frozen=True, kw_only=True)
-class Continuous(Variable):
-    """Numbers; the belief is a Gaussian, and its mean what is carried.
+class Continuous(Belief):
+    """A Gaussian belief about numbers of mean 0 and variance 1; its mean is carried.
 
     Attributes:
-        schedule: its accuracy.
+        schedule: accuracy of the messages.
         target: what the network predicts, see `continuous.estimate`.
     """
 
     schedule: ContinuousSchedule
-    target: str
+    target: Target
 
     def size(self, given: Given) -> Int[Tensor, "B"]:
-        """What the loss is divided by: sites, or all components of a lattice, the fixed too."""
+        """The number of sites, or of all six components of a lattice, the fixed ones included."""
         places = self.places(given)
         count = places.sum(-1)
-        return count if self.inner else torch.full_like(count, places.shape[-1])
+        return count if self.entries else torch.full_like(count, places.shape[-1])
 
     def flow(
         self, x: Float[Tensor, "B *X"], given: Given, t: Float[Tensor, "B"], noise: Tensor
     ) -> Float[Tensor, "B *X"]:
-        """Beliefs at time t about known data."""
+        """One draw of the mean at time t: gamma x + sqrt(gamma (1 - gamma)) noise."""
         gamma = expand(self.schedule.gamma(t), x)
         return continuous.bayesian_flow(x, gamma, noise) * self.is_real(given)
 
     def prior(
         self, given: Given, t: Float[Tensor, "B"], noise: Float[Tensor, "B *X"]
     ) -> Float[Tensor, "B *X"]:
-        """Beliefs at time t about data of which the mean 0 and variance 1 is known."""
+        """One draw of the mean at time t, over data of mean 0 and variance 1."""
         return expand(self.schedule.gamma(t), noise).sqrt() * noise * self.is_real(given)
 
     def best(self, mean: Float[Tensor, "B *X"]) -> Float[Tensor, "B *X"]:
-        """The likeliest data."""
+        """The most likely numbers: the mean itself."""
         return mean
 
     def informed(self, mean: Float[Tensor, "B *X"], given: Given) -> Float[Tensor, "B *X"]:
-        """Beliefs that are the truth in the places that are given."""
+        """The mean, and the truth in the places that are fixed."""
         x = self.known_values(given)
         return mean if x is None else self.replaced(mean, x, given)
 
     def read(
         self, mean: Float[Tensor, "B *X"], given: Given, t: Float[Tensor, "B"]
     ) -> tuple[Tensor, ...]:
-        """What the network is told: the mean with unit variance at all times, and as it is."""
+        """The mean scaled to unit variance at all times, and the mean as it is."""
         scaled = mean / expand(self.schedule.gamma(t), mean).sqrt().clamp_min(1e-2)
         return self.replaced(scaled, mean, given), mean
 
     def estimate(
         self, output: Tensor, mean: Float[Tensor, "B *X"], given: Given, t: Float[Tensor, "B"]
     ) -> Float[Tensor, "B *X"]:
-        """The data as the network's output says."""
+        """The numbers that the network's output stands for, see `continuous.estimate`."""
         gamma = expand(self.schedule.gamma(t), mean)
         x_hat = continuous.estimate(output, mean, gamma, self.target) * self.is_real(given)
         return self.informed(x_hat, given)
@@ -70,7 +71,7 @@ class Continuous(Variable):
     def loss(
         self, x: Float[Tensor, "B *X"], x_hat: Tensor, given: Given, t: Float[Tensor, "B"]
     ) -> Float[Tensor, "B"]:
-        """Nats of each crystal at time t."""
+        """(1/2) (d beta / dt) (x - x_hat)^2, summed over the entries of a crystal."""
         rate = expand(self.schedule(t)[1], x)
         return (continuous.loss_nats(x, x_hat, rate) * self.is_open(given)).flatten(1).sum(-1)
 
@@ -82,14 +83,7 @@ class Continuous(Variable):
         given: Given,
         step: Step,
     ) -> Float[Tensor, "B *X"]:
-        """Beliefs at the end of a step of the sampler.
-
-        Args:
-            mean: of the beliefs at its start.
-            x_hat, previous: estimates at its start and, or None, one step earlier.
-            given: what the crystals are conditioned on.
-            step: times, settings and noise.
-        """
+        """The mean at the end of a step: first order ("bfn"), or second order ("ode2", "sde2")."""
         sampler = step.sampler
         gamma_r, gamma_s, gamma_t = (self.schedule.gamma(u) for u in step.instants)
         if sampler.solver == "bfn":

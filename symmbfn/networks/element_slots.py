@@ -1,0 +1,144 @@
+"""The elements of a crystal as a short list, and for every site a pointer into it."""
+
+import torch
+from torch import nn
+
+from symmbfn._shapes import Bool, Float, Tensor
+from symmbfn.networks.class_table import two_layers, zeroed
+
+
+class ElementSlots(nn.Module):
+    """The crystal's elements as a short list, and for every site a pointer to a place in it.
+
+    A crystal with M elements has M slots, ordered along the Mendeleev scale. Each slot holds one
+    element and each site points to one slot. So two sites hold the same element by one decision,
+    not by two that have to agree, and the crystal has as many elements as the request says.
+
+    Args:
+        n_slots: most elements of a crystal, S.
+        n_elements: number of element classes K.
+        width: hidden width H.
+        log_prior: log frequency of the elements, shape (K,): the logits of the untrained channel.
+        features: width E of the slot states.
+
+    Source: book, method-variables.
+    """
+
+    def __init__(
+        self,
+        n_slots: int,
+        n_elements: int,
+        width: int,
+        log_prior: Float[Tensor, "K"],
+        features: int = 128,
+    ):
+        super().__init__()
+        self.read_slot = nn.Linear(3 * n_elements + 2 * n_slots, features)
+        self.mix = nn.ModuleList(two_layers(2 * features, features, features) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(features) for _ in range(2))
+        self.read_site = nn.Linear(features + 3 * n_slots, width)
+        self.read_graph = nn.Linear(features, width)
+        self.slot_state = nn.Sequential(
+            nn.Linear(features + 2 * width + 2, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+        )
+        self.write_element = zeroed(nn.Linear(width, n_elements))
+        self.write_element.bias.data.copy_(log_prior)
+        self.query = zeroed(nn.Linear(width, features))
+        self.key = nn.Linear(width, features)
+        self.pointer_bias = zeroed(nn.Linear(width, n_slots))
+
+    def slots(
+        self,
+        theta: Float[Tensor, "B S K"],
+        state: Float[Tensor, "B S K"],
+        previous: Float[Tensor, "B S K"],
+        is_slot: Bool[Tensor, "B S"],
+    ) -> Float[Tensor, "B S E"]:
+        """States of the slots, each computed from all slots of its crystal.
+
+        Args:
+            theta: probabilities of the elements, shape (B, S, K).
+            state: bounded logits, shape (B, S, K).
+            previous: probabilities of the previous estimate, shape (B, S, K).
+            is_slot: False beyond the crystal's number of elements, shape (B, S).
+
+        Returns:
+            Slot states, shape (B, S, E), 0 where there is no slot.
+        """
+        n_slots = theta.shape[1]
+        place = torch.eye(n_slots, device=theta.device).expand(len(theta), -1, -1)
+        number = torch.arange(1, n_slots + 1, device=theta.device)
+        count = (number == is_slot.sum(-1, keepdim=True)).to(theta)[:, None].expand_as(place)
+        v = self.read_slot(torch.cat([theta, state, previous, place, count], dim=-1))
+        weight = (is_slot / is_slot.sum(-1, keepdim=True))[..., None].to(v)
+        for mix, norm in zip(self.mix, self.norms, strict=True):
+            u = norm(v)
+            mean = (u * weight).sum(1, keepdim=True).expand_as(u)
+            v = v + mix(torch.cat([u, mean], dim=-1))
+        return v * is_slot[..., None].to(v)
+
+    def embed(
+        self,
+        slots: Float[Tensor, "B S E"],
+        theta: Float[Tensor, "B N S"],
+        state: Float[Tensor, "B N S"],
+        previous: Float[Tensor, "B N S"],
+    ) -> Float[Tensor, "B N H"]:
+        """Inputs of the sites from the slots they point to.
+
+        Args:
+            slots: slot states, shape (B, S, E).
+            theta: probabilities of the pointers, shape (B, N, S).
+            state: bounded pointer logits, shape (B, N, S).
+            previous: probabilities of the previous estimate, shape (B, N, S).
+
+        Returns:
+            Inputs of the sites, shape (B, N, H).
+        """
+        own = torch.einsum("bns,bse->bne", theta.to(slots), slots)
+        return self.read_site(torch.cat([own, theta, state, previous], dim=-1))
+
+    def embed_all(self, slots: Float[Tensor, "B S E"]) -> Float[Tensor, "B H"]:
+        """Input of the crystal from all of its slots.
+
+        Args:
+            slots: slot states, shape (B, S, E).
+
+        Returns:
+            Input of the crystal, shape (B, H).
+        """
+        return self.read_graph(slots.sum(1))
+
+    def logits(
+        self,
+        h: Float[Tensor, "B N H"],
+        graph: Float[Tensor, "B H"],
+        slots: Float[Tensor, "B S E"],
+        theta: Float[Tensor, "B N S"],
+        atoms: Float[Tensor, "B N"],
+    ) -> tuple[Float[Tensor, "B S K"], Float[Tensor, "B N S"]]:
+        """Element logits of the slots and pointer logits of the sites.
+
+        Args:
+            h: site states, shape (B, N, H).
+            graph: graph vectors, shape (B, H).
+            slots: slot states, shape (B, S, E).
+            theta: pointer beliefs, shape (B, N, S), 0 on padded sites.
+            atoms: expected number of atoms of each site in the cell, shape (B, N), 0 on padded
+                sites.
+
+        Returns:
+            Logits of the elements, shape (B, S, K), and of the pointers, shape (B, N, S).
+        """
+        share = theta / theta.sum(1, keepdim=True).clamp_min(1e-3)
+        pooled = torch.einsum("bns,bnh->bsh", share.to(h), h)
+        in_slot = (theta * atoms[..., None]).sum(1)
+        fraction = in_slot / atoms.sum(-1, keepdim=True)
+        counts = torch.stack([fraction, in_slot.log1p() / 4], dim=-1)
+        context = graph[:, None].expand_as(pooled)
+        state = self.slot_state(torch.cat([slots, pooled, context, counts.to(h)], dim=-1))
+        pointers = torch.einsum("bne,bse->bns", self.query(h), self.key(state)) / 8
+        return self.write_element(state), pointers + self.pointer_bias(h)
