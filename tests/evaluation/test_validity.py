@@ -172,3 +172,11 @@ def test_a_cell_that_can_be_none_is_a_row_with_a_reason(change: dict, reason: st
     assert row.status == "invalid_geometry" and reason in row.reason
     assert not (row.is_structurally_valid or row.has_good_contacts or row.is_valid)
     assert json.loads(json.dumps(asdict(row)))["status"] == row.status
+
+
+def test_no_contact_is_good_in_a_crystal_that_is_not_valid() -> None:
+    """Hydrogen is so small that 0.45 angstrom is more than 0.7 of two radii, yet too close."""
+    pair = Cell(4.0 * np.eye(3), np.array([1, 1]), np.array([[0.0, 0, 0], [0.45 / 4, 0, 0]]))
+    judged = judge_cell(pair)
+    assert judged.contact_ratio > 0.7 and judged.status == "invalid_geometry"
+    assert not judged.is_structurally_valid and not judged.has_good_contacts
