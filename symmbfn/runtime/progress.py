@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 SECONDS = 60.0  # between two lines of a log; a task that takes less writes none
-LINE = "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left"
+LINE = "{desc}: {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left{postfix}"
 
 
 class _Log:
@@ -35,8 +35,8 @@ def progress(
     """Count what is done, and say so on standard error.
 
     On a terminal this is tqdm's bar. Anywhere else, as in the log of a batch system, it is a line
-    a minute with count, rate and time left, from the first full minute on. `TQDM_DISABLE=1` in
-    the environment silences both.
+    a minute with count, rate, time left and the bar's postfix, from the first full minute on.
+    `TQDM_DISABLE=1` in the environment silences both.
 
     Args:
         items: yielded one by one and counted; None for a count that `update` raises.

@@ -1,23 +1,19 @@
 """Where a run reports to: lines of JSON, the console, TensorBoard."""
 
 import json
-import sys
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from symmbfn._shapes import Tensor
 from symmbfn.runtime.files import write_whole
-from symmbfn.runtime.progress import is_silenced
+from symmbfn.runtime.progress import progress
 from symmbfn.training.config import ReportingConfig
 
 LOG = "log.jsonl"
-CONSOLE_PAUSE = 60.0  # seconds between two lines where there is no terminal
 
 
 class LogSink(ABC):
@@ -54,34 +50,26 @@ class JsonLines(LogSink):
 
 
 class Console(LogSink):
-    """A bar on a terminal; elsewhere at most a line a minute, on stderr like the bar."""
+    """A bar on a terminal; elsewhere at most a line a minute.
 
-    def __init__(self, progress: float):
-        self.has_terminal = sys.stderr.isatty()
-        self.bar = tqdm(
-            total=1000,
-            initial=int(1000 * progress),
-            unit="‰",
-            disable=not self.has_terminal,
-            desc="training",
-        )
-        self.last = time.monotonic()
-        self.news = ""
+    Args:
+        done: share of the run that was done before, in [0, 1].
+    """
+
+    def __init__(self, done: float):
+        self.bar = progress(label="training", total=1000, done=int(1000 * done), unit="‰")
 
     def advance(self, progress: float) -> None:
-        """Move the bar, or print a line if a minute has passed."""
-        if self.has_terminal:
-            self.bar.update(int(1000 * progress) - self.bar.n)
-        elif time.monotonic() - self.last >= CONSOLE_PAUSE and not is_silenced():
-            self.last = time.monotonic()
-            print(f"training: {100 * progress:.1f} %{self.news}", file=sys.stderr, flush=True)
+        """Move the bar."""
+        self.bar.update(int(1000 * progress) - self.bar.n)
 
     def write(self, kind: str, state: dict[str, int | float], values: dict[str, float]) -> None:
-        """Keep the loss for the next line."""
+        """Show losses of the training beside the bar, or in the next line."""
         if kind == "train":
             loss = f", loss {values['loss']:.4g}" if "loss" in values else ""
             skipped = f", {state['skipped']} steps without effect" if state["skipped"] else ""
-            self.news = f"; at step {state['step']}, epoch {state['epoch']:g}{loss}{skipped}"
+            news = f"at step {state['step']}, epoch {state['epoch']:g}{loss}{skipped}"
+            self.bar.set_postfix_str(news, refresh=False)
 
     def close(self) -> None:
         """Leave the bar as it is."""
@@ -136,9 +124,9 @@ class Logs:
             sink.write(kind, state, values)
 
 
-def open_logs(folder: Path, reporting: ReportingConfig, step: int, progress: float) -> Logs:
-    """The sinks of a run that goes on from this step, `progress` of it being done."""
-    sinks: list[LogSink] = [JsonLines(folder / LOG), Console(progress)]
+def open_logs(folder: Path, reporting: ReportingConfig, step: int, done: float) -> Logs:
+    """The sinks of a run that goes on from this step, with this share of it done."""
+    sinks: list[LogSink] = [JsonLines(folder / LOG), Console(done)]
     if reporting.has_tensorboard:
         sinks.append(TensorBoard(folder / "tensorboard", step))
     return Logs(sinks)

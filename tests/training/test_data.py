@@ -34,7 +34,8 @@ def test_both_sets_are_reduced_to_what_the_model_knows() -> None:
 def test_a_property_varies_if_two_known_values_differ() -> None:
     nan = torch.nan
     columns = {"one": [1.0, nan, nan], "same": [2.0, 2.0, nan], "two": [1.0, nan, 2.0]}
-    values = torch.tensor(list(columns.values())).T
+    values = torch.full((16, 3), nan)
+    values[:3] = torch.tensor(list(columns.values())).T
     crystals = replace(dataset(), properties=values, property_names=tuple(columns))
     assert varying_properties(crystals) == ("two",)
 

@@ -3,8 +3,8 @@
 import json
 import math
 import os
+import re
 import signal
-import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -239,34 +239,38 @@ def test_a_run_without_any_effect_ends_with_an_error(tmp_path: Path, monkeypatch
 # --- the console ---------------------------------------------------------------------------------
 
 
-def test_without_a_terminal_there_is_a_line_a_minute(
+def test_without_a_terminal_lines_tell_the_loss(
     tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture
 ) -> None:
+    """With no pause between lines each step has one; how long it is, `progress` decides."""
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    monkeypatch.setattr("symmbfn.runtime.progress.SECONDS", 0.0)
     monkeypatch.setattr(training, "LOG_EVERY", 4)
-    run = trainer(tmp_path, minutes=10.0, save_every=1e6)
-    clock = Clock(monkeypatch)
-    clock.charge(run, "train_step", 7.0)
+    run = trainer(tmp_path, epochs=1.0)
+    spoil(run, monkeypatch, 1)
     run.run()
     lines = capsys.readouterr().err.splitlines()
-    # a step may end some seconds after the minute
-    assert 8 <= len(lines) <= 10
-    assert all(line.startswith("training: ") and "loss" in line for line in lines)
-    shares = [float(line.split()[1]) for line in lines]
-    assert shares == sorted(shares) and all(
-        b - a > 9 for a, b in zip(shares, shares[1:], strict=False)
-    )
+    counts = [int(re.match(r"training: (\d+) of 1000, .* left", line)[1]) for line in lines]
+    assert counts == sorted(counts) and counts[0] < 500 and counts[-1] == 1000
+    last = log_of(tmp_path, "train")[-1]
+    news = f"at step {last['step']}, epoch {last['epoch']:g}, loss {last['loss']:.4g}"
+    assert lines[-1].endswith(f"{news}, 1 steps without effect")
 
 
-def test_a_terminal_gets_a_bar_and_no_lines(monkeypatch, capsys: pytest.CaptureFixture) -> None:
-    clock = Clock(monkeypatch)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+def test_a_run_of_seconds_says_nothing_without_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    trainer(tmp_path, epochs=0.5).run()
+    assert not capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_begins_its_bar_there(monkeypatch) -> None:
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
     console = Console(0.25)
-    clock.now += 1000.0
+    assert console.bar.n == 250
     console.advance(0.5)
     assert console.bar.n == 500
     console.close()
-    assert "training:  50%" in capsys.readouterr().err
 
 
 # --- runs ----------------------------------------------------------------------------------------
