@@ -126,10 +126,10 @@ model = SymmBFN(config, compute_statistics(units, config)).eval()
 
 titanate = dataset.identifiers.index("AB3C_oP20_62_c_cd_a")
 unit = dataset.unit(titanate)
-data, given = model.encode(units[torch.tensor([titanate])])
+data, conditions = model.encode(units[torch.tensor([titanate])])
 print("crystals:", len(dataset), " elements:", len(elements))
 print("sites:", " ".join(SYMBOLS[n] for n in unit.atomic_numbers))
-G, D, M = unit.space_group_number, len(unit), int(given.n_elements)
+G, D, M = unit.space_group_number, len(unit), int(conditions.n_elements)
 print(f"G = {G}, D = {D}, M = {M}")
 
 # %% [markdown]
@@ -142,7 +142,7 @@ print(f"G = {G}, D = {D}, M = {M}")
 # %%
 print("variable   beliefs       setting")
 for name in model.continuous + model.categorical:
-    shape = "x".join(map(str, model.variables[name].shape(given)[1:]))
+    shape = "x".join(map(str, model.variables[name].shape(conditions)[1:]))
     schedule = asdict(model.variables[name].schedule)
     letter, value = next(iter(schedule.items()))
     print(f"{name:<11}{shape:<14}{letter} = {value:.2f}")
@@ -156,9 +156,9 @@ print(f"coords: {edge} of a cell edge / {deviation:.2f}")
 # after the network:
 
 # %%
-print("free lattice numbers:", given.lattice_free[0].int().tolist())
-print("letters of the group:", int(given.is_position.sum()), "of 27")
-print("slots in use:        ", int(given.is_slot.sum()), "of 8")
+print("free lattice numbers:", conditions.lattice_free[0].int().tolist())
+print("letters of the group:", int(conditions.is_position.sum()), "of 27")
+print("slots in use:        ", int(conditions.is_slot.sum()), "of 8")
 
 # %% [markdown]
 # (sec:model-estimates)=
@@ -182,18 +182,18 @@ print("slots in use:        ", int(given.is_slot.sum()), "of 8")
 generator = torch.Generator().manual_seed(seed)
 t = torch.tensor([0.2])
 cpu = torch.device("cpu")
-noise = draw_noise(model, given, generator, cpu)
-beliefs = model.flow(data, given, t, noise)
+noise = draw_noise(model, conditions, generator, cpu)
+beliefs = model.flow(data, conditions, t, noise)
 with torch.no_grad():
-    estimates = model(beliefs, given, t)
+    estimates = model(beliefs, conditions, t)
 x_hat, mu = estimates.continuous["coords"], beliefs.continuous["coords"]
 off = float((x_hat - mu).abs().max())
 print(f"mu of the first site:  {mu[0, 0].numpy().round(2)}")
 print(f"estimate - mu:         {off:.5f} at most")
 z = beliefs.categorical["letters"]
-log_prior = model.statistics.position_log_prior[given.rows][:, None]
+log_prior = model.statistics.position_log_prior[conditions.rows][:, None]
 exact = categorical.masked_log_softmax(
-    z + log_prior, model.variables["letters"].allowed(given)
+    z + log_prior, model.variables["letters"].allowed(conditions)
 ).exp()
 p = estimates.categorical["letters"].exp()
 print(f"p of its four letters: {p[0, 0, :4].numpy().round(2)}")

@@ -113,7 +113,7 @@ print("request  group            sites  elements")
 for i, (G, D, M) in enumerate(given_rows[:6].tolist()):
     symbol = tables.hermann_mauguin[G - 1]
     print(f"{i:>7}  {G:>3} {symbol:<12} {D:>5} {M:>9}")
-rows, count = model.statistics.given, model.statistics.given_count
+rows, count = model.statistics.conditions, model.statistics.condition_count
 seen = rows[:, 0].repeat_interleave(count).numpy()
 asked = given_rows[:, 0].numpy()
 print("\nshare of the family / %   training   2,000 requests")
@@ -147,23 +147,28 @@ for index, name in enumerate(CRYSTAL_FAMILIES):
 notes: list[tuple[float, Variables, Variables]] = []
 
 
-def taking_notes(beliefs, given, t, previous):
-    estimates = model(beliefs, given, t, previous)
+def taking_notes(beliefs, conditions, t, previous):
+    estimates = model(beliefs, conditions, t, previous)
     notes.append((float(t[0]), beliefs, estimates))
     return estimates
 
 
 index = torch.arange(16)
-given = model.given(
+conditions = model.conditions(
     torch.full((16,), 62),
     torch.ones(16, 4, dtype=torch.bool),
     torch.full((16,), 3),
 )
 final = sample(
-    model, given, sampler, seed=seed, index=index, predict=taking_notes
+    model,
+    conditions,
+    sampler,
+    seed=seed,
+    index=index,
+    predict=taking_notes,
 )
 movie = [
-    decode(model, estimates, given, sampler, seed=seed, index=index)
+    decode(model, estimates, conditions, sampler, seed=seed, index=index)
     for _, _, estimates in notes
 ]
 print("network calls:", len(notes))
@@ -252,7 +257,7 @@ plt.show()
 # chapter. Both move the same beliefs from the same start:
 
 # %%
-one = model.given(
+one = model.conditions(
     torch.tensor([62]),
     torch.ones(1, 4, dtype=torch.bool),
     torch.tensor([3]),

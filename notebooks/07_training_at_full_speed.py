@@ -112,7 +112,9 @@ found = {entry["name"]: entry for entry in claims("*")}
 
 # %%
 statistics = model.statistics
-rows = statistics.given.repeat_interleave(statistics.given_count, 0)
+rows = statistics.conditions.repeat_interleave(
+    statistics.condition_count, 0
+)
 sizes = {
     "prototypes, units": dataset.n_sites,
     "prototypes, full cells": full_cells(dataset).n_sites,
@@ -215,18 +217,18 @@ classes = torch.tensor([0, *model.config.elements])
 known = torch.isin(units.atomic_numbers, classes).all(1)
 dataset = dataset.subset(known.nonzero().squeeze(-1))
 small = (dataset.n_sites <= 20).nonzero().squeeze(-1)[:64]
-data, given = model.encode(dataset.batch(small))
+data, conditions = model.encode(dataset.batch(small))
 generator, cpu = torch.Generator().manual_seed(seed), torch.device("cpu")
 t = stratified_times(len(small), 0.01, generator, cpu)
-noise = draw_noise(model, given, generator, cpu)
-beliefs = model.flow(data, given, t, noise)
+noise = draw_noise(model, conditions, generator, cpu)
+beliefs = model.flow(data, conditions, t, noise)
 twin = with_pyg_network(model)
 with torch.no_grad():
-    answers = [net(beliefs, given, t) for net in (model, twin)]
+    answers = [net(beliefs, conditions, t) for net in (model, twin)]
     mask = model.network.register_forward_pre_hook(
         lambda _, inputs: (*inputs[:3], torch.ones_like(inputs[3]))
     )
-    answers.append(model(beliefs, given, t))
+    answers.append(model(beliefs, conditions, t))
     mask.remove()
 for name, other in (("PyTorch Geometric", 1), ("without the mask", 2)):
     off = max(
@@ -805,9 +807,14 @@ print("bound fell:", after < before)
 
 # %%
 index = torch.arange(30)
-data, given = tiny_model.encode(dataset.batch(index))
+data, conditions = tiny_model.encode(dataset.batch(index))
 t = stratified_times(len(index), tiny.loss.min_t, generator, cpu)
-batch = [data, given, t, draw_noise(tiny_model, given, generator, cpu)]
+batch = [
+    data,
+    conditions,
+    t,
+    draw_noise(tiny_model, conditions, generator, cpu),
+]
 gradients = {}
 for size, is_own_mean in ((1, False), (2, False), (4, False), (4, True)):
     trainer.updates.sums.zero_()

@@ -14,7 +14,7 @@ from symmbfn.model.class_configs import CERTAINTY, ElementSlotsConfig, SiteEleme
 from symmbfn.model.config import PUBLISHED, ModelConfig, NetworkConfig, default_config
 from symmbfn.model.statistics import compute_statistics
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Given, Variables
+from symmbfn.model.variables import Conditions, Variables
 from symmbfn.training.steps import draw_noise
 from tests.crystals.samples import generic_crystal, one_crystal
 
@@ -141,12 +141,12 @@ def shake(module: torch.nn.Module, seed: int = 0, scale: float = 0.1) -> None:
 
 def beliefs_at(
     model: SymmBFN, crystals: AsymmetricUnitBatch, t: float | torch.Tensor, seed: int = 0
-) -> tuple[Variables, Variables, Given, torch.Tensor]:
-    """Data, beliefs drawn from the flow at time t, what is given, and the times."""
-    data, given = model.encode(crystals)
+) -> tuple[Variables, Variables, Conditions, torch.Tensor]:
+    """Data, beliefs drawn from the flow at time t, the conditions, and the times."""
+    data, conditions = model.encode(crystals)
     time = torch.as_tensor(t, dtype=torch.float32).expand(len(crystals)).clone()
-    noise = draw_noise(model, given, torch.Generator().manual_seed(seed), CPU)
-    return data, model.flow(data, given, time, noise), given, time
+    noise = draw_noise(model, conditions, torch.Generator().manual_seed(seed), CPU)
+    return data, model.flow(data, conditions, time, noise), conditions, time
 
 
 def perfect_predictor(model: SymmBFN, data: Variables):
@@ -155,4 +155,4 @@ def perfect_predictor(model: SymmBFN, data: Variables):
         name: torch.nn.functional.one_hot(classes, model.classes[name].n_classes).float().log()
         for name, classes in data.categorical.items()
     }
-    return lambda beliefs, given, t, previous: Variables(data.continuous, log_p)
+    return lambda beliefs, conditions, t, previous: Variables(data.continuous, log_p)

@@ -32,7 +32,7 @@ from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES, edge_of, n_ope
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
 from symmbfn.flows.sampler_config import SamplerConfig
-from symmbfn.generation.generate import model_given, rows_of_bucket
+from symmbfn.generation.generate import model_conditions, rows_of_bucket
 from symmbfn.generation.sampler import predictor, preset_sampler, sample
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.config import (
@@ -43,7 +43,7 @@ from symmbfn.model.config import (
     paper_config,
 )
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Given, Variables
+from symmbfn.model.variables import Conditions, Variables
 from symmbfn.runtime.compilation import onednn_products
 from symmbfn.runtime.devices import pick_device
 
@@ -97,7 +97,7 @@ class Bucket:
 
 def buckets_of(sizes: Sizes, batch_size: int, *, by_operations: bool) -> list[Bucket]:
     """A full batch of every bucket of sites, and of operations where the model has images."""
-    groups, n_sites, _ = sizes.given.unbind(-1)
+    groups, n_sites, _ = sizes.conditions.unbind(-1)
     keys = [edge_of(n_sites, SITE_EDGES)]
     if by_operations:
         keys.append(edge_of(n_operations(groups), OPERATION_EDGES))
@@ -105,7 +105,7 @@ def buckets_of(sizes: Sizes, batch_size: int, *, by_operations: bool) -> list[Bu
     found = []
     for one in key.unique(dim=0):
         mine = (key == one).all(-1)
-        part = Sizes(sizes.given[mine], sizes.count[mine])
+        part = Sizes(sizes.conditions[mine], sizes.count[mine])
         rows = part.draw(rows_of_bucket(int(one[0]), batch_size))
         found.append(Bucket(rows, float(part.count.sum() / sizes.count.sum())))
     return found
@@ -134,8 +134,10 @@ class Run:
         calls: list[tuple] = []
         answers: list[Variables] = []
 
-        def network(beliefs: Variables, given: Given, t: Tensor, previous: Variables | None):
-            calls.append((beliefs, given, t, previous))
+        def network(
+            beliefs: Variables, conditions: Conditions, t: Tensor, previous: Variables | None
+        ):
+            calls.append((beliefs, conditions, t, previous))
             if not answers:
                 answers.append(self.predict(*calls[0]))
             return answers[0]
@@ -144,8 +146,11 @@ class Run:
         return calls[-1], answers[0]
 
     def _sample(self, rows: Tensor, network: Callable, sampler: SamplerConfig) -> None:
-        given, index = model_given(self.model, rows), torch.arange(len(rows), device=self.device)
-        sample(self.model, given, sampler, seed=0, index=index, predict=network)
+        conditions, index = (
+            model_conditions(self.model, rows),
+            torch.arange(len(rows), device=self.device),
+        )
+        sample(self.model, conditions, sampler, seed=0, index=index, predict=network)
 
     @torch.no_grad()
     def seconds(self) -> tuple[float, float]:
@@ -272,16 +277,16 @@ def main() -> None:
     line.add_argument("--depth", type=int, default=paper_config().network.depth)
     line.add_argument("--rounds", type=int, default=3)
     line.add_argument("--dry-run", action="store_true", help="record nothing")
-    given = line.parse_args()
-    device = pick_device(given.device)
-    command = f"python -m scripts.comparisons.table3 --device {device.type} --width {given.width}"
-    command += f" --depth {given.depth}"
+    options = line.parse_args()
+    device = pick_device(options.device)
+    command = f"python -m scripts.comparisons.table3 --device {device.type} --width {options.width}"
+    command += f" --depth {options.depth}"
     bench = Bench(command, device, prefix="gpu." if device.type == "cuda" else "")
     with one_thread():
-        claims = [*measure(bench, given.width, given.depth, given.rounds)]
+        claims = [*measure(bench, options.width, options.depth, options.rounds)]
     for claim in claims:
         print(f"{claim.name} = {claim.value} {claim.interval} {claim.unit}", flush=True)
-    if not given.dry_run:
+    if not options.dry_run:
         record("comparisons", claims)
 
 

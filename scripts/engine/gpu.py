@@ -27,7 +27,7 @@ from symmbfn.benchmark.timing import drawn_batches, now
 from symmbfn.claims.store import Claim, record
 from symmbfn.conditions.request import Request
 from symmbfn.datasets.registry import cache_folder
-from symmbfn.generation.generate import generate_batches, model_given
+from symmbfn.generation.generate import generate_batches, model_conditions
 from symmbfn.generation.sampler import Predictor, predictor, preset_sampler
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN
@@ -68,14 +68,14 @@ def correctness(bench: Bench) -> Iterator[Claim]:
 @torch.no_grad()
 def estimates(model: SymmBFN, predict: Predictor, rows: torch.Tensor) -> Variables:
     """Estimates of one call from beliefs and an estimate drawn on the CPU, moved there again."""
-    given, on_cpu = model_given(model, rows), torch.device("cpu")
+    conditions, on_cpu = model_conditions(model, rows), torch.device("cpu")
     generator = torch.Generator().manual_seed(0)
-    draws = [draw_noise(model, given, generator, on_cpu) for _ in range(2)]
-    noise, earlier = mapped(lambda value: value.to(given.is_site.device), draws)
+    draws = [draw_noise(model, conditions, generator, on_cpu) for _ in range(2)]
+    noise, earlier = mapped(lambda value: value.to(conditions.is_site.device), draws)
     log_p = {name: z.log_softmax(-1) for name, z in earlier.categorical.items()}
-    t = torch.full((len(rows),), 0.3, device=given.is_site.device)
-    beliefs = model.prior(given, 0.3, noise)
-    found = predict(beliefs, given, t, Variables(earlier.continuous, log_p))
+    t = torch.full((len(rows),), 0.3, device=conditions.is_site.device)
+    beliefs = model.prior(conditions, 0.3, noise)
+    found = predict(beliefs, conditions, t, Variables(earlier.continuous, log_p))
     return mapped(lambda value: value.float().cpu(), found)
 
 

@@ -98,7 +98,7 @@ def from_truth(
     model: SymmBFN, dataset: EncodedDataset, rows: torch.Tensor, seed: int
 ) -> list[Crystal]:
     """What sampler, decoding and reconstruction make of perfect estimates."""
-    data, given = model.encode(dataset.batch(rows))
+    data, conditions = model.encode(dataset.batch(rows))
     log_p = {
         name: torch.nn.functional.one_hot(index, model.classes[name].n_classes).float().log()
         for name, index in data.categorical.items()
@@ -106,8 +106,8 @@ def from_truth(
     truth = Variables(data.continuous, log_p)
     sampler = preset_sampler(model)
     index = torch.arange(len(rows))
-    estimates = sample(model, given, sampler, seed=seed, index=index, predict=lambda *_: truth)
-    return decode(model, estimates, given, sampler, seed=seed, index=index)
+    estimates = sample(model, conditions, sampler, seed=seed, index=index, predict=lambda *_: truth)
+    return decode(model, estimates, conditions, sampler, seed=seed, index=index)
 
 
 def overfit(options: Options) -> Iterator[Claim]:
@@ -171,10 +171,10 @@ def draw_again(model: SymmBFN, dataset: EncodedDataset, seed: int) -> torch.Tens
     matches = torch.zeros(DRAWS, len(dataset), len(dataset), dtype=torch.bool)
     for draw in progress(range(DRAWS), label="samples", unit="sample"):
         for rows in of_like_size(dataset):
-            _, given = model.encode(dataset.batch(rows))
+            _, conditions = model.encode(dataset.batch(rows))
             index = draw * len(dataset) + rows
-            estimates = sample(model, given, sampler, seed=seed, index=index)
-            crystals = decode(model, estimates, given, sampler, seed=seed, index=index)
+            estimates = sample(model, conditions, sampler, seed=seed, index=index)
+            crystals = decode(model, estimates, conditions, sampler, seed=seed, index=index)
             for i, crystal in zip(rows.tolist(), crystals, strict=True):
                 if crystal.status == "ok":
                     mine = crystal.to_pymatgen(primitive=True)

@@ -23,7 +23,7 @@ from symmbfn.datasets.batches import BucketedBatches
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.registry import dataset_splits
-from symmbfn.generation.generate import model_given
+from symmbfn.generation.generate import model_conditions
 from symmbfn.generation.sampler import Predictor, predictor, preset_sampler, sample
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.config import default_config, paper_config
@@ -135,7 +135,7 @@ def data_sets(bench: Bench) -> dict[str, EncodedDataset]:
 def known_sizes(bench: Bench) -> dict[str, Sizes]:
     """Sizes in MP-20, which the weights know, and in MPTS-52 where it is at hand."""
     ours = models(bench)["ours"]
-    found = {"mp_20": Sizes(ours.statistics.given, ours.statistics.given_count)}
+    found = {"mp_20": Sizes(ours.statistics.conditions, ours.statistics.condition_count)}
     for name, dataset in data_sets(bench).items():
         if name not in found:
             found[name] = sizes_of(dataset, ours.config.most_elements)
@@ -160,9 +160,9 @@ def sampling_run(
 
     def run() -> None:
         for rows in batches:
-            given = model_given(model, rows)
-            index = torch.arange(len(rows), device=given.is_site.device)
-            sample(model, given, sampler, seed=0, index=index, predict=predict)
+            conditions = model_conditions(model, rows)
+            index = torch.arange(len(rows), device=conditions.is_site.device)
+            sample(model, conditions, sampler, seed=0, index=index, predict=predict)
 
     return run
 

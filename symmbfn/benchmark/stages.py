@@ -25,11 +25,11 @@ from symmbfn.datasets.batches import edge_of
 from symmbfn.datasets.full_cell import full_cells
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.final_estimates import Settled, rebuild, settle
-from symmbfn.generation.generate import REBUILT_AT_ONCE, model_given, rows_of_bucket
+from symmbfn.generation.generate import REBUILT_AT_ONCE, model_conditions, rows_of_bucket
 from symmbfn.generation.sampler import Predictor, predictor, preset_sampler, sample
 from symmbfn.model.config import full_cell_config, paper_config
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Given, Variables
+from symmbfn.model.variables import Conditions, Variables
 from symmbfn.runtime.compilation import onednn_products
 
 STAGES = ("network", "sampler", "decode", "rebuild")
@@ -76,22 +76,25 @@ def spend(
     spent = Spent(dict.fromkeys(STAGES, 0.0))
 
     def network(
-        beliefs: Variables, given: Given, t: Float[Tensor, "B"], previous: Variables | None
+        beliefs: Variables,
+        conditions: Conditions,
+        t: Float[Tensor, "B"],
+        previous: Variables | None,
     ) -> Variables:
         begin = now(device)
-        estimates = predict(beliefs, given, t, previous)
+        estimates = predict(beliefs, conditions, t, previous)
         spent.seconds["network"] += now(device) - begin
         return estimates
 
     settled: list[Settled] = []
     for place, rows in enumerate(batches):
         begin, before = now(device), spent.seconds["network"]
-        given = model_given(model, rows)
+        conditions = model_conditions(model, rows)
         index = spent.n_crystals + torch.arange(len(rows), device=device)
-        estimates = sample(model, given, sampler, seed=0, index=index, predict=network)
+        estimates = sample(model, conditions, sampler, seed=0, index=index, predict=network)
         middle = now(device)
         spent.seconds["sampler"] += middle - begin - (spent.seconds["network"] - before)
-        settled.append(settle(model, estimates, given, sampler, seed=0, index=index))
+        settled.append(settle(model, estimates, conditions, sampler, seed=0, index=index))
         spent.n_crystals += len(rows)
         end = now(device)
         spent.seconds["decode"] += end - middle
@@ -150,7 +153,7 @@ def end_to_end(bench: Bench) -> Iterator[Claim]:
 def by_batch(bench: Bench) -> Iterator[Claim]:
     """A network call and its step by number of crystals in a batch, at the commonest sizes."""
     sizes = known_sizes(bench)["mp_20"]
-    row = sizes.given[sizes.count.argmax()]
+    row = sizes.conditions[sizes.count.argmax()]
     most = 64 if bench.is_quick else 1024 if bench.device.type == "cpu" else BATCHES[-1]
     batches = {f"n_{b}": row.expand(b, 3) for b in BATCHES if b <= most}
     group, n_sites, n_elements = row.tolist()

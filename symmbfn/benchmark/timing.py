@@ -30,18 +30,18 @@ class Sizes:
     """How often each (space group, sites, elements) occurs in a data set.
 
     Attributes:
-        given: space group, number of sites, number of elements, shape (R, 3).
+        conditions: space group, number of sites, number of elements, shape (R, 3).
         count: how many crystals have them, shape (R,).
     """
 
-    given: Int[Tensor, "R 3"]
+    conditions: Int[Tensor, "R 3"]
     count: Int[Tensor, "R"]
 
     def draw(self, n: int, seed: int = 0) -> Int[Tensor, "n 3"]:
         """What is given of n crystals, drawn by frequency."""
         generator = torch.Generator().manual_seed(seed)
         rows = torch.multinomial(self.count.double(), n, replacement=True, generator=generator)
-        return self.given[rows]
+        return self.conditions[rows]
 
 
 def sizes_of(dataset: EncodedDataset, n_slots: int) -> Sizes:
@@ -62,26 +62,27 @@ def drawn_batches(
     are taken, so that batches are full and small and large crystals have their shares; where n
     is less than a few batches each is cut.
     """
-    given = sizes.draw(max(n, DRAWN), seed)
+    conditions = sizes.draw(max(n, DRAWN), seed)
     order = sorted(
-        size_batches(given, batch_size), key=lambda rows: given[rows, 1].double().mean().item()
+        size_batches(conditions, batch_size),
+        key=lambda rows: conditions[rows, 1].double().mean().item(),
     )
-    n_batches = min(len(order), max(LEAST_BATCHES, round(n * len(order) / len(given))))
+    n_batches = min(len(order), max(LEAST_BATCHES, round(n * len(order) / len(conditions))))
     chosen = [order[int((i + 0.5) * len(order) / n_batches)] for i in range(n_batches)]
     share = min(1.0, n / sum(map(len, chosen)))
     cut = [rows[: math.ceil(share * len(rows))] for rows in chosen]
-    return [given[rows] for rows in cut]
+    return [conditions[rows] for rows in cut]
 
 
-def crystals_of(given: Int[Tensor, "n 3"], model: SymmBFN) -> EncodedDataset:
+def crystals_of(conditions: Int[Tensor, "n 3"], model: SymmBFN) -> EncodedDataset:
     """Crystals with nothing but their sizes in common with real ones: to time training on.
 
     Args:
-        given: space group, number of sites, number of elements.
+        conditions: space group, number of sites, number of elements.
         model: its elements and its mean lattice are used.
     """
     generator = torch.Generator().manual_seed(0)
-    groups, n_sites, n_elements = given.unbind(-1)
+    groups, n_sites, n_elements = conditions.unbind(-1)
     start = torch.cat([n_sites.new_zeros(1), n_sites.cumsum(0)])
     place = torch.arange(int(start[-1])) - start[:-1].repeat_interleave(n_sites)
     element = place % n_elements.minimum(n_sites).repeat_interleave(n_sites)
@@ -89,12 +90,12 @@ def crystals_of(given: Int[Tensor, "n 3"], model: SymmBFN) -> EncodedDataset:
     return EncodedDataset(
         space_group_number=groups.short(),
         site_start=start.int(),
-        lattice_k=model.statistics.lattice_mean.double().expand(len(given), 6).clone(),
+        lattice_k=model.statistics.lattice_mean.double().expand(len(conditions), 6).clone(),
         atomic_numbers=torch.tensor(model.config.elements)[element].short(),
         wyckoff_positions=torch.zeros(len(place), dtype=torch.int8),
         fractional_coords=coords,
-        properties=torch.zeros(len(given), 0),
-        digest=f"sizes of {len(given)} crystals",
+        properties=torch.zeros(len(conditions), 0),
+        digest=f"sizes of {len(conditions)} crystals",
     )
 
 

@@ -95,7 +95,7 @@ class Request:
         u = uniform(self.seed, index, STREAM, ())
         row = torch.searchsorted(count.cumsum(0), u * count.sum(), right=True)
         last = int(count.nonzero().max())
-        return statistics.given[row.clamp_max(last)]
+        return statistics.conditions[row.clamp_max(last)]
 
     def never_drawn(self, statistics: Statistics) -> list[int]:
         """Those of the chosen space groups that no training crystal has, in order.
@@ -104,13 +104,13 @@ class Request:
             ValueError: there are no others.
         """
         self._count(statistics)
-        return sorted({*self.space_groups} - {*statistics.given[:, 0].tolist()})
+        return sorted({*self.space_groups} - {*statistics.conditions[:, 0].tolist()})
 
     def _count(self, statistics: Statistics) -> Float[Tensor, "R"]:
         """How often training has each row of the chosen groups, 0 for those of others."""
-        count = statistics.given_count.double()
+        count = statistics.condition_count.double()
         if self.space_groups:
-            count = count * torch.isin(statistics.given[:, 0], torch.tensor(self.space_groups))
+            count = count * torch.isin(statistics.conditions[:, 0], torch.tensor(self.space_groups))
         if not count.sum() > 0:
             groups = _spans(self.space_groups)
             raise ValueError(f"no training crystal has one of the space groups {groups}")

@@ -10,7 +10,7 @@ import torch
 
 from symmbfn._shapes import Float, Tensor
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Given, Known, Variables
+from symmbfn.model.variables import Conditions, FixedParts, Variables
 from symmbfn.runtime.checks import real_number
 
 # kinds of parts, in the order in which they are drawn; each is a field of `ConditionRates`
@@ -49,17 +49,17 @@ class ConditionRates:
 def draw_conditions(
     model: SymmBFN,
     data: Variables,
-    given: Given,
+    conditions: Conditions,
     properties: Float[Tensor, "B Q"],
     rates: ConditionRates,
     generator: torch.Generator,
-) -> Given:
+) -> Conditions:
     """Draw what each crystal is conditioned on in one training step.
 
     Args:
         model: decides which conditions there are; without any, nothing is drawn.
         data: the crystals.
-        given: their other conditions, such as the space group.
+        conditions: their other conditions, such as the space group.
         properties: values of the model's properties, NaN where not known, shape (B, Q).
         rates: how often each condition is drawn.
         generator: on the device of the tensors.
@@ -68,10 +68,12 @@ def draw_conditions(
         All conditions.
     """
     if model.config.properties:
-        given = replace(given, properties=draw_properties(properties, rates, generator))
+        conditions = replace(conditions, properties=draw_properties(properties, rates, generator))
     if model.config.has_fixed_parts:
-        given = replace(given, known=draw_parts(model, data, given, rates, generator))
-    return given
+        conditions = replace(
+            conditions, fixed=draw_parts(model, data, conditions, rates, generator)
+        )
+    return conditions
 
 
 def draw_properties(
@@ -98,48 +100,48 @@ def draw_properties(
 def draw_parts(
     model: SymmBFN,
     data: Variables,
-    given: Given,
+    conditions: Conditions,
     rates: ConditionRates,
     generator: torch.Generator,
-) -> Known:
+) -> FixedParts:
     """Draw the parts of each crystal that it is conditioned on.
 
     A condition on pointers (which site holds which element) is one on the elements too, and a
     condition on a site is one on its coordinates, letter and element.
 
     Args:
-        model, data, given, rates, generator: as in `draw_conditions`.
+        model, data, conditions, rates, generator: as in `draw_conditions`.
 
     Returns:
         The values of all variables, and for each variable where it is a condition.
 
     Source: book, method-parts.
     """
-    b, n = given.is_site.shape
+    b, n = conditions.is_site.shape
 
     def coin(rate: float, *shape: int) -> Tensor:
-        device = given.is_site.device
+        device = conditions.is_site.device
         return torch.rand((b, *shape), generator=generator, device=device) < rate
 
     has_parts = ~coin(rates.no_part, 1)
     part = {name: coin(getattr(rates, name), 1) & has_parts for name in PARTS}
-    sites = part["sites"] & coin(rates.site, n) & given.is_site
+    sites = part["sites"] & coin(rates.site, n) & conditions.is_site
     where = {
-        "lattice": part["lattice"] & given.lattice_free,
+        "lattice": part["lattice"] & conditions.lattice_free,
         "coords": sites,
     }
     if "pointers" in model.classes:
-        where["pointers"] = (part["pointers"] & given.is_site) | sites
-        where["elements"] = (part["elements"] | part["pointers"]) & given.is_slot
-        where["elements"] = where["elements"] | _slots_of(data["pointers"], sites, given)
+        where["pointers"] = (part["pointers"] & conditions.is_site) | sites
+        where["elements"] = (part["elements"] | part["pointers"]) & conditions.is_slot
+        where["elements"] = where["elements"] | _slots_of(data["pointers"], sites, conditions)
     else:
-        where["elements"] = ((part["elements"] | part["pointers"]) & given.is_site) | sites
+        where["elements"] = ((part["elements"] | part["pointers"]) & conditions.is_site) | sites
     if "letters" in model.classes:
-        where["letters"] = (part["letters"] & given.is_site) | sites
-    return Known(data, where)
+        where["letters"] = (part["letters"] & conditions.is_site) | sites
+    return FixedParts(data, where)
 
 
-def _slots_of(pointers: Tensor, sites: Tensor, given: Given) -> Tensor:
+def _slots_of(pointers: Tensor, sites: Tensor, conditions: Conditions) -> Tensor:
     """Element slots that the chosen sites point to."""
-    found = torch.zeros_like(given.is_slot, dtype=torch.long)
+    found = torch.zeros_like(conditions.is_slot, dtype=torch.long)
     return found.scatter_reduce(1, pointers, sites.long(), reduce="amax").bool()

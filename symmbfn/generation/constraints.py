@@ -8,14 +8,14 @@ from symmbfn.crystals.images import images_of
 from symmbfn.crystals.lattice import k_to_metric
 from symmbfn.crystals.loci import nearest_point
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Given, Variables
+from symmbfn.model.variables import Conditions, Variables
 
 SETTLED = 0.9  # probability of a letter above which it counts as settled
 SAME_ATOM = 0.5  # angstrom; an own image as close as this is the atom itself
 LEAST = 0.03  # angstrom; a vector as short as this has no clear direction
 
 
-def confine(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
+def confine(model: SymmBFN, estimates: Variables, conditions: Conditions) -> Variables:
     """Keep estimated coordinates where data can be: clipped about the chart, or wrapped.
 
     Source: Methods, "Sampling": the wrap; book, method-confine: the clip.
@@ -26,31 +26,31 @@ def confine(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
         if model.config.coords.is_standardised
         else x % 1.0
     )
-    coords = (x - model.coords_mean) / model.coords_std * given.is_site[..., None]
+    coords = (x - model.coords_mean) / model.coords_std * conditions.is_site[..., None]
     return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)
 
 
-def project_settled(model: SymmBFN, estimates: Variables, given: Given) -> Variables:
+def project_settled(model: SymmBFN, estimates: Variables, conditions: Conditions) -> Variables:
     """Move estimated coordinates onto the locus of their letter, where the letter is settled.
 
     Coordinates that are conditioned on stay.
     """
     if "letters" not in estimates.categorical:
         return estimates
-    letter, is_settled = settled_letters(estimates, given)
-    row = given.rows.gather(1, letter)
+    letter, is_settled = settled_letters(estimates, conditions)
+    row = conditions.rows.gather(1, letter)
     x = model.fractional(estimates.continuous["coords"])
     on_locus = nearest_point(x.double().flatten(0, 1), row.flatten()).view_as(x).float()
     on_locus = (on_locus - model.coords_mean) / model.coords_std
-    return _with_coords(estimates, given, on_locus, is_settled)
+    return _with_coords(estimates, conditions, on_locus, is_settled)
 
 
 def settled_letters(
-    estimates: Variables, given: Given
+    estimates: Variables, conditions: Conditions
 ) -> tuple[Int[Tensor, "B N"], Bool[Tensor, "B N"]]:
     """Most likely letter of each site, and whether it is settled; that of padding never is."""
     belief, letter = estimates.categorical["letters"].max(-1)
-    return letter, (belief.exp() > SETTLED) & given.is_site
+    return letter, (belief.exp() > SETTLED) & conditions.is_site
 
 
 def can_keep_apart(model: SymmBFN) -> bool:
@@ -58,7 +58,9 @@ def can_keep_apart(model: SymmBFN) -> bool:
     return "letters" in model.classes and model.config.images is not None
 
 
-def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: float) -> Variables:
+def move_apart(
+    model: SymmBFN, estimates: Variables, conditions: Conditions, clearance: float
+) -> Variables:
     """Move apart sites that are too close to each other.
 
     Each site whose letter is settled is moved away from one neighbour: the one, among all images
@@ -71,7 +73,7 @@ def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: fl
     Args:
         model: with letters and images, for the units of the estimates.
         estimates: of all variables, coordinates of shape (B, N, 3).
-        given: what the crystals are conditioned on, for the operations of the groups.
+        conditions: what the crystals are conditioned on, for the operations of the groups.
         clearance: least distance as a fraction of the sum of the two expected covalent radii.
 
     Returns:
@@ -79,11 +81,11 @@ def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: fl
 
     Source: book, method-clearance.
     """
-    _, is_settled = settled_letters(estimates, given)
+    _, is_settled = settled_letters(estimates, conditions)
     x = model.fractional(estimates.continuous["coords"])
     lattice = estimates.continuous["lattice"].clamp(-5, 5)
-    metric = k_to_metric(model.lattice_k(lattice, given)).to(x)
-    images = images_of(x, metric, given.rotations, given.translations)
+    metric = k_to_metric(model.lattice_k(lattice, conditions)).to(x)
+    images = images_of(x, metric, conditions.rotations, conditions.translations)
     distance = images.distance()
     theta = {name: log_p.exp() for name, log_p in estimates.categorical.items()}
     radius = model.radius_of(model.elements_of_sites(theta))
@@ -91,7 +93,7 @@ def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: fl
     lacking = clearance * radii - distance
     own = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)[..., None]
     is_pair = is_settled[:, :, None, None] & is_settled[:, None, :, None]
-    is_pair = is_pair & given.is_operation[:, None, None] & (distance > LEAST)
+    is_pair = is_pair & conditions.is_operation[:, None, None] & (distance > LEAST)
     is_pair = is_pair & ~(own & (distance < SAME_ATOM))
     lacking = lacking.masked_fill(~is_pair, 0.0).clamp_min(0.0)
     best = lacking.argmax(-1, keepdim=True)  # the image of each pair, then the neighbour
@@ -101,14 +103,17 @@ def move_apart(model: SymmBFN, estimates: Variables, given: Given, clearance: fl
     share = lacking.gather(-1, nearest) / distance.gather(-1, nearest).clamp_min(LEAST)
     vector = vectors.gather(2, nearest[..., None].expand(-1, -1, -1, 3))[:, :, 0]
     coords = (x - share / 2 * vector - model.coords_mean) / model.coords_std
-    return _with_coords(estimates, given, coords, is_settled)
+    return _with_coords(estimates, conditions, coords, is_settled)
 
 
 def _with_coords(
-    estimates: Variables, given: Given, coords: Float[Tensor, "B N 3"], where: Bool[Tensor, "B N"]
+    estimates: Variables,
+    conditions: Conditions,
+    coords: Float[Tensor, "B N 3"],
+    where: Bool[Tensor, "B N"],
 ) -> Variables:
     """Estimates with other coordinates at some sites, but not where they are conditioned on."""
-    if given.known is not None and "coords" in given.known.where:
-        where = where & ~given.known.where["coords"]
+    if conditions.fixed is not None and "coords" in conditions.fixed.where:
+        where = where & ~conditions.fixed.where["coords"]
     coords = torch.where(where[..., None], coords, estimates.continuous["coords"])
     return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)

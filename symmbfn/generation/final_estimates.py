@@ -13,7 +13,7 @@ from symmbfn.flows import categorical
 from symmbfn.flows.noise import STREAMS_PER_STEP, uniform
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Given, Variables
+from symmbfn.model.variables import Conditions, Variables
 
 FINAL_STEP = 1_000_000  # number of the draws after the last step
 
@@ -45,7 +45,7 @@ class Settled:
 def settle(
     model: SymmBFN,
     estimates: Variables,
-    given: Given,
+    conditions: Conditions,
     sampler: SamplerConfig,
     *,
     seed: int,
@@ -56,12 +56,12 @@ def settle(
     Args:
         model: that made them.
         estimates: of all variables at t = 1.
-        given: what the crystals are conditioned on.
+        conditions: what the crystals are conditioned on.
         sampler: whether classes are drawn, and at which temperature.
         seed: of the request.
         index: number of each crystal, shape (B,).
     """
-    real = given.is_site
+    real = conditions.is_site
     elements = torch.tensor([*model.config.elements], device=real.device)
     log_p = dict(estimates.categorical)
     if sampler.is_drawn:
@@ -70,13 +70,13 @@ def settle(
             e = categorical.sample_one_hot(sampler.tempered(name, value), u)
             log_p[name] = torch.where(e > 0, 0.0, -1e3).to(value)
     if "pointers" in log_p:
-        slots = ascending_classes(log_p["elements"], given.is_slot)
-        classes = slots.gather(1, every_slot_used(log_p["pointers"], given))
+        slots = ascending_classes(log_p["elements"], conditions.is_slot)
+        classes = slots.gather(1, every_slot_used(log_p["pointers"], conditions))
     else:
         classes = log_p["elements"].argmax(-1)
     units = AsymmetricUnitBatch(
-        given.space_group_number,
-        model.lattice_k(estimates.continuous["lattice"], given),
+        conditions.space_group_number,
+        model.lattice_k(estimates.continuous["lattice"], conditions),
         elements[classes] * real,
         torch.zeros_like(classes),
         model.fractional(estimates.continuous["coords"]),
@@ -124,14 +124,14 @@ def _padded(value: Tensor, n_sites: int) -> Tensor:
 def decode(
     model: SymmBFN,
     estimates: Variables,
-    given: Given,
+    conditions: Conditions,
     sampler: SamplerConfig,
     *,
     seed: int,
     index: Int[Tensor, "B"],
 ) -> list[Crystal]:
     """Crystals from final estimates, one for each row; arguments as in `settle`."""
-    return rebuild([settle(model, estimates, given, sampler, seed=seed, index=index)], seed)
+    return rebuild([settle(model, estimates, conditions, sampler, seed=seed, index=index)], seed)
 
 
 def ascending_classes(
@@ -168,7 +168,9 @@ def ascending_classes(
     return torch.stack(choice[::-1], dim=1)
 
 
-def every_slot_used(log_pointers: Float[Tensor, "B N S"], given: Given) -> Int[Tensor, "B N"]:
+def every_slot_used(
+    log_pointers: Float[Tensor, "B N S"], conditions: Conditions
+) -> Int[Tensor, "B N"]:
     """Most likely pointers, changed so that each element of a crystal has at least one site.
 
     A slot without a site takes one from a slot that has several: the site whose log-probability
@@ -176,7 +178,7 @@ def every_slot_used(log_pointers: Float[Tensor, "B N S"], given: Given) -> Int[T
 
     Args:
         log_pointers: log-probabilities of the slots of each site, shape (B, N, S).
-        given: which sites and slots a crystal has.
+        conditions: which sites and slots a crystal has.
 
     Returns:
         A slot for each site, shape (B, N).
@@ -185,17 +187,17 @@ def every_slot_used(log_pointers: Float[Tensor, "B N S"], given: Given) -> Int[T
     """
     log_p = log_pointers.clamp_min(-1e4)
     pointers = log_p.argmax(-1)
-    crystal, slot = (given.is_slot & ~_used(pointers, given)).nonzero(as_tuple=True)
+    crystal, slot = (conditions.is_slot & ~_used(pointers, conditions)).nonzero(as_tuple=True)
     for b, s in zip(crystal.tolist(), slot.tolist(), strict=True):
         own = pointers[b]
-        count = torch.bincount(own[given.is_site[b]], minlength=log_p.shape[-1])
+        count = torch.bincount(own[conditions.is_site[b]], minlength=log_p.shape[-1])
         loss = log_p[b].gather(1, own[:, None]).squeeze(1) - log_p[b, :, s]
-        loss = loss.masked_fill((count[own] < 2) | ~given.is_site[b], torch.inf)
+        loss = loss.masked_fill((count[own] < 2) | ~conditions.is_site[b], torch.inf)
         if loss.isfinite().any():
             pointers[b, loss.argmin()] = s
     return pointers
 
 
-def _used(pointers: Int[Tensor, "B N"], given: Given) -> Tensor:
-    used = torch.zeros_like(given.is_slot, dtype=torch.long)
-    return used.scatter_reduce(1, pointers, given.is_site.long(), reduce="amax").bool()
+def _used(pointers: Int[Tensor, "B N"], conditions: Conditions) -> Tensor:
+    used = torch.zeros_like(conditions.is_slot, dtype=torch.long)
+    return used.scatter_reduce(1, pointers, conditions.is_site.long(), reduce="amax").bool()

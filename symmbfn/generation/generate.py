@@ -28,7 +28,7 @@ from symmbfn.generation.sampler import (
 )
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Given
+from symmbfn.model.variables import Conditions
 from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.devices import pick_device
 
@@ -76,10 +76,10 @@ def generate_batches(
     for chunk in size_batches(drawn, batch_size):
         most = int(edge_of(drawn[chunk, 1].max(), SITE_EDGES))
         rows = full_rows(chunk, most, batch_size, device) if has_full_rows else chunk
-        given = model_given(model, drawn[rows])
+        conditions = model_conditions(model, drawn[rows])
         seed, numbers = request.seed, index[rows].to(device)
-        estimates = sample(model, given, sampler, seed=seed, index=numbers, predict=predict)
-        whole = settle(model, estimates, given, sampler, seed=seed, index=numbers)
+        estimates = sample(model, conditions, sampler, seed=seed, index=numbers, predict=predict)
+        whole = settle(model, estimates, conditions, sampler, seed=seed, index=numbers)
         settled.append(whole[: len(chunk)])
         if sum(map(len, settled)) >= REBUILT_AT_ONCE:
             yield rebuild(settled, request.seed)
@@ -88,7 +88,7 @@ def generate_batches(
         yield rebuild(settled, request.seed)
 
 
-def model_given(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Given:
+def model_conditions(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Conditions:
     """Drawn rows (space group, sites, elements) as a model's conditions, on its device.
 
     Sites are padded to the edge of their bucket.
@@ -97,7 +97,7 @@ def model_given(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Given:
     groups, n_sites, n_elements = rows.to(device).unbind(-1)
     most = int(edge_of(rows[:, 1].max(), SITE_EDGES))
     is_site = torch.arange(most, device=device) < n_sites[:, None]
-    return model.given(groups, is_site, n_elements)
+    return model.conditions(groups, is_site, n_elements)
 
 
 def full_rows(
@@ -121,11 +121,11 @@ def full_rows(
     return torch.cat([chunk, chunk[-1:].expand(max(0, n - len(chunk)))])
 
 
-def size_batches(given: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor, "_"]]:
+def size_batches(conditions: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor, "_"]]:
     """Rows that go through the network together: those of one bucket of sites and operations.
 
     Args:
-        given: space group, number of sites, number of elements of each crystal.
+        conditions: space group, number of sites, number of elements of each crystal.
         batch_size: most rows in a batch; with many sites there are fewer, because the number of
             pairs of sites decides how much memory a batch takes.
 
@@ -134,7 +134,7 @@ def size_batches(given: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor,
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    groups, n_sites, _ = given.t().contiguous()
+    groups, n_sites, _ = conditions.t().contiguous()
     sizes = torch.stack(
         [edge_of(n_operations(groups), OPERATION_EDGES), edge_of(n_sites, SITE_EDGES)], dim=-1
     )

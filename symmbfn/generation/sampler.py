@@ -15,10 +15,10 @@ from symmbfn.generation.constraints import can_keep_apart, confine, move_apart, 
 from symmbfn.model.beliefs.belief import Belief
 from symmbfn.model.number_configs import CircularCoordsConfig
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Given, Variables
+from symmbfn.model.variables import Conditions, Variables
 from symmbfn.runtime.compilation import compiled, onednn_products
 
-Predictor = Callable[[Variables, Given, Float[Tensor, "B"], Variables | None], Variables]
+Predictor = Callable[[Variables, Conditions, Float[Tensor, "B"], Variables | None], Variables]
 
 DTYPES = ("float32", "bf16")
 PRIOR_STEP = 0
@@ -88,7 +88,7 @@ def check_sampler(model: SymmBFN, sampler: SamplerConfig) -> None:
 @torch.no_grad()
 def sample(
     model: SymmBFN,
-    given: Given,
+    conditions: Conditions,
     sampler: SamplerConfig,
     *,
     seed: int,
@@ -99,11 +99,11 @@ def sample(
 
     Args:
         model: its flows, and its network unless there is `predict`.
-        given: what the crystals are conditioned on.
+        conditions: what the crystals are conditioned on.
         sampler: solver, steps and more.
         seed: of the request.
         index: number of each crystal, shape (B,); its noise depends on this and the seed alone.
-        predict: in place of the network: (beliefs, given, t, previous) -> estimates.
+        predict: in place of the network: (beliefs, conditions, t, previous) -> estimates.
 
     Returns:
         Estimates of the continuous variables and log-probabilities of the classes at t = 1.
@@ -111,7 +111,7 @@ def sample(
     Source: Methods, "Sampling"; book, method-sampler.
     """
     check_sampler(model, sampler)
-    predict, device = predict or model, given.is_site.device
+    predict, device = predict or model, conditions.is_site.device
     times = time_grid(model, sampler).to(device)
     ones = torch.ones(len(index), device=device)
     places = {name: place for place, name in enumerate(model.variables)}
@@ -120,24 +120,26 @@ def sample(
         return Draws(seed, index, number, places[name])
 
     def estimate(beliefs: Variables, t: Tensor, previous: Variables | None) -> Variables:
-        estimates = confine(model, predict(beliefs, given, ones * t, previous), given)
+        estimates = confine(model, predict(beliefs, conditions, ones * t, previous), conditions)
         if sampler.has_projection:
-            estimates = project_settled(model, estimates, given)
+            estimates = project_settled(model, estimates, conditions)
         if sampler.clearance:
-            estimates = move_apart(model, estimates, given, sampler.clearance)
+            estimates = move_apart(model, estimates, conditions, sampler.clearance)
         return estimates
 
     is_wide = model.config.network.width >= NARROWEST
     with onednn_products(device) if is_wide else nullcontext():
-        given = model.with_positions(given)
-        noise = model.each(lambda v: draws(PRIOR_STEP, v.name).normal(v.noise_shape(given)[1:]))
-        beliefs = model.prior(given, float(times[0]), noise)
+        conditions = model.with_positions(conditions)
+        noise = model.each(
+            lambda v: draws(PRIOR_STEP, v.name).normal(v.noise_shape(conditions)[1:])
+        )
+        beliefs = model.prior(conditions, float(times[0]), noise)
         previous: Variables | None = None
         for number in range(1, len(times)):
             instants = times[max(number - 2, 0)], times[number - 1], times[number]
             estimates = estimate(beliefs, instants[1], previous)
             steps = {n: Step(instants, sampler, draws(number, n)) for n in model.variables}
-            beliefs = sharpened(model, beliefs, estimates, previous, given, steps)
+            beliefs = sharpened(model, beliefs, estimates, previous, conditions, steps)
             previous = estimates
         return estimate(beliefs, times[-1], previous)
 
@@ -147,7 +149,7 @@ def sharpened(
     beliefs: Variables,
     estimates: Variables,
     previous: Variables | None,
-    given: Given,
+    conditions: Conditions,
     steps: dict[str, Step],
 ) -> Variables:
     """Beliefs at the end of a step, from those at its start and the estimates there."""
@@ -155,7 +157,7 @@ def sharpened(
     def new(variable: Belief) -> Tensor:
         name = variable.name
         earlier = None if previous is None else previous[name]
-        return variable.step(beliefs[name], estimates[name], earlier, given, steps[name])
+        return variable.step(beliefs[name], estimates[name], earlier, conditions, steps[name])
 
     return model.each(new)
 
@@ -178,12 +180,15 @@ def predictor(model: SymmBFN, *, is_compiled: bool = False, dtype: str = "float3
     has_previous = model.config.has_self_conditioning
 
     def predict(
-        beliefs: Variables, given: Given, t: Float[Tensor, "B"], previous: Variables | None
+        beliefs: Variables,
+        conditions: Conditions,
+        t: Float[Tensor, "B"],
+        previous: Variables | None,
     ) -> Variables:
         # the first call of a batch has no previous estimate: it is not compiled for that alone
         network = model if has_previous and previous is None else fast
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bf16"):
-            return network(beliefs, given, t, previous if has_previous else None)
+            return network(beliefs, conditions, t, previous if has_previous else None)
 
     return predict
 

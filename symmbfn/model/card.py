@@ -10,7 +10,7 @@ def model_card(model: SymmBFN, notes: dict[str, Any]) -> str:
     """What anyone should know who uses these weights, in Markdown."""
     c, found = model.config, notes["validation"]
     size = sum(parameter.numel() for parameter in model.parameters())
-    groups = len(set(model.statistics.given[:, 0].tolist()))
+    groups = len(set(model.statistics.conditions[:, 0].tolist()))
     origin = notes["continued_from"]
     start = f"continued from the weights {origin[:12]}" if origin else "trained from scratch"
     bound = (

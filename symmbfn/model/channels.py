@@ -14,7 +14,7 @@ from torch import nn
 from symmbfn._shapes import Float, Tensor
 from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.model.reading import Reading
-from symmbfn.model.variables import Given
+from symmbfn.model.variables import Conditions
 from symmbfn.networks.class_table import ClassTable
 from symmbfn.networks.element_slots import ElementSlots
 from symmbfn.networks.wyckoff_positions import WyckoffPositions
@@ -36,7 +36,7 @@ class Channel(nn.Module, ABC):
     graph_width: int = 0
 
     @abstractmethod
-    def state(self, classes: Classes, given: Given) -> Tensor:
+    def state(self, classes: Classes, conditions: Conditions) -> Tensor:
         """What is made of the beliefs once a call, for the input and for the output."""
 
     def of_sites(self, reading: Reading) -> Float[Tensor, "B N F"]:
@@ -78,9 +78,9 @@ class SlotChannel(ElementSlots, ElementChannel):
         super().__init__(n_slots, n_elements, width, log_prior)
         self.site_width = self.graph_width = width
 
-    def state(self, classes: Classes, given: Given) -> Float[Tensor, "B S E"]:
+    def state(self, classes: Classes, conditions: Conditions) -> Float[Tensor, "B S E"]:
         """States of the slots."""
-        return self.slots(*classes["elements"], given.is_slot)
+        return self.slots(*classes["elements"], conditions.is_slot)
 
     def of_sites(self, reading: Reading) -> Float[Tensor, "B N H"]:
         """The slots that a site points to."""
@@ -92,7 +92,7 @@ class SlotChannel(ElementSlots, ElementChannel):
 
     def outputs(self, h: Tensor, vector: Tensor, reading: Reading) -> dict[str, Tensor]:
         """Logits of the slots' elements and of the sites' pointers."""
-        atoms = reading.atoms * reading.given.is_site
+        atoms = reading.atoms * reading.conditions.is_site
         theta = reading.theta("pointers")
         elements, pointers = self.logits(h, vector, reading.states["elements"], theta, atoms)
         return {"elements": elements, "pointers": pointers}
@@ -109,7 +109,7 @@ class SiteElementChannel(ClassTable, ElementChannel):
         super().__init__(n_elements, width, log_prior)
         self.site_width = width
 
-    def state(self, classes: Classes, given: Given) -> Float[Tensor, "B N K"]:
+    def state(self, classes: Classes, conditions: Conditions) -> Float[Tensor, "B N K"]:
         """The probabilities themselves."""
         return classes["elements"][0]
 
@@ -132,13 +132,13 @@ class SiteElementChannel(ClassTable, ElementChannel):
 class SymmetryChannel(Channel):
     """A channel that says how often each site occurs in the cell."""
 
-    def with_positions(self, given: Given) -> Given:
+    def with_positions(self, conditions: Conditions) -> Conditions:
         """The same with all that depends on weights and space groups alone, made once."""
-        return given
+        return conditions
 
-    def atoms(self, classes: Classes, given: Given) -> Float[Tensor, "B N"]:
+    def atoms(self, classes: Classes, conditions: Conditions) -> Float[Tensor, "B N"]:
         """Expected number of atoms of each site in the cell, 0 on padding; here one."""
-        return given.is_site.float()
+        return conditions.is_site.float()
 
 
 class LetterChannel(WyckoffPositions, SymmetryChannel):
@@ -152,26 +152,26 @@ class LetterChannel(WyckoffPositions, SymmetryChannel):
         self.register_buffer("multiplicity", multiplicity, persistent=False)
         self.site_width = width
 
-    def with_positions(self, given: Given) -> Given:
+    def with_positions(self, conditions: Conditions) -> Conditions:
         """With the embeddings of the groups' positions."""
-        return replace(given, positions=self.table(given.rows))
+        return replace(conditions, positions=self.table(conditions.rows))
 
-    def atoms(self, classes: Classes, given: Given) -> Float[Tensor, "B N"]:
+    def atoms(self, classes: Classes, conditions: Conditions) -> Float[Tensor, "B N"]:
         """Expected multiplicity of the position."""
-        return (classes["letters"][0] * self.multiplicity[given.rows][:, None]).sum(-1)
+        return (classes["letters"][0] * self.multiplicity[conditions.rows][:, None]).sum(-1)
 
-    def state(self, classes: Classes, given: Given) -> Float[Tensor, "B W E"]:
+    def state(self, classes: Classes, conditions: Conditions) -> Float[Tensor, "B W E"]:
         """Embeddings of the groups' positions."""
-        return self.table(given.rows) if given.positions is None else given.positions
+        return self.table(conditions.rows) if conditions.positions is None else conditions.positions
 
     def of_sites(self, reading: Reading) -> Float[Tensor, "B N H"]:
         """Expected embeddings of the site's position and of those of the other sites."""
         letters = reading.classes["letters"]
-        return self.embed(reading.states["symmetry"], *letters, reading.given.is_site)
+        return self.embed(reading.states["symmetry"], *letters, reading.conditions.is_site)
 
     def outputs(self, h: Tensor, vector: Tensor, reading: Reading) -> dict[str, Tensor]:
         """Logits of the letters."""
-        rows = reading.given.rows
+        rows = reading.conditions.rows
         return {"letters": self.logits(h, reading.states["symmetry"], rows)}
 
 
@@ -182,7 +182,7 @@ class AxisChannel(ClassTable, SymmetryChannel):
         super().__init__(N_AXES * N_AXIS_CLASSES, width)
         self.site_width = width
 
-    def state(self, classes: Classes, given: Given) -> Float[Tensor, "B N K"]:
+    def state(self, classes: Classes, conditions: Conditions) -> Float[Tensor, "B N K"]:
         """The probabilities of all axes in one row."""
         return classes["axes"][0].flatten(-2)
 
@@ -198,9 +198,9 @@ class AxisChannel(ClassTable, SymmetryChannel):
 class NoSymmetryChannel(SymmetryChannel):
     """Nothing: the sites are all atoms of the cell."""
 
-    def state(self, classes: Classes, given: Given) -> Tensor:
+    def state(self, classes: Classes, conditions: Conditions) -> Tensor:
         """Nothing, shape (B, 0)."""
-        return given.lattice_fixed.new_zeros(len(given.lattice_fixed), 0)
+        return conditions.lattice_fixed.new_zeros(len(conditions.lattice_fixed), 0)
 
     def outputs(self, h: Tensor, vector: Tensor, reading: Reading) -> dict[str, Tensor]:
         """No variable."""

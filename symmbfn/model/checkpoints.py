@@ -24,6 +24,7 @@ from symmbfn.runtime.files import file_digest, whole_file, write_whole
 FORMAT_VERSION = 2  # nested configuration
 FLAT_FORMAT = 1  # that of the first weights, see `config_files.nested`
 # names of a network's parts in weights of the first format -> those of today
+RENAMED_TABLES = {"given": "conditions", "given_count": "condition_count"}
 RENAMED = {"slots.": "elements.", "letters.": "symmetry.", "axes.": "symmetry."}
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 
@@ -120,6 +121,8 @@ def load_model(
         if config["format"] == FLAT_FORMAT:
             config["model"] = nested(config["model"])
             weights = {_renamed(name): value for name, value in weights.items()}
+            tables = config["statistics"].items()
+            config["statistics"] = {RENAMED_TABLES.get(n, n): table for n, table in tables}
         settings = config_from_dict(config["model"])
         model = SymmBFN(settings, statistics_from_dict(config["statistics"], settings))
         model.load_state_dict({name: value.float() for name, value in weights.items()})
@@ -164,7 +167,7 @@ def statistics_from_dict(values: dict[str, Any], config: ModelConfig) -> Statist
     Raises:
         ValueError: if a table has not the shape that the model needs, or a count is not positive.
     """
-    integers = {"given", "given_count"}
+    integers = {"conditions", "condition_count"}
     tables = {
         f.name: torch.tensor(
             values[f.name], dtype=torch.long if f.name in integers else torch.float32
@@ -172,7 +175,7 @@ def statistics_from_dict(values: dict[str, Any], config: ModelConfig) -> Statist
         for f in fields(Statistics)
         if f.name in values
     }
-    n_rows, n_properties = len(tables["given"]), len(config.properties)
+    n_rows, n_properties = len(tables["conditions"]), len(config.properties)
     shapes = {
         "coords_mean": (3,),
         "coords_std": (3,),
@@ -180,14 +183,14 @@ def statistics_from_dict(values: dict[str, Any], config: ModelConfig) -> Statist
         "lattice_std": (6,),
         "element_log_prior": (len(config.elements),),
         "position_log_prior": symmetry_tables().letter.shape,
-        "given": (n_rows, 3),
-        "given_count": (n_rows,),
+        "conditions": (n_rows, 3),
+        "condition_count": (n_rows,),
         "property_mean": (n_properties,),
         "property_std": (n_properties,),
     }
     for name, table in tables.items():
         if table.shape != shapes[name]:
             raise ValueError(f"{name} must have shape {shapes[name]}, got {tuple(table.shape)}")
-    if tables["given_count"].min() < 1:
-        raise ValueError(f"given_count must be positive, got {tables['given_count'].min()}")
+    if tables["condition_count"].min() < 1:
+        raise ValueError(f"condition_count must be positive, got {tables['condition_count'].min()}")
     return Statistics(**tables)

@@ -80,15 +80,15 @@ def _phases(reading: Reading) -> Tensor:
 
 
 def _log_atoms(reading: Reading) -> Tensor:
-    return (reading.atoms + ~reading.given.is_site).log()[..., None]
+    return (reading.atoms + ~reading.conditions.is_site).log()[..., None]
 
 
 def _known_of_site(reading: Reading) -> Tensor:
     """Whether a site's coordinates, element and letter are fixed."""
-    given = reading.given
-    where = {} if given.known is None else given.known.where
+    conditions = reading.conditions
+    where = {} if conditions.fixed is None else conditions.fixed.where
     element = "pointers" if "pointers" in reading.classes else "elements"
-    nothing = torch.zeros_like(given.is_site)
+    nothing = torch.zeros_like(conditions.is_site)
     return torch.stack([where.get(n, nothing) for n in ("coords", element, "letters")], dim=-1)
 
 
@@ -107,7 +107,7 @@ class GroupEmbedding(nn.Embedding):
 
     def of_graph(self, reading: Reading) -> Tensor:
         """Learnt and fixed features."""
-        group = reading.given.space_group_number - 1
+        group = reading.conditions.space_group_number - 1
         return torch.cat([self(group).float(), self.features[group]], dim=-1)
 
 
@@ -120,7 +120,7 @@ class SizeEmbedding(nn.Embedding):
 
     def of_graph(self, reading: Reading) -> Tensor:
         """The learnt vector."""
-        return self(reading.given.is_site.sum(-1).clamp_max(MAX_EMBEDDED_SITES))
+        return self(reading.conditions.is_site.sum(-1).clamp_max(MAX_EMBEDDED_SITES))
 
 
 def graph_features(
@@ -163,7 +163,7 @@ def _accuracies(beliefs: Sequence[Belief], reading: Reading) -> Tensor:
 
 
 def _n_elements(reading: Reading) -> Tensor:
-    return reading.given.n_elements[:, None] / 8
+    return reading.conditions.n_elements[:, None] / 8
 
 
 def _nothing(reading: Reading) -> Tensor:
@@ -180,19 +180,19 @@ def _best_lattice(reading: Reading) -> Tensor:
 
 
 def _lattice_free(reading: Reading) -> Tensor:
-    return reading.given.lattice_free
+    return reading.conditions.lattice_free
 
 
 def _size(reading: Reading) -> Tensor:
     """Logarithms of the number of atoms, of the edge of the cube for one, and of the sites."""
     log_atoms = reading.atoms.sum(-1).log()
-    n_sites = reading.given.is_site.sum(-1)
+    n_sites = reading.conditions.is_site.sum(-1)
     return torch.stack([log_atoms, reading.k[:, 5] - log_atoms / 3, n_sites.log()], dim=-1)
 
 
 def _properties(tokens: PropertyTokens, reading: Reading) -> Tensor:
     """The properties that a crystal is to have; all left out where none is asked for."""
-    values = reading.given.properties
+    values = reading.conditions.properties
     if values is None:
         shape = len(reading.t), len(tokens.read)
         values = torch.full(shape, torch.nan, device=reading.t.device)
@@ -201,12 +201,12 @@ def _properties(tokens: PropertyTokens, reading: Reading) -> Tensor:
 
 def _known_of_crystal(reading: Reading) -> Tensor:
     """Whether the lattice is fixed, and which share of the element slots."""
-    given = reading.given
-    where = {} if given.known is None else given.known.where
-    lattice = where.get("lattice", torch.zeros_like(given.lattice_free)).any(-1)
-    nothing = torch.zeros_like(given.is_slot)
+    conditions = reading.conditions
+    where = {} if conditions.fixed is None else conditions.fixed.where
+    lattice = where.get("lattice", torch.zeros_like(conditions.lattice_free)).any(-1)
+    nothing = torch.zeros_like(conditions.is_slot)
     slots = where.get("elements", nothing) if "pointers" in reading.classes else nothing
-    share = (slots & given.is_slot).sum(-1) / given.is_slot.sum(-1).clamp_min(1)
+    share = (slots & conditions.is_slot).sum(-1) / conditions.is_slot.sum(-1).clamp_min(1)
     return torch.stack([lattice.float(), share], dim=-1)
 
 
@@ -249,6 +249,6 @@ def _likeness(reading: Reading) -> Tensor:
 
 
 def _images(n_images: int, reading: Reading) -> Tensor:
-    given, metric = reading.given, k_to_metric(reading.k).float()
-    operations = given.rotations, given.translations, given.is_operation
+    conditions, metric = reading.conditions, k_to_metric(reading.k).float()
+    operations = conditions.rotations, conditions.translations, conditions.is_operation
     return image_features(reading.x, metric, *operations, reading.radius, n_images)

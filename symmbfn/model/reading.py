@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from symmbfn._shapes import Float, Tensor
-from symmbfn.model.variables import Given
+from symmbfn.model.variables import Conditions
 
 
 @dataclass
@@ -11,7 +11,7 @@ class Reading:
     """The most likely crystals so far, and how much is believed of them.
 
     Attributes:
-        given, t: what the crystals are conditioned on, and the times of the beliefs.
+        conditions, t: what the crystals are conditioned on, and the times of the beliefs.
         classes: (probabilities, bounded logits, previous estimate) of each categorical variable.
         numbers: what is read of "lattice", (B, 6) each, and of "coords", (B, N, 3) each.
         states: what the channels of "elements" and "symmetry" make of their beliefs once, for
@@ -24,7 +24,7 @@ class Reading:
         atoms: expected number of atoms of each site in the cell, (B, N); 0 on padding.
     """
 
-    given: Given
+    conditions: Conditions
     t: Float[Tensor, "B"]
     classes: dict[str, tuple[Tensor, Tensor, Tensor]]
     numbers: dict[str, tuple[Tensor, ...]]

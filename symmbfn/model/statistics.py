@@ -27,7 +27,7 @@ class Statistics:
         lattice_mean, lattice_std: per component of k, over crystals where it is free.
         element_log_prior: log frequency per class (of slots or of sites).
         position_log_prior: log frequency of each Wyckoff position within its group.
-        given: rows (space group, number of sites, number of elements) seen in training.
+        conditions: rows (space group, number of sites, number of elements) seen in training.
         given_count: how often each row was seen.
         property_mean, property_std: of the standard values of the model's properties, over the
             crystals where they are known.
@@ -39,8 +39,8 @@ class Statistics:
     lattice_std: Float[Tensor, "6"]
     element_log_prior: Float[Tensor, "K"]
     position_log_prior: Float[Tensor, "P"]
-    given: Int[Tensor, "R 3"]
-    given_count: Int[Tensor, "R"]
+    conditions: Int[Tensor, "R 3"]
+    condition_count: Int[Tensor, "R"]
     property_mean: Float[Tensor, "Q"] = field(default_factory=lambda: torch.zeros(0))
     property_std: Float[Tensor, "Q"] = field(default_factory=lambda: torch.ones(0))
 
@@ -69,8 +69,8 @@ def compute_statistics(
     used = config.composition.occurrences(classes, is_site, n_classes)
     element_count = torch.bincount(used, minlength=n_classes).double() + HALF_A_COUNT
     n_elements = slots_and_pointers(classes, is_site, n_classes, n_classes)[2]
-    given = torch.stack([units.space_group_number, is_site.sum(-1), n_elements], dim=-1)
-    given, given_count = given.unique(dim=0, return_counts=True)
+    conditions = torch.stack([units.space_group_number, is_site.sum(-1), n_elements], dim=-1)
+    conditions, condition_count = conditions.unique(dim=0, return_counts=True)
     property_mean, property_std = property_moments(properties, config.properties)
     return Statistics(
         coords_mean=coords_mean.float(),
@@ -79,8 +79,8 @@ def compute_statistics(
         lattice_std=lattice_std.float(),
         element_log_prior=(element_count / element_count.sum()).log().float(),
         position_log_prior=position_log_frequencies(units).float(),
-        given=given,
-        given_count=given_count,
+        conditions=conditions,
+        condition_count=condition_count,
         property_mean=property_mean,
         property_std=property_std,
     )

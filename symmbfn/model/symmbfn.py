@@ -20,7 +20,13 @@ from symmbfn.model.beliefs.of_config import beliefs_of
 from symmbfn.model.config import ModelConfig
 from symmbfn.model.reading import Reading
 from symmbfn.model.statistics import Statistics
-from symmbfn.model.variables import Given, Variables, element_classes, given_of, slots_and_pointers
+from symmbfn.model.variables import (
+    Conditions,
+    Variables,
+    conditions_of,
+    element_classes,
+    slots_and_pointers,
+)
 from symmbfn.networks.class_table import zeroed
 from symmbfn.networks.displacements import Displacements
 from symmbfn.networks.embeddings import phases
@@ -104,22 +110,22 @@ class SymmBFN(nn.Module):
 
     # ---- data to variables and back -------------------------------------------------------
 
-    def given(
+    def conditions(
         self,
         space_group_number: Int[Tensor, "B"],
         is_site: Bool[Tensor, "B N"],
         n_elements: Int[Tensor, "B"],
-    ) -> Given:
+    ) -> Conditions:
         """Gather what the tables say of the space groups."""
         c = self.config
         operations = self.operations(space_group_number, is_used=c.images is not None)
-        return given_of(space_group_number, is_site, n_elements, c.most_elements, operations)
+        return conditions_of(space_group_number, is_site, n_elements, c.most_elements, operations)
 
-    def with_positions(self, given: Given) -> Given:
+    def with_positions(self, conditions: Conditions) -> Conditions:
         """Embed the groups' positions once for many calls with the same weights."""
-        return self.symmetry.with_positions(given)
+        return self.symmetry.with_positions(conditions)
 
-    def encode(self, units: AsymmetricUnitBatch) -> tuple[Variables, Given]:
+    def encode(self, units: AsymmetricUnitBatch) -> tuple[Variables, Conditions]:
         """Standardised numbers and class indices of real crystals, and their conditions.
 
         Raises:
@@ -128,26 +134,28 @@ class SymmBFN(nn.Module):
         c, real = self.config, units.is_site
         classes, n_classes = element_classes(units.atomic_numbers, c.elements), len(c.elements)
         n_elements = slots_and_pointers(classes, real, n_classes, c.most_elements)[2]
-        given = self.given(units.space_group_number, real, n_elements)
+        conditions = self.conditions(units.space_group_number, real, n_elements)
         x = units.fractional_coords.float()
         if not c.coords.is_standardised:
             x = x % 1.0
         kappa = (units.lattice_k.float() - self.lattice_mean) / self.lattice_std
         values = {
-            "lattice": kappa * given.lattice_free,
+            "lattice": kappa * conditions.lattice_free,
             "coords": (x - self.coords_mean) / self.coords_std * real[..., None],
         }
         indices = c.composition.indices(classes, real, n_classes) | c.symmetry.indices(units)
-        return Variables(values, indices), given
+        return Variables(values, indices), conditions
 
     def fractional(self, coords: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
         """Standardised coordinates in fractional units."""
         return self.coords_mean + self.coords_std * coords
 
-    def lattice_k(self, lattice: Float[Tensor, "B 6"], given: Given) -> Float[Tensor, "B 6"]:
+    def lattice_k(
+        self, lattice: Float[Tensor, "B 6"], conditions: Conditions
+    ) -> Float[Tensor, "B 6"]:
         """Standardised lattice as k, fixed components from the tables."""
         k = self.lattice_mean + self.lattice_std * lattice
-        return torch.where(given.lattice_free, k, given.lattice_fixed)
+        return torch.where(conditions.lattice_free, k, conditions.lattice_fixed)
 
     def elements_of_sites(self, theta: Mapping[str, Tensor]) -> Float[Tensor, "B N K"]:
         """Probabilities of the elements of each site, through its pointer where there are slots."""
@@ -167,25 +175,25 @@ class SymmBFN(nn.Module):
         )
 
     def flow(
-        self, data: Variables, given: Given, t: Float[Tensor, "B"], noise: Variables
+        self, data: Variables, conditions: Conditions, t: Float[Tensor, "B"], noise: Variables
     ) -> Variables:
         """Beliefs at time t about known crystals: one draw from the Bayesian flow."""
-        return self.each(lambda v: v.flow(data[v.name], given, t, noise[v.name]))
+        return self.each(lambda v: v.flow(data[v.name], conditions, t, noise[v.name]))
 
-    def prior(self, given: Given, t: float, noise: Variables) -> Variables:
+    def prior(self, conditions: Conditions, t: float, noise: Variables) -> Variables:
         """Beliefs at a small time t before any call, as the average crystal would give them.
 
         At t = 0 the exact prior: mean 0, all classes alike. Source: book, method-start.
         """
-        time = torch.full((len(given.is_site),), t, device=given.is_site.device)
-        return self.each(lambda v: v.prior(given, time, noise[v.name]))
+        time = torch.full((len(conditions.is_site),), t, device=conditions.is_site.device)
+        return self.each(lambda v: v.prior(conditions, time, noise[v.name]))
 
     # ---- the network ----------------------------------------------------------------------
 
     def forward(
         self,
         beliefs: Variables,
-        given: Given,
+        conditions: Conditions,
         t: Float[Tensor, "B"],
         previous: Variables | None = None,
     ) -> Variables:
@@ -193,43 +201,47 @@ class SymmBFN(nn.Module):
 
         Args:
             beliefs: means and logits at time t.
-            given: what the crystals are conditioned on.
+            conditions: what the crystals are conditioned on.
             t: times in (0, 1].
             previous: an earlier estimate of the same crystals; read with self-conditioning only.
         """
         previous = previous if self.config.has_self_conditioning else None
-        beliefs = self.each(lambda v: v.informed(beliefs[v.name], given))
-        reading = self.read(beliefs, given, t, previous)
+        beliefs = self.each(lambda v: v.with_fixed(beliefs[v.name], conditions))
+        reading = self.read(beliefs, conditions, t, previous)
         edges = self.pair_features(reading)
         sites, graph = self.site_features(reading), self.graph_features(reading)
-        h, vector = self.network(sites, graph, edges, given.is_site)
-        h = h * given.is_site[..., None].to(h.dtype)
-        mean = h.sum(1) / given.is_site.sum(-1, keepdim=True)
+        h, vector = self.network(sites, graph, edges, conditions.is_site)
+        h = h * conditions.is_site[..., None].to(h.dtype)
+        mean = h.sum(1) / conditions.is_site.sum(-1, keepdim=True)
         pooled = torch.cat([mean, vector], dim=-1)
         output = {
             "coords": self.write_coords(h).float(),
-            "lattice": self.write_lattice(pooled).float() * given.lattice_free,
+            "lattice": self.write_lattice(pooled).float() * conditions.lattice_free,
         }
         if self.displacements is not None and self.config.images is not None:
             vectors = self.config.images.vectors(edges) / self.coords_std
-            moves = self.displacements(h, edges, vectors, given.is_site)
+            moves = self.displacements(h, edges, vectors, conditions.is_site)
             output["coords"] = output["coords"] + moves
         output |= self.elements.outputs(h, vector, reading)
         output |= self.symmetry.outputs(h, vector, reading)
-        return self.each(lambda v: v.estimate(output[v.name], beliefs[v.name], given, t))
+        return self.each(lambda v: v.estimate(output[v.name], beliefs[v.name], conditions, t))
 
     def read(
-        self, beliefs: Variables, given: Given, t: Float[Tensor, "B"], previous: Variables | None
+        self,
+        beliefs: Variables,
+        conditions: Conditions,
+        t: Float[Tensor, "B"],
+        previous: Variables | None,
     ) -> Reading:
         """What beliefs mean: probabilities, the best crystal so far, and its expected contents."""
         c, classes = self.config, {}
         for name, belief in self.classes.items():
             earlier = None if previous is None else previous[name]
-            classes[name] = belief.read(beliefs[name], given, t, earlier)
+            classes[name] = belief.read(beliefs[name], conditions, t, earlier)
         best = {name: belief.best(beliefs[name]) for name, belief in self.numbers.items()}
         best = best if previous is None else previous.continuous
         coords = best["coords"].clamp(-FARTHEST, FARTHEST)
-        numbers = {n: belief.read(beliefs[n], given, t) for n, belief in self.numbers.items()}
+        numbers = {n: belief.read(beliefs[n], conditions, t) for n, belief in self.numbers.items()}
         if c.has_self_conditioning:
             numbers["coords"] = (*numbers["coords"], coords)
             numbers["lattice"] = (*numbers["lattice"], best["lattice"])
@@ -238,26 +250,26 @@ class SymmBFN(nn.Module):
             x = x.clamp(CHART_END - 1.15, CHART_END + 0.15)
         elements = self.elements_of_sites({name: read[0] for name, read in classes.items()})
         return Reading(
-            given=given,
+            conditions=conditions,
             t=t,
             classes=classes,
             numbers=numbers,
             states={
-                "elements": self.elements.state(classes, given),
-                "symmetry": self.symmetry.state(classes, given),
+                "elements": self.elements.state(classes, conditions),
+                "symmetry": self.symmetry.state(classes, conditions),
             },
             x=x,
-            k=self.lattice_k(best["lattice"].clamp(-FARTHEST, FARTHEST), given).float(),
+            k=self.lattice_k(best["lattice"].clamp(-FARTHEST, FARTHEST), conditions).float(),
             phases=phases(x, c.network.n_frequencies),
             elements=elements,
             radius=self.radius_of(elements),
-            atoms=self.symmetry.atoms(classes, given),
+            atoms=self.symmetry.atoms(classes, conditions),
         )
 
     # ---- losses ---------------------------------------------------------------------------
 
     def losses(
-        self, data: Variables, estimates: Variables, given: Given, t: Float[Tensor, "B"]
+        self, data: Variables, estimates: Variables, conditions: Conditions, t: Float[Tensor, "B"]
     ) -> tuple[dict[str, Float[Tensor, "B"]], dict[str, Float[Tensor, "B"]]]:
         """Nats per crystal by variable, and mean cross-entropy per categorical variable.
 
@@ -266,22 +278,22 @@ class SymmBFN(nn.Module):
         """
         nats, cross_entropy = {}, {}
         for name, belief in self.variables.items():
-            nats[name] = belief.loss(data[name], estimates[name], given, t)
+            nats[name] = belief.loss(data[name], estimates[name], conditions, t)
         for name, classes in self.classes.items():
-            cross_entropy[name] = classes.cross_entropy(data[name], estimates[name], given)
+            cross_entropy[name] = classes.cross_entropy(data[name], estimates[name], conditions)
         return nats, cross_entropy
 
     def training_loss(
         self,
         nats: dict[str, Float[Tensor, "B"]],
         cross_entropy: dict[str, Float[Tensor, "B"]],
-        given: Given,
+        conditions: Conditions,
     ) -> Float[Tensor, "B"]:
         """Weighted loss per crystal: nats per site, slot or component, and the cross-entropies."""
-        total = torch.zeros(len(given.is_site), device=given.is_site.device)
+        total = torch.zeros(len(conditions.is_site), device=conditions.is_site.device)
         for name, value in nats.items():
             belief = self.variables[name]
-            total = total + belief.weight * value / belief.size(given)
+            total = total + belief.weight * value / belief.size(conditions)
         for value in cross_entropy.values():
             total = total + self.config.loss.cross_entropy * value
         return total

@@ -57,7 +57,7 @@ def element_classes(
 
 
 @dataclass
-class Given:
+class Conditions:
     """What a crystal is conditioned on, gathered once per batch.
 
     Attributes:
@@ -87,27 +87,27 @@ class Given:
     is_operation: Bool[Tensor, "B O"]
     positions: Float[Tensor, "B W E"] | None = None
     properties: Float[Tensor, "B Q"] | None = None
-    known: "Known | None" = None
+    fixed: "FixedParts | None" = None
 
 
-def given_of(
+def conditions_of(
     space_group_number: Int[Tensor, "B"],
     is_site: Bool[Tensor, "B N"],
     n_elements: Int[Tensor, "B"],
     n_slots: int,
     operations: tuple[Tensor, Tensor, Tensor],
-) -> Given:
+) -> Conditions:
     """Gather what the tables say of crystals with these groups and sizes.
 
     Args:
-        space_group_number, is_site, n_elements: as in `Given`.
+        space_group_number, is_site, n_elements: as in `Conditions`.
         n_slots: most elements a crystal can have.
         operations: rotations, translations and which of them are real, padded.
     """
     rows, is_position = position_rows(space_group_number)
     free, fixed = lattice_constraints(space_group_number)
     slot = torch.arange(n_slots, device=is_site.device)
-    return Given(
+    return Conditions(
         space_group_number=space_group_number,
         is_site=is_site,
         n_elements=n_elements,
@@ -141,7 +141,7 @@ class Variables:
 
 
 @dataclass
-class Known:
+class FixedParts:
     """Parts of crystals that are fixed: neither drawn nor learnt, but read by the network.
 
     Attributes:

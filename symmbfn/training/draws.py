@@ -8,7 +8,7 @@ from symmbfn._shapes import Int, Tensor
 from symmbfn.conditions.training_draw import draw_conditions
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Given, Variables
+from symmbfn.model.variables import Conditions, Variables
 from symmbfn.runtime.compilation import leaves
 from symmbfn.training.config import TrainingConfig
 from symmbfn.training.steps import draw_noise, stratified_times
@@ -48,19 +48,19 @@ class Draws:
         """
         if self.device.type == "cuda":
             index = index.pin_memory()  # or its copies would wait for all that is queued
-        data, given = self._encode(index)
+        data, conditions = self._encode(index)
         properties = self.properties[index.to(self.device, non_blocking=True)]
-        given = draw_conditions(
-            self.model, data, given, properties, self.config.conditions, self.generator
+        conditions = draw_conditions(
+            self.model, data, conditions, properties, self.config.conditions, self.generator
         )
         t = stratified_times(len(index), self.model.config.loss.min_t, self.generator, self.device)
-        noise = draw_noise(self.model, given, self.generator, self.device)
+        noise = draw_noise(self.model, conditions, self.generator, self.device)
         has_previous = self.model.config.has_self_conditioning and (
             torch.rand((), generator=self.coin).item() < PREVIOUS_RATE
         )
-        return [data, given, t, noise], has_previous
+        return [data, conditions, t, noise], has_previous
 
-    def _encode(self, index: Int[Tensor, "B"]) -> tuple[Variables, Given]:
+    def _encode(self, index: Int[Tensor, "B"]) -> tuple[Variables, Conditions]:
         """A batch's variables; on a GPU beside the step before, whose end nothing here awaits."""
         if self.stream is None:
             return self.model.encode(self.dataset.batch(index))

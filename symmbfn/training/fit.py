@@ -241,7 +241,9 @@ def build_model(
     else:
         # properties stay scaled as the source knows them, whatever the new dataset has of them
         new = compute_statistics(units, replace(config, properties=()))
-        statistics = replace(source.statistics, given=new.given, given_count=new.given_count)
+        statistics = replace(
+            source.statistics, conditions=new.conditions, condition_count=new.condition_count
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SymmBFN(config, statistics)

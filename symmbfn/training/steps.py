@@ -4,7 +4,7 @@ import torch
 
 from symmbfn._shapes import Float, Tensor
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Given, Variables
+from symmbfn.model.variables import Conditions, Variables
 from symmbfn.training.config import OptimiserConfig
 
 
@@ -34,11 +34,11 @@ def stratified_times(
 
 
 def draw_noise(
-    model: SymmBFN, given: Given, generator: torch.Generator, device: torch.device
+    model: SymmBFN, conditions: Conditions, generator: torch.Generator, device: torch.device
 ) -> Variables:
     """Standard normal noise, as much as the beliefs about every variable take."""
     return model.each(
-        lambda v: torch.randn(v.noise_shape(given), generator=generator, device=device)
+        lambda v: torch.randn(v.noise_shape(conditions), generator=generator, device=device)
     )
 
 
@@ -50,7 +50,7 @@ def autocast(device: torch.device, dtype: str) -> torch.autocast:
 def batch_loss(
     model: SymmBFN,
     data: Variables,
-    given: Given,
+    conditions: Conditions,
     t: Float[Tensor, "B"],
     noise: Variables,
     has_previous: bool,
@@ -60,7 +60,7 @@ def batch_loss(
     Args:
         model: the network and its flows.
         data: the crystals.
-        given: what they are conditioned on.
+        conditions: what they are conditioned on.
         t: times, shape (B,).
         noise: of the beliefs.
         has_previous: whether the network reads an estimate of its own.
@@ -68,11 +68,11 @@ def batch_loss(
     Returns:
         Loss, shape (B,), and nats of each variable, shape (B,).
     """
-    beliefs = model.flow(data, given, t, noise)
+    beliefs = model.flow(data, conditions, t, noise)
     previous = None
     if has_previous:
         with torch.no_grad():
-            previous = model(beliefs, given, t)
-    estimates = model(beliefs, given, t, previous)
-    nats, cross_entropy = model.losses(data, estimates, given, t)
-    return model.training_loss(nats, cross_entropy, given), nats
+            previous = model(beliefs, conditions, t)
+    estimates = model(beliefs, conditions, t, previous)
+    nats, cross_entropy = model.losses(data, estimates, conditions, t)
+    return model.training_loss(nats, cross_entropy, conditions), nats

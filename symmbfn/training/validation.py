@@ -46,18 +46,18 @@ def validate(
     schedule = model.numbers["coords"].schedule
     for _ in range(len(batches)):
         index = next(batches)
-        data, given = model.encode(dataset.batch(index).to(device))
+        data, conditions = model.encode(dataset.batch(index).to(device))
         for time in ((i + 0.5) / VALIDATION_TIMES for i in range(VALIDATION_TIMES)):
             t = torch.full((len(index),), time, device=device)
-            noise = draw_noise(model, given, generator, device)
-            estimates = model(model.flow(data, given, t, noise), given, t)
-            nats, cross_entropy = model.losses(data, estimates, given, t)
+            noise = draw_noise(model, conditions, generator, device)
+            estimates = model(model.flow(data, conditions, t, noise), conditions, t)
+            nats, cross_entropy = model.losses(data, estimates, conditions, t)
             losses = {**nats, **{f"ce_{name}": value for name, value in cross_entropy.items()}}
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value.double().sum()
             if time > LATE and isinstance(schedule, ContinuousSchedule):
                 late = late + nats["coords"].double().sum() / -math.log(schedule.sigma1)
-                components = components + 3 * given.is_site.sum()
+                components = components + 3 * conditions.is_site.sum()
     n = len(batches.n_sites) * VALIDATION_TIMES
     means = {name: value.item() / n for name, value in sums.items()}
     means["bound"] = sum(v for k, v in means.items() if not k.startswith("ce_"))

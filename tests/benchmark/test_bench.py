@@ -75,12 +75,12 @@ def test_the_baselines_are_what_they_claim() -> None:
     found = models(BENCH)
     ours, c = found["ours"], found["ours"].config
     crystals = crystals_of(torch.tensor([[62, 4, 3], [225, 2, 2], [1, 7, 4]]), ours)
-    data, given = ours.encode(crystals.batch(torch.arange(3)))
-    noise = draw_noise(ours, given, torch.Generator().manual_seed(0), torch.device("cpu"))
+    data, conditions = ours.encode(crystals.batch(torch.arange(3)))
+    noise = draw_noise(ours, conditions, torch.Generator().manual_seed(0), torch.device("cpu"))
     t = torch.full((3,), 0.5)
-    beliefs = ours.flow(data, given, t, noise)
+    beliefs = ours.flow(data, conditions, t, noise)
     with torch.no_grad():
-        mine, theirs = (found[name](beliefs, given, t) for name in ("ours", "same_function"))
+        mine, theirs = (found[name](beliefs, conditions, t) for name in ("ours", "same_function"))
     gap = (mine.continuous["coords"] - theirs.continuous["coords"]).abs().max()
     assert gap < 1e-5
     for name in ("published_layers", "as_published"):
@@ -151,11 +151,11 @@ def test_runs_follow_the_types_and_the_device() -> None:
 )
 def test_products_are_those_that_torch_counts(preset: str, changes: dict) -> None:
     model = shaken_model(preset, **changes)
-    _, beliefs, given, t = beliefs_at(model, batch(), 0.4)
-    given = model.with_positions(given)
+    _, beliefs, conditions, t = beliefs_at(model, batch(), 0.4)
+    conditions = model.with_positions(conditions)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(beliefs, given, t)
-    b, n = given.is_site.shape
+        model(beliefs, conditions, t)
+    b, n = conditions.is_site.shape
     assert sum(network_products(model, b, n).values()) == counter.get_total_flops()
 
 
@@ -177,16 +177,16 @@ def test_sizes_are_those_of_the_crystals() -> None:
     expected = {
         (u.space_group_number, len(u), min(2, len({*u.atomic_numbers.tolist()}))) for u in units()
     }
-    assert {tuple(row) for row in sizes.given.tolist()} == expected
+    assert {tuple(row) for row in sizes.conditions.tolist()} == expected
     assert int(sizes.count.min()) >= 2
 
 
 def test_batches_have_the_sizes_of_the_data_and_one_bucket() -> None:
-    given = torch.tensor([[2, 1, 1], [2, 6, 2], [62, 12, 3]])
-    sizes = Sizes(given, torch.tensor([60, 30, 10]))
+    conditions = torch.tensor([[2, 1, 1], [2, 6, 2], [62, 12, 3]])
+    sizes = Sizes(conditions, torch.tensor([60, 30, 10]))
     batches = drawn_batches(sizes, 2000)
     rows = torch.cat(batches)
-    share = torch.stack([(rows == row).all(-1).float().mean() for row in given])
+    share = torch.stack([(rows == row).all(-1).float().mean() for row in conditions])
     assert torch.allclose(share, torch.tensor([0.6, 0.3, 0.1]), atol=0.12)
     assert all(len(batch.unique(dim=0)) == 1 for batch in batches)
     few = drawn_batches(sizes, 40)
@@ -198,7 +198,7 @@ def test_stand_ins_have_the_sizes_that_were_asked_for() -> None:
     asked = torch.tensor([[2, 5, 3], [62, 1, 1], [225, 3, 3]])
     made = crystals_of(asked, model)
     found = sizes_of(made, n_slots=8)
-    assert torch.equal(found.given, asked.unique(dim=0))
+    assert torch.equal(found.conditions, asked.unique(dim=0))
     loss, _ = model.encode(made.batch(torch.arange(3)))
     assert all(value.isfinite().all() for value in loss.continuous.values())
 

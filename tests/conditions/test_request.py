@@ -22,8 +22,8 @@ def model() -> SymmBFN:
 def test_groups_and_sizes_are_drawn_as_in_training(model: SymmBFN) -> None:
     n = 20_000
     drawn = Counter(map(tuple, Request(n=n).rows(model.statistics).tolist()))
-    rows = [tuple(row) for row in model.statistics.given.tolist()]
-    count = model.statistics.given_count.double().numpy()
+    rows = [tuple(row) for row in model.statistics.conditions.tolist()]
+    count = model.statistics.condition_count.double().numpy()
     assert set(drawn) == set(rows)
     expected = n * count / count.sum()
     assert stats.chisquare([drawn[row] for row in rows], expected).pvalue > 1e-3

@@ -15,7 +15,7 @@ from symmbfn.conditions.training_draw import (
 )
 from symmbfn.generation.sampler import preset_sampler, sample
 from symmbfn.model.statistics import property_moments
-from symmbfn.model.variables import Known
+from symmbfn.model.variables import FixedParts
 from symmbfn.networks.properties import PropertyTokens, standard_values, zero_inflated
 from symmbfn.training.config import OptimiserConfig, TrainingConfig
 from symmbfn.training.fit import build_model
@@ -26,17 +26,17 @@ GAP, ENERGY = "band_gap", "formation_energy_per_atom"
 RATES = ConditionRates()
 
 
-def everywhere(model, data, given) -> Known:
+def everywhere(model, data, conditions) -> FixedParts:
     """Every crystal is a condition as a whole."""
-    where = {name: v.places(given) for name, v in model.variables.items()}
-    return Known(data, where)
+    where = {name: v.places(conditions) for name, v in model.variables.items()}
+    return FixedParts(data, where)
 
 
 def with_parts(model, crystals, t=0.3, seed=0):
     """Beliefs at time t, and conditions drawn as in training."""
-    data, beliefs, given, time = beliefs_at(model, crystals, t)
-    known = draw_parts(model, data, given, RATES, torch.Generator().manual_seed(seed))
-    return data, beliefs, replace(given, known=known), time
+    data, beliefs, conditions, time = beliefs_at(model, crystals, t)
+    fixed = draw_parts(model, data, conditions, RATES, torch.Generator().manual_seed(seed))
+    return data, beliefs, replace(conditions, fixed=fixed), time
 
 
 @pytest.mark.parametrize("composition", [slots(8), sites()], ids=["slots", "sites"])
@@ -44,11 +44,11 @@ def test_conditions_come_out_as_they_are_and_cost_nothing(
     composition,
 ) -> None:
     model = shaken_model(composition=composition)
-    data, beliefs, given, t = with_parts(model, dataset(8).batch(torch.arange(128)))
-    estimates = model(beliefs, given, t)
+    data, beliefs, conditions, t = with_parts(model, dataset(8).batch(torch.arange(128)))
+    estimates = model(beliefs, conditions, t)
     n_given = 0
     for name, variable in model.variables.items():
-        where = variable.where_known(given)
+        where = variable.where_fixed(conditions)
         if where is None:
             continue
         n_given += int(where.sum())
@@ -59,7 +59,7 @@ def test_conditions_come_out_as_they_are_and_cost_nothing(
         else:
             assert torch.equal(value[where], truth[where])
     assert n_given > 100
-    all_given = replace(given, known=everywhere(model, data, given))
+    all_given = replace(conditions, fixed=everywhere(model, data, conditions))
     nats, cross_entropy = model.losses(data, model(beliefs, all_given, t), all_given, t)
     for value in (*nats.values(), *cross_entropy.values()):
         assert (value == 0).all()
@@ -68,33 +68,35 @@ def test_conditions_come_out_as_they_are_and_cost_nothing(
 def test_beliefs_about_conditions_are_not_read() -> None:
     model = shaken_model()
     crystals = dataset(8).batch(torch.arange(128))
-    _, beliefs, given, t = with_parts(model, crystals)
+    _, beliefs, conditions, t = with_parts(model, crystals)
     other = beliefs_at(model, crystals, 0.3, seed=9)[1]
     # noise where there is a condition
-    mixed = model.each(lambda v: v.replaced(beliefs[v.name], other[v.name], given))
+    mixed = model.each(lambda v: v.replaced(beliefs[v.name], other[v.name], conditions))
     for name in model.variables:
-        assert torch.equal(model(mixed, given, t)[name], model(beliefs, given, t)[name]), name
+        assert torch.equal(
+            model(mixed, conditions, t)[name], model(beliefs, conditions, t)[name]
+        ), name
 
 
 def test_a_condition_changes_the_estimates_of_the_rest() -> None:
     model = shaken_model()
-    data, beliefs, given, t = beliefs_at(model, batch(), 0.3)
-    lattice = replace(given, known=Known(data, {"lattice": given.lattice_free}))
-    free, fixed = (model(beliefs, g, t)["coords"] for g in (given, lattice))
+    data, beliefs, conditions, t = beliefs_at(model, batch(), 0.3)
+    lattice = replace(conditions, fixed=FixedParts(data, {"lattice": conditions.lattice_free}))
+    free, fixed = (model(beliefs, g, t)["coords"] for g in (conditions, lattice))
     assert not torch.allclose(free, fixed, atol=1e-4)
 
 
 def test_a_crystal_that_is_a_condition_as_a_whole_comes_out_of_the_sampler() -> None:
     model = shaken_model()
-    data, given = model.encode(batch())
-    given = replace(given, known=everywhere(model, data, given))
-    index = torch.arange(len(given.is_site))
+    data, conditions = model.encode(batch())
+    conditions = replace(conditions, fixed=everywhere(model, data, conditions))
+    index = torch.arange(len(conditions.is_site))
     sampler = preset_sampler(model, n_steps=3)
-    found = sample(model, given, sampler, seed=0, index=index)
+    found = sample(model, conditions, sampler, seed=0, index=index)
     assert torch.equal(found["lattice"], data["lattice"])
     torch.testing.assert_close(found["coords"], data["coords"], atol=1e-5, rtol=0)
     for name, variable in model.classes.items():
-        real = variable.is_real(given)
+        real = variable.is_real(conditions)
         assert torch.equal(found[name].argmax(-1)[real], data[name][real])
 
 
@@ -125,10 +127,10 @@ def test_each_rate_is_that_of_its_own_part(
     rates: ConditionRates, whole: set[str], composition
 ) -> None:
     model = shaken_model(composition=composition)
-    data, given = model.encode(batch())
-    known = draw_parts(model, data, given, rates, torch.Generator().manual_seed(0))
-    for name, where in known.where.items():
-        expected = model.variables[name].places(given)
+    data, conditions = model.encode(batch())
+    fixed = draw_parts(model, data, conditions, rates, torch.Generator().manual_seed(0))
+    for name, where in fixed.where.items():
+        expected = model.variables[name].places(conditions)
         if name not in whole:
             expected = torch.zeros_like(expected)
         assert torch.equal(where, expected), name
@@ -136,22 +138,22 @@ def test_each_rate_is_that_of_its_own_part(
 
 def test_parts_and_sites_are_drawn_as_often_as_the_rates_say() -> None:
     model = shaken_model()
-    data, given = model.encode(dataset(400).batch(torch.arange(16 * 400)))
+    data, conditions = model.encode(dataset(400).batch(torch.arange(16 * 400)))
     generator = torch.Generator().manual_seed(0)
-    known = draw_parts(model, data, given, RATES, generator)
+    fixed = draw_parts(model, data, conditions, RATES, generator)
     has_part = 1 - RATES.no_part
-    lattice = known.where["lattice"].any(-1).double().mean()
+    lattice = fixed.where["lattice"].any(-1).double().mean()
     assert abs(lattice - has_part * RATES.lattice) < 0.015
-    coords = known.where["coords"][given.is_site].double().mean()
+    coords = fixed.where["coords"][conditions.is_site].double().mean()
     assert abs(coords - has_part * RATES.sites * RATES.site) < 0.015
-    letters = known.where["letters"][given.is_site].double().mean()
+    letters = fixed.where["letters"][conditions.is_site].double().mean()
     expected = RATES.letters + (1 - RATES.letters) * RATES.sites * RATES.site
     assert abs(letters - has_part * expected) < 0.015
     # who holds an element is a condition only together with which one it is
-    held = known.where["pointers"].long() * (data["pointers"] + 1)
+    held = fixed.where["pointers"].long() * (data["pointers"] + 1)
     for b in range(0, len(held), 97):
         slots = {int(i) - 1 for i in held[b] if i}
-        assert slots <= set(known.where["elements"][b].nonzero().flatten().tolist())
+        assert slots <= set(fixed.where["elements"][b].nonzero().flatten().tolist())
 
 
 def test_properties_are_drawn_as_often_as_the_rates_say() -> None:
@@ -173,9 +175,9 @@ def test_the_rates_of_a_run_are_those_that_are_drawn(tmp_path) -> None:
     for rates, n_known in ((only(lattice=1.0), 16), (replace(NOTHING, no_property=1.0), 0)):
         run = TrainingConfig(batch_size=16, conditions=rates)
         draws = Trainer(model, crystals, None, run, tmp_path / str(n_known)).draws
-        (_, given, _, _), _ = draws.batch(torch.arange(16))
-        assert int((~given.properties.isnan()).sum()) == n_known
-        assert bool(given.known.where["lattice"].any()) == bool(n_known)
+        (_, conditions, _, _), _ = draws.batch(torch.arange(16))
+        assert int((~conditions.properties.isnan()).sum()) == n_known
+        assert bool(conditions.fixed.where["lattice"].any()) == bool(n_known)
 
 
 def test_the_reference_page_has_these_rates() -> None:
@@ -196,10 +198,10 @@ def test_rates_are_probabilities(value: float) -> None:
 
 def test_a_model_without_conditions_draws_none() -> None:
     model = shaken_model("paper")
-    data, given = model.encode(batch())
+    data, conditions = model.encode(batch())
     generator = torch.Generator().manual_seed(0)
     state, properties = generator.get_state(), torch.zeros(len(batch()), 0)
-    assert draw_conditions(model, data, given, properties, RATES, generator) is given
+    assert draw_conditions(model, data, conditions, properties, RATES, generator) is conditions
     assert torch.equal(generator.get_state(), state)
 
 

@@ -94,7 +94,9 @@ def test_statistics_hold_the_numbers_of_atoms_given_the_group() -> None:
     cells = full_cells(dataset(repeats=2))
     settings = config("full_cell")
     found = compute_statistics(cells.batch(torch.arange(len(cells))), settings)
-    rows = dict(zip(map(tuple, found.given.tolist()), found.given_count.tolist(), strict=True))
+    rows = dict(
+        zip(map(tuple, found.conditions.tolist()), found.condition_count.tolist(), strict=True)
+    )
     by_hand = {
         (225, 8, 2): 2,  # rock salt
         (225, 12, 2): 2,  # fluorite
@@ -182,9 +184,9 @@ def test_a_primitive_set_has_a_digest_of_its_own_and_keeps_names() -> None:
     with pytest.raises(ValueError, match="already"):
         primitive_cells(after)
     found = compute_statistics(after.batch(torch.arange(len(after))), config("circular"))
-    assert (found.given[:, 0] == 1).all()
-    _, given = fresh_model("circular").encode(after.batch(torch.arange(len(after))))
-    assert given.lattice_free.all(), "a cell of which no symmetry is known"
+    assert (found.conditions[:, 0] == 1).all()
+    _, conditions = fresh_model("circular").encode(after.batch(torch.arange(len(after))))
+    assert conditions.lattice_free.all(), "a cell of which no symmetry is known"
 
 
 def test_real_crystals_are_the_same_in_their_primitive_cells(data_folder) -> None:

@@ -13,19 +13,19 @@ from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.constraints import move_apart
 from symmbfn.generation.sampler import preset_sampler, sample
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Given, Known, Variables
+from symmbfn.model.variables import Conditions, FixedParts, Variables
 from tests.models import batch, fresh_model, perfect_predictor
 
 EDGE, NA, CL = 6.0, 11, 17
 
 
-def estimates_of(model: SymmBFN, units: AsymmetricUnitBatch) -> tuple[Variables, Given]:
+def estimates_of(model: SymmBFN, units: AsymmetricUnitBatch) -> tuple[Variables, Conditions]:
     """Certain and right in everything."""
-    data, given = model.encode(units)
-    return perfect_predictor(model, data)(None, None, None, None), given
+    data, conditions = model.encode(units)
+    return perfect_predictor(model, data)(None, None, None, None), conditions
 
 
-def pair(model: SymmBFN, distance: float) -> tuple[Variables, Given]:
+def pair(model: SymmBFN, distance: float) -> tuple[Variables, Conditions]:
     """Sodium and chlorine in a cube without symmetry, so far apart along x, in angstrom."""
     x = torch.full((1, 2, 3), 0.45)
     x[0, 0, 0], x[0, 1, 0] = 0.45 - distance / 2 / EDGE, 0.45 + distance / 2 / EDGE
@@ -42,14 +42,18 @@ def pair(model: SymmBFN, distance: float) -> tuple[Variables, Given]:
     return estimates_of(model, units)
 
 
-def moved(model: SymmBFN, estimates: Variables, given: Given, clearance: float) -> torch.Tensor:
-    return model.fractional(move_apart(model, estimates, given, clearance).continuous["coords"])
+def moved(
+    model: SymmBFN, estimates: Variables, conditions: Conditions, clearance: float
+) -> torch.Tensor:
+    return model.fractional(
+        move_apart(model, estimates, conditions, clearance).continuous["coords"]
+    )
 
 
 def test_two_sites_that_are_too_close_each_go_half_the_way() -> None:
     model = fresh_model()
-    estimates, given = pair(model, 1.2)
-    x = moved(model, estimates, given, 0.8)
+    estimates, conditions = pair(model, 1.2)
+    x = moved(model, estimates, conditions, 0.8)
     wanted = 0.8 * (COVALENT_RADIUS[NA] + COVALENT_RADIUS[CL])
     assert EDGE * float(x[0, 1, 0] - x[0, 0, 0]) == pytest.approx(wanted, abs=1e-3)
     assert float(x[0, :, 0].mean()) == pytest.approx(0.45, abs=1e-5)
@@ -58,35 +62,39 @@ def test_two_sites_that_are_too_close_each_go_half_the_way() -> None:
 
 def test_a_site_whose_letter_is_open_stays_and_moves_nothing() -> None:
     model = fresh_model()
-    estimates, given = pair(model, 1.2)
+    estimates, conditions = pair(model, 1.2)
     estimates.categorical["letters"][0, 1] = 0.85 * torch.eye(27)[0].log().clamp_min(-9.0)
     estimates.categorical["letters"][0, 1, 0] = torch.tensor(0.85).log()
-    found = move_apart(model, estimates, given, 0.8).continuous["coords"]
+    found = move_apart(model, estimates, conditions, 0.8).continuous["coords"]
     assert torch.equal(found, estimates.continuous["coords"])
 
 
 def test_a_site_that_is_given_stays_and_moves_others() -> None:
     model = fresh_model()
-    estimates, given = pair(model, 1.2)
+    estimates, conditions = pair(model, 1.2)
     where = {"coords": torch.tensor([[True, False]])}
-    given = replace(given, known=Known(estimates, where))
-    change = moved(model, estimates, given, 0.8) - model.fractional(estimates.continuous["coords"])
+    conditions = replace(conditions, fixed=FixedParts(estimates, where))
+    change = moved(model, estimates, conditions, 0.8) - model.fractional(
+        estimates.continuous["coords"]
+    )
     lacking = 0.8 * (COVALENT_RADIUS[NA] + COVALENT_RADIUS[CL]) - 1.2
     assert EDGE * change[0, :, 0] == pytest.approx([0, lacking / 2], abs=1e-3)
 
 
 def test_what_keeps_its_distance_stays_where_it_is() -> None:
     model = fresh_model()
-    estimates, given = pair(model, 2.5)
-    found = move_apart(model, estimates, given, 0.8).continuous["coords"]
+    estimates, conditions = pair(model, 2.5)
+    found = move_apart(model, estimates, conditions, 0.8).continuous["coords"]
     torch.testing.assert_close(found, estimates.continuous["coords"], rtol=0, atol=1e-6)
 
 
 def test_only_crystals_with_short_contacts_are_changed() -> None:
     model, units = fresh_model(), batch()
-    estimates, given = estimates_of(model, units)
-    change = moved(model, estimates, given, 0.5) - model.fractional(estimates.continuous["coords"])
-    is_changed = (change.abs() * given.is_site[..., None]).amax((1, 2)) > 1e-5
+    estimates, conditions = estimates_of(model, units)
+    change = moved(model, estimates, conditions, 0.5) - model.fractional(
+        estimates.continuous["coords"]
+    )
+    is_changed = (change.abs() * conditions.is_site[..., None]).amax((1, 2)) > 1e-5
     is_short = [crystal.contact_ratio < 0.5 for crystal in reconstruct(units)]
     assert is_changed.tolist() == is_short
     assert 0 < sum(is_short) < len(is_short) / 2
@@ -94,12 +102,12 @@ def test_only_crystals_with_short_contacts_are_changed() -> None:
 
 def test_the_sampler_applies_it() -> None:
     model = fresh_model()
-    estimates, given = pair(model, 1.2)
+    estimates, conditions = pair(model, 1.2)
     distance = {}
     for clearance in (0.0, 0.8):
         sampler = preset_sampler(model, n_steps=2, clearance=clearance)
         index = torch.arange(1)
-        last = sample(model, given, sampler, seed=0, index=index, predict=lambda *_: estimates)
+        last = sample(model, conditions, sampler, seed=0, index=index, predict=lambda *_: estimates)
         x = model.fractional(last.continuous["coords"])
         distance[clearance] = EDGE * float(x[0, 1, 0] - x[0, 0, 0])
     assert distance[0.0] == pytest.approx(1.2, abs=1e-3)

@@ -32,7 +32,7 @@ from symmbfn.generation.sampler import preset_sampler, sample
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.config import ImagesConfig
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Given, Variables
+from symmbfn.model.variables import Conditions, Variables
 from symmbfn.runtime.devices import pick_device
 from tests.models import (
     batch,
@@ -65,12 +65,12 @@ def references() -> list[Crystal]:
 def test_a_perfect_predictor_returns_the_crystals(preset: str, solver: str, n_steps: int) -> None:
     model = fresh_model(preset)
     sampler = preset_sampler(model, solver=solver, n_steps=n_steps)
-    data, given = model.encode(batch())
+    data, conditions = model.encode(batch())
     index = indices(len(units()))
     estimates = sample(
-        model, given, sampler, seed=1, index=index, predict=perfect_predictor(model, data)
+        model, conditions, sampler, seed=1, index=index, predict=perfect_predictor(model, data)
     )
-    crystals = decode(model, estimates, given, sampler, seed=1, index=index)
+    crystals = decode(model, estimates, conditions, sampler, seed=1, index=index)
     matcher = StructureMatcher()
     for unit, crystal, reference in zip(units(), crystals, references(), strict=True):
         assert crystal.status == "ok", crystal.reason
@@ -84,11 +84,11 @@ def test_a_predictor_of_other_crystals_does_not() -> None:
     model = fresh_model()
     sampler = preset_sampler(model, n_steps=3)
     data, _ = model.encode(batch(1))
-    _, given = model.encode(batch(0))
+    _, conditions = model.encode(batch(0))
     estimates = sample(
-        model, given, sampler, seed=1, index=indices(1), predict=perfect_predictor(model, data)
+        model, conditions, sampler, seed=1, index=indices(1), predict=perfect_predictor(model, data)
     )
-    (crystal,) = decode(model, estimates, given, sampler, seed=1, index=indices(1))
+    (crystal,) = decode(model, estimates, conditions, sampler, seed=1, index=indices(1))
     assert not StructureMatcher().fit(crystal.to_pymatgen(), references()[0].to_pymatgen())
 
 
@@ -109,23 +109,23 @@ def test_beliefs_follow_the_flow_of_a_perfect_predictor(preset: str, changes: di
     """At every call beliefs lie where the flow puts them: noise of unit variance about the data."""
     model = fresh_model(preset)
     rows = torch.full((300,), 15)
-    data, given = model.encode(batch()[rows])
+    data, conditions = model.encode(batch()[rows])
     perfect = perfect_predictor(model, data)
     seen: list[tuple[Variables, float]] = []
 
-    def watched(beliefs, given, t, previous):
+    def watched(beliefs, conditions, t, previous):
         seen.append((beliefs, float(t[0])))
-        return perfect(beliefs, given, t, previous)
+        return perfect(beliefs, conditions, t, previous)
 
     sampler = preset_sampler(model, **changes)
-    sample(model, given, sampler, seed=0, index=indices(300), predict=watched)
+    sample(model, conditions, sampler, seed=0, index=indices(300), predict=watched)
     is_redrawn = sampler.solver == "bfn" and sampler.eta != 0
     for beliefs, t in seen[1:]:
         time = torch.tensor(t)
         for name in model.continuous:
             gamma = model.variables[name].schedule.gamma(time)
             off = beliefs.continuous[name] - gamma * data.continuous[name]
-            real = model.variables[name].is_real(given).expand_as(off)
+            real = model.variables[name].is_real(conditions).expand_as(off)
             score = (off / torch.sqrt(gamma * (1 - gamma)))[real]
             if is_redrawn:
                 assert score.std().item() == pytest.approx(1, abs=0.12)
@@ -135,7 +135,7 @@ def test_beliefs_follow_the_flow_of_a_perfect_predictor(preset: str, changes: di
             beta, k = float(model.variables[name].schedule(time)[0]), model.classes[name].n_classes
             z = beliefs.categorical[name]
             e = torch.nn.functional.one_hot(data.categorical[name], k)
-            real = model.variables[name].is_real(given).expand_as(z[..., 0])
+            real = model.variables[name].is_real(conditions).expand_as(z[..., 0])
             score = ((z - beta * (k * e - 1)) / np.sqrt(k * beta))[real]
             assert score.std().item() == pytest.approx(1, abs=0.12)
             assert score.mean().item() == pytest.approx(0, abs=0.12)
@@ -150,26 +150,28 @@ def test_fixed_lattice_components_padding_and_forbidden_letters_stay_out(
     preset: str, solver: str, n_steps: int
 ) -> None:
     model, crystals = shaken_model(preset), batch()
-    _, given = model.encode(crystals)
-    fixed = ~lattice_constraints(given.space_group_number)[0]
+    _, conditions = model.encode(crystals)
+    fixed = ~lattice_constraints(conditions.space_group_number)[0]
     seen = []
 
-    def watched(beliefs, given, t, previous):
-        estimates = model(beliefs, given, t, previous)
+    def watched(beliefs, conditions, t, previous):
+        estimates = model(beliefs, conditions, t, previous)
         seen.append((beliefs, estimates, float(t[0])))
         return estimates
 
     sampler = preset_sampler(model, solver=solver, n_steps=n_steps)
-    final = sample(model, given, sampler, seed=0, index=indices(len(crystals)), predict=watched)
+    final = sample(
+        model, conditions, sampler, seed=0, index=indices(len(crystals)), predict=watched
+    )
     assert len(seen) == n_steps + 1
     for beliefs, estimates, _ in seen:
         for value in (beliefs, estimates, final):
             assert (value.continuous["lattice"][fixed] == 0).all()
-            assert (value.continuous["coords"][~given.is_site] == 0).all()
+            assert (value.continuous["coords"][~conditions.is_site] == 0).all()
             assert all(part.isfinite().all() for part in value.continuous.values())
         assert all(part.isfinite().all() for part in beliefs.categorical.values())
         if preset == "default":
-            outside = ~given.is_position[:, None].expand_as(estimates.categorical["letters"])
+            outside = ~conditions.is_position[:, None].expand_as(estimates.categorical["letters"])
             assert (estimates.categorical["letters"][outside] == -torch.inf).all()
     times = [t for _, _, t in seen]
     assert times == sorted(times)
@@ -183,10 +185,10 @@ def test_fixed_lattice_components_padding_and_forbidden_letters_stay_out(
 def test_generated_crystals_have_the_group_and_the_elements_they_were_given(preset: str) -> None:
     model = shaken_model(preset)
     crystals = generate(n=24, weights=model, n_steps=3, seed=4)
-    given = Request(n=24, seed=4).rows(model.statistics)
+    conditions = Request(n=24, seed=4).rows(model.statistics)
     assert [crystal.index for crystal in crystals] == list(range(24))
     assert all(crystal.seed == 4 for crystal in crystals)
-    for crystal, (group, n_sites, n_elements) in zip(crystals, given.tolist(), strict=True):
+    for crystal, (group, n_sites, n_elements) in zip(crystals, conditions.tolist(), strict=True):
         assert crystal.space_group_number == group
         if crystal.unit is None:
             assert crystal.status == "reconstruction_failed"
@@ -208,15 +210,15 @@ def test_the_network_reads_its_last_estimate_and_beliefs_of_its_own_precision(
 ) -> None:
     """Self-conditioning as trained; times are float64, beliefs must not become so by them."""
     model = shaken_model(preset)
-    _, given = model.encode(batch())
+    _, conditions = model.encode(batch())
     calls = []
 
-    def watched(beliefs, given, t, previous):
-        calls.append((beliefs, previous, model(beliefs, given, t, previous)))
+    def watched(beliefs, conditions, t, previous):
+        calls.append((beliefs, previous, model(beliefs, conditions, t, previous)))
         return calls[-1][-1]
 
     sampler = preset_sampler(model, solver=solver, n_steps=n_steps, clearance=0.0)
-    sample(model, given, sampler, seed=0, index=indices(len(batch())), predict=watched)
+    sample(model, conditions, sampler, seed=0, index=indices(len(batch())), predict=watched)
     assert calls[0][1] is None
     for (_, _, last), (beliefs, previous, _) in pairwise(calls):
         assert previous.categorical is last.categorical, "what the network said, or moved"
@@ -230,20 +232,20 @@ def test_the_network_reads_its_last_estimate_and_beliefs_of_its_own_precision(
 def test_wild_estimates_are_confined_at_every_call(preset: str) -> None:
     """What the next step and the next call read, and what comes out, lies where data can be."""
     model = shaken_model(preset)
-    _, given = model.encode(batch())
+    _, conditions = model.encode(batch())
     seen = []
 
-    def wild(beliefs, given, t, previous):
-        estimates = model(beliefs, given, t, previous)
+    def wild(beliefs, conditions, t, previous):
+        estimates = model(beliefs, conditions, t, previous)
         seen.append(previous)
-        coords = estimates.continuous["coords"] + 7.3 * given.is_site[..., None]
+        coords = estimates.continuous["coords"] + 7.3 * conditions.is_site[..., None]
         return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)
 
     sampler = preset_sampler(model, n_steps=3, clearance=0.0, has_projection=False)
-    final = sample(model, given, sampler, seed=0, index=indices(len(batch())), predict=wild)
+    final = sample(model, conditions, sampler, seed=0, index=indices(len(batch())), predict=wild)
     low, high = (0.0, 1.0) if preset == "paper" else (CHART_END - 1.15, CHART_END + 0.15)
     for estimates in (*seen[1:], final):
-        x = model.fractional(estimates.continuous["coords"])[given.is_site]
+        x = model.fractional(estimates.continuous["coords"])[conditions.is_site]
         assert (x >= low - 1e-5).all() and (x <= high + 1e-5).all()
 
 
@@ -258,31 +260,31 @@ def test_sites_move_to_their_loci_first_and_apart_last(monkeypatch) -> None:
     for name in ("confine", "project_settled", "move_apart"):
         real = getattr(sampler_module, name)
         monkeypatch.setattr(sampler_module, name, partial(noted, name, real))
-    _, given = model.encode(batch(0))
-    sample(model, given, preset_sampler(model, n_steps=1), seed=0, index=indices(1))
+    _, conditions = model.encode(batch(0))
+    sample(model, conditions, preset_sampler(model, n_steps=1), seed=0, index=indices(1))
     assert order == ["confine", "project_settled", "move_apart"] * 2
 
 
 def test_without_its_last_estimate_the_network_says_something_else() -> None:
     """The negative control: what the sampler hands on matters."""
     model = shaken_model()
-    _, given = model.encode(batch())
+    _, conditions = model.encode(batch())
     sampler = preset_sampler(model, n_steps=3)
 
-    def forgetful(beliefs, given, t, previous):
-        return model(beliefs, given, t, None)
+    def forgetful(beliefs, conditions, t, previous):
+        return model(beliefs, conditions, t, None)
 
     number = indices(len(batch()))
-    with_it = sample(model, given, sampler, seed=0, index=number)
-    without = sample(model, given, sampler, seed=0, index=number, predict=forgetful)
+    with_it = sample(model, conditions, sampler, seed=0, index=number)
+    without = sample(model, conditions, sampler, seed=0, index=number, predict=forgetful)
     assert not torch.equal(with_it.continuous["coords"], without.continuous["coords"])
 
 
 def test_predictions_that_are_not_numbers_are_records_and_no_exception() -> None:
     model = fresh_model()
 
-    def broken(beliefs, given, t, previous):
-        estimates = model(beliefs, given, t, previous)
+    def broken(beliefs, conditions, t, previous):
+        estimates = model(beliefs, conditions, t, previous)
         nan = {name: value * torch.nan for name, value in estimates.continuous.items()}
         return Variables(nan, estimates.categorical)
 
@@ -360,22 +362,24 @@ def test_with_real_weights_and_groups_every_bit_is_the_same_in_every_request(wei
 def test_seeds_give_other_crystals() -> None:
     model = shaken_model()
     sampler = preset_sampler(model, n_steps=2)
-    _, given = model.encode(batch(15))
-    first, second = (sample(model, given, sampler, seed=seed, index=indices(1)) for seed in (0, 1))
+    _, conditions = model.encode(batch(15))
+    first, second = (
+        sample(model, conditions, sampler, seed=seed, index=indices(1)) for seed in (0, 1)
+    )
     assert (first.continuous["coords"] - second.continuous["coords"]).abs().max() > 0.1
 
 
 def test_like_sizes_share_a_batch_and_every_row_is_in_one() -> None:
     model = fresh_model()
-    given = Request(n=200).rows(model.statistics)
-    chunks = size_batches(given, 16)
+    conditions = Request(n=200).rows(model.statistics)
+    chunks = size_batches(conditions, 16)
     assert torch.equal(torch.cat(chunks).sort().values, indices(200))
     for chunk in chunks:
         assert len(chunk) <= 16
         # site buckets end at 2, 4, 6
-        assert len(((given[chunk, 1] + 1) // 2).unique()) == 1
+        assert len(((conditions[chunk, 1] + 1) // 2).unique()) == 1
     with pytest.raises(ValueError, match="batch_size.*0"):
-        size_batches(given, 0)
+        size_batches(conditions, 0)
 
 
 @pytest.mark.parametrize(
@@ -499,22 +503,22 @@ def test_ascending_classes_exist_even_when_every_slot_wants_the_same() -> None:
     assert found.tolist() == [[0, 1, 2]]
 
 
-def pointers_given(n_sites: int, n_slots: int, n_padding: int = 0) -> Given:
+def pointers_given(n_sites: int, n_slots: int, n_padding: int = 0) -> Conditions:
     n = n_sites + n_padding
     model = fresh_model(composition=slots(n_slots))
     is_site = (torch.arange(n) < n_sites)[None]
-    return model.given(torch.tensor([1]), is_site, torch.tensor([n_slots]))
+    return model.conditions(torch.tensor([1]), is_site, torch.tensor([n_slots]))
 
 
 def test_one_unused_slot_takes_the_site_that_loses_least() -> None:
     """Against all pointer vectors that use every slot, for crystals that lack just one."""
     generator = torch.Generator().manual_seed(0)
-    given = pointers_given(5, 3, n_padding=1)
+    conditions = pointers_given(5, 3, n_padding=1)
     checked = 0
     for _ in range(200):
         log_p = (2 * torch.randn(1, 6, 3, generator=generator)).log_softmax(-1)
         free = log_p[0, :5].argmax(-1).tolist()
-        found = every_slot_used(log_p, given)[0, :5].tolist()
+        found = every_slot_used(log_p, conditions)[0, :5].tolist()
         assert set(found) == {0, 1, 2}
         if set(free) == {0, 1, 2}:
             assert found == free
@@ -528,35 +532,35 @@ def test_one_unused_slot_takes_the_site_that_loses_least() -> None:
 
 
 def test_as_many_sites_as_slots_and_one_favourite_still_use_all() -> None:
-    given = pointers_given(4, 4)
+    conditions = pointers_given(4, 4)
     log_p = torch.full((1, 4, 4), -30.0)
     log_p[..., 2] = 0.0
-    assert sorted(every_slot_used(log_p, given)[0].tolist()) == [0, 1, 2, 3]
+    assert sorted(every_slot_used(log_p, conditions)[0].tolist()) == [0, 1, 2, 3]
 
 
 def test_settled_sites_move_to_their_locus_and_others_stay() -> None:
     model, crystals = fresh_model(), batch()
-    data, _, given, _ = beliefs_at(model, crystals, 0.5)
+    data, _, conditions, _ = beliefs_at(model, crystals, 0.5)
     generator = torch.Generator().manual_seed(0)
     coords = data.continuous["coords"]
     coords = coords + 0.1 * torch.randn(coords.shape, generator=generator)
-    coords = coords * given.is_site[..., None]
+    coords = coords * conditions.is_site[..., None]
     letters = data.categorical["letters"]
     for belief, moves in ((0.95, True), (0.85, False)):
-        p = torch.full(model.variables["letters"].shape(given), (1 - belief) / 26)
+        p = torch.full(model.variables["letters"].shape(conditions), (1 - belief) / 26)
         p = p.scatter(-1, letters[..., None], belief)
         estimates = Variables({**data.continuous, "coords": coords}, {"letters": p.log()})
-        projected = project_settled(model, estimates, given)
+        projected = project_settled(model, estimates, conditions)
         if not moves:
             assert torch.equal(projected.continuous["coords"], coords)
             continue
-        x = model.fractional(projected.continuous["coords"])[given.is_site].double()
-        row = given.rows.gather(1, letters)[given.is_site]
+        x = model.fractional(projected.continuous["coords"])[conditions.is_site].double()
+        row = conditions.rows.gather(1, letters)[conditions.is_site]
         torch.testing.assert_close(nearest_point(x, row), x, rtol=0, atol=1e-6)
         assert (projected.continuous["coords"] - coords).abs().max() > 0.05
         # the point is the nearest: moved no further than the noise carried the site away
-        noise = (coords - data.continuous["coords"])[given.is_site] * model.coords_std
-        moved = (projected.continuous["coords"] - coords)[given.is_site] * model.coords_std
+        noise = (coords - data.continuous["coords"])[conditions.is_site] * model.coords_std
+        moved = (projected.continuous["coords"] - coords)[conditions.is_site] * model.coords_std
         assert (moved.norm(dim=-1) <= noise.norm(dim=-1) + 1e-5).all()
         assert torch.equal(projected.continuous["lattice"], data.continuous["lattice"])
 
@@ -564,13 +568,13 @@ def test_settled_sites_move_to_their_locus_and_others_stay() -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_coordinates_are_confined_to_where_data_can_be(preset: str) -> None:
     model, crystals = fresh_model(preset), batch()
-    data, given = model.encode(crystals)
+    data, conditions = model.encode(crystals)
     wild = {**data.continuous, "coords": 8 * data.continuous["coords"] + 0.3}
-    x = model.fractional(confine(model, Variables(wild, {}), given).continuous["coords"])
-    x = x[given.is_site]
+    x = model.fractional(confine(model, Variables(wild, {}), conditions).continuous["coords"])
+    x = x[conditions.is_site]
     low, high = (0.0, 1.0) if preset == "paper" else (CHART_END - 1.15, CHART_END + 0.15)
     assert (x >= low - 1e-5).all() and (x <= high + 1e-5).all()
-    tame = confine(model, Variables(data.continuous, {}), given).continuous["coords"]
+    tame = confine(model, Variables(data.continuous, {}), conditions).continuous["coords"]
     torch.testing.assert_close(tame, data.continuous["coords"], rtol=0, atol=1e-5)
 
 
@@ -578,17 +582,17 @@ def test_final_classes_are_drawn_from_their_probabilities_or_are_the_likeliest()
     model = fresh_model("paper")
     n = 2000
     crystals = batch(5)[torch.zeros(n, dtype=torch.long)]  # one iron atom
-    data, given = model.encode(crystals)
-    estimates = perfect_predictor(model, data)(None, given, None, None)
+    data, conditions = model.encode(crystals)
+    estimates = perfect_predictor(model, data)(None, conditions, None, None)
     p = torch.zeros(n, 1, 94)
     p[..., 25], p[..., 26] = 0.7, 0.3
     estimates.categorical["elements"] = p.log()
     sampler = preset_sampler(model)
-    drawn = decode(model, estimates, given, sampler, seed=0, index=indices(n))
+    drawn = decode(model, estimates, conditions, sampler, seed=0, index=indices(n))
     numbers = Counter(int(crystal.atomic_numbers[0]) for crystal in drawn)
     assert set(numbers) == {26, 27}
     assert numbers[26] / n == pytest.approx(0.7, abs=4 * np.sqrt(0.21 / n))
     likeliest = decode(
-        model, estimates, given, replace(sampler, is_drawn=False), seed=0, index=indices(n)
+        model, estimates, conditions, replace(sampler, is_drawn=False), seed=0, index=indices(n)
     )
     assert {int(crystal.atomic_numbers[0]) for crystal in likeliest} == {26}

@@ -10,7 +10,7 @@ from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.final_estimates import settle
 from symmbfn.generation.sampler import preset_sampler, sample, time_grid
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Given, Variables
+from symmbfn.model.variables import Conditions, Variables
 from tests.models import batch, fresh_model, perfect_predictor, shaken_model
 
 N = 4000
@@ -18,15 +18,15 @@ PEROVSKITE = 15  # of the units: five elements on six sites
 PROBABILITIES = torch.tensor([0.6, 0.3, 0.1])
 
 
-def undecided(model: SymmBFN, n: int = N) -> tuple[Given, Variables]:
+def undecided(model: SymmBFN, n: int = N) -> tuple[Conditions, Variables]:
     """Many crystals alike, and estimates that leave three classes of every variable open."""
-    data, given = model.encode(batch()[torch.full((n,), PEROVSKITE)])
+    data, conditions = model.encode(batch()[torch.full((n,), PEROVSKITE)])
     estimates = perfect_predictor(model, data)(None, None, None, None)
     for name, log_p in estimates.categorical.items():
         p = torch.zeros_like(log_p)
         p[..., :3] = PROBABILITIES
         estimates.categorical[name] = p.log()
-    return given, estimates
+    return conditions, estimates
 
 
 def frequencies(one_hot: torch.Tensor) -> np.ndarray:
@@ -36,16 +36,20 @@ def frequencies(one_hot: torch.Tensor) -> np.ndarray:
 def drawn_classes(sampler: SamplerConfig) -> dict[str, np.ndarray]:
     """Frequencies of the classes that the last step draws, read off its logits at t = 1."""
     model = fresh_model()
-    given, estimates = undecided(model)
+    conditions, estimates = undecided(model)
     seen: list[Variables] = []
 
-    def predict(beliefs, given, t, previous):
+    def predict(beliefs, conditions, t, previous):
         seen.append(beliefs)
         return estimates
 
-    sample(model, given, sampler, seed=0, index=torch.arange(N), predict=predict)
+    sample(model, conditions, sampler, seed=0, index=torch.arange(N), predict=predict)
     last = seen[-1].categorical
-    real = {"elements": given.is_slot, "pointers": given.is_site, "letters": given.is_site}
+    real = {
+        "elements": conditions.is_slot,
+        "pointers": conditions.is_site,
+        "letters": conditions.is_site,
+    }
     found = {}
     for name, z in last.items():
         classes = z[real[name]].argmax(-1)
@@ -66,52 +70,52 @@ def test_elements_and_pointers_are_drawn_from_a_power_of_their_probabilities(tem
 
 def test_expected_classes_are_those_of_the_temperature() -> None:
     model = fresh_model()
-    given, estimates = undecided(model, 500)
+    conditions, estimates = undecided(model, 500)
     seen = []
 
-    def predict(beliefs, given, t, previous):
+    def predict(beliefs, conditions, t, previous):
         seen.append(beliefs.categorical["pointers"])
         return estimates
 
     sampler = SamplerConfig(n_steps=1, eta=1.0, has_expected_classes=True, temperature=0.5)
-    sample(model, given, sampler, seed=0, index=torch.arange(500), predict=predict)
+    sample(model, conditions, sampler, seed=0, index=torch.arange(500), predict=predict)
     power = PROBABILITIES**2 / (PROBABILITIES**2).sum()
     pointers = model.config.composition
     beta, k = pointers.pointer_beta1, pointers.n_slots
-    mean = seen[-1][given.is_site].mean(0)[:3]
+    mean = seen[-1][conditions.is_site].mean(0)[:3]
     np.testing.assert_allclose(mean, beta * (k * power - 1), atol=0.5)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.25])
 def test_final_classes_that_are_drawn_follow_it_too(temperature: float) -> None:
     model = fresh_model("paper")
-    given, estimates = undecided(model)
+    conditions, estimates = undecided(model)
     sampler = preset_sampler(model, temperature=temperature)
-    settled = settle(model, estimates, given, sampler, seed=0, index=torch.arange(N))
-    numbers = settled.units.atomic_numbers[given.is_site]
+    settled = settle(model, estimates, conditions, sampler, seed=0, index=torch.arange(N))
+    numbers = settled.units.atomic_numbers[conditions.is_site]
     found = [(numbers == z).double().mean().item() for z in model.config.elements[:3]]
     power = PROBABILITIES.double().numpy() ** (1 / temperature)
     np.testing.assert_allclose(found, power / power.sum(), atol=0.015)
     assert settled.axes is not None
     np.testing.assert_allclose(
-        frequencies(settled.axes[given.is_site] > -1), PROBABILITIES, atol=0.015
+        frequencies(settled.axes[conditions.is_site] > -1), PROBABILITIES, atol=0.015
     )
 
 
 @pytest.mark.parametrize("temperature", [0.1, 10.0])
 def test_impossible_classes_stay_impossible_at_any_temperature(temperature: float) -> None:
     model = shaken_model(scale=0.3)
-    _, given = model.encode(batch())
+    _, conditions = model.encode(batch())
     index = torch.arange(len(batch()))
     seen = []
 
-    def watched(beliefs, given, t, previous):
-        seen.append(model(beliefs, given, t, previous))
+    def watched(beliefs, conditions, t, previous):
+        seen.append(model(beliefs, conditions, t, previous))
         return seen[-1]
 
     sampler = SamplerConfig(n_steps=3, temperature=temperature)
-    final = sample(model, given, sampler, seed=0, index=index, predict=watched)
-    beyond = ~given.is_slot[:, None].expand_as(final.categorical["pointers"])
+    final = sample(model, conditions, sampler, seed=0, index=index, predict=watched)
+    beyond = ~conditions.is_slot[:, None].expand_as(final.categorical["pointers"])
     assert (final.categorical["pointers"][beyond] == -torch.inf).all()
     assert all(v.isfinite().all() for e in seen for v in e.continuous.values())
     # what the network reads of itself and what comes out are its own estimates
@@ -134,7 +138,7 @@ def test_the_grid_is_even_in_a_power_of_time() -> None:
 @pytest.mark.parametrize("preset", ["default", "paper"])
 def test_where_both_are_one_nothing_changes(preset: str) -> None:
     model = shaken_model(preset)
-    _, given = model.encode(batch())
+    _, conditions = model.encode(batch())
     index = torch.arange(len(batch()))
     times = time_grid(model, preset_sampler(model))
     n = len(times) - 1
@@ -144,7 +148,7 @@ def test_where_both_are_one_nothing_changes(preset: str) -> None:
     assert SamplerConfig().tempered("elements", log_p) is log_p
     # the negative control
     plain, other = (
-        sample(model, given, preset_sampler(model, n_steps=2, **c), seed=0, index=index)
+        sample(model, conditions, preset_sampler(model, n_steps=2, **c), seed=0, index=index)
         for c in ({}, {"temperature": 0.5})
     )
     assert not torch.equal(plain.continuous["coords"], other.continuous["coords"])

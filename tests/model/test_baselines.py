@@ -89,7 +89,7 @@ def test_weights_of_the_command_line_generate_and_say_of_which_cell_they_are(
     assert main(["train", *arguments, "--device", "cpu"]) == 0
     model, weights = load_model(run / "weights"), run / "weights"
     assert model.config == PRESETS[preset](width=16, depth=1)
-    groups = set(model.statistics.given[:, 0].tolist())
+    groups = set(model.statistics.conditions[:, 0].tolist())
     assert (groups == {1}) == (cell == "primitive")
     cell = cell or "conventional"
     notes = json.loads((weights / "config.json").read_text())["notes"]
@@ -105,7 +105,7 @@ def test_weights_of_the_command_line_generate_and_say_of_which_cell_they_are(
     again = fit(table, tmp_path / "more", FitConfig(origin=str(weights)), TrainingConfig(1e-9))
     facts = json.loads((again / "config.json").read_text())["notes"]
     assert facts["cell"] == cell
-    assert load_model(again).statistics.given.equal(model.statistics.given)
+    assert load_model(again).statistics.conditions.equal(model.statistics.conditions)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from tests.models import batch, shaken_model
 def test_beliefs_stay_in_single_precision(preset: str, solver: str) -> None:
     """Times are float64; beliefs that became so would make every call of the network slower."""
     model = shaken_model(preset)
-    _, given = model.encode(batch(0, 9))
+    _, conditions = model.encode(batch(0, 9))
     seen: list[torch.dtype] = []
 
-    def watched(beliefs, given, t, previous):
+    def watched(beliefs, conditions, t, previous):
         seen.extend(beliefs[name].dtype for name in model.variables)
-        return model(beliefs, given, t, previous)
+        return model(beliefs, conditions, t, previous)
 
     sampler = preset_sampler(model, n_steps=3, solver=solver)
-    sample(model, given, sampler, seed=0, index=torch.arange(2), predict=watched)
+    sample(model, conditions, sampler, seed=0, index=torch.arange(2), predict=watched)
     assert len(seen) > 3 * len(model.variables) - 1 and set(seen) == {torch.float32}

@@ -61,8 +61,8 @@ def test_single_precision_comes_back_bit_for_bit(preset: str, tmp_path: Path) ->
     for name, value in model.state_dict().items():
         assert torch.equal(state[name], value), name
     crystals = cells() if model.config.is_of_atoms else batch()
-    _, beliefs, given, time = beliefs_at(model, crystals, 0.5)
-    mine, theirs = model(beliefs, given, time), loaded(beliefs, given, time)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, 0.5)
+    mine, theirs = model(beliefs, conditions, time), loaded(beliefs, conditions, time)
     for kind in ("continuous", "categorical"):
         for name, value in getattr(mine, kind).items():
             assert torch.equal(getattr(theirs, kind)[name], value)
@@ -202,11 +202,14 @@ def test_settings_that_do_not_fit_the_weights_are_refused(folder: Path) -> None:
 def test_tables_that_do_not_fit_together_are_refused(folder: Path) -> None:
     config = json.loads((folder / CONFIG_FILE).read_text())
     tables, elements = config["statistics"], config["model"]["elements"]
-    n = len(tables["given"])
+    n = len(tables["conditions"])
     for change, message in (
-        ({"given_count": tables["given_count"][:10]}, rf"given_count.*\({n},\), got \(10,\)"),
-        ({"given_count": [0] * n}, "given_count.*got 0"),
-        ({"given": [row[:2] for row in tables["given"]]}, rf"given.*got \({n}, 2\)"),
+        (
+            {"condition_count": tables["condition_count"][:10]},
+            rf"condition_count.*\({n},\), got \(10,\)",
+        ),
+        ({"condition_count": [0] * n}, "condition_count.*got 0"),
+        ({"conditions": [row[:2] for row in tables["conditions"]]}, rf"conditions.*got \({n}, 2\)"),
         ({"element_log_prior": tables["element_log_prior"][1:]}, "element_log_prior"),
         ({"position_log_prior": tables["position_log_prior"][1:]}, "position_log_prior"),
         ({"lattice_std": [1.0]}, r"lattice_std.*got \(1,\)"),

@@ -81,10 +81,10 @@ def test_samplers_that_the_circle_has_not_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         preset_sampler(model, **changes)
-    _, given = model.encode(cells(0))
+    _, conditions = model.encode(cells(0))
     sampler = replace(preset_sampler(model), **changes)
     with pytest.raises(ValueError, match=message):
-        sample(model, given, sampler, seed=0, index=torch.arange(1))
+        sample(model, conditions, sampler, seed=0, index=torch.arange(1))
 
 
 def test_the_sampler_is_the_published_one_unless_another_is_asked_for(model: SymmBFN) -> None:
@@ -100,23 +100,23 @@ def test_the_sampler_is_the_published_one_unless_another_is_asked_for(model: Sym
 def test_beliefs_are_sums_of_the_messages_that_have_come(model: SymmBFN) -> None:
     """Written out for every site from the same noise; before the first there is no word of data."""
     coords, crystals = model.numbers["coords"], cells(15, 9)
-    data, given = model.encode(crystals)
-    shape = coords.noise_shape(given)
+    data, conditions = model.encode(crystals)
+    shape = coords.noise_shape(conditions)
     assert shape == (*crystals.is_site.shape, 3, 13)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     t = torch.tensor([5 / 12 + 0.01, 0.03])
     x = data.continuous["coords"]
-    found = coords.flow(x, given, t, noise)
+    found = coords.flow(x, conditions, t, noise)
     accuracies = coords.schedule.accuracies
     deviation = von_mises.from_normal(noise.double(), accuracies.double())
-    real = given.is_site
+    real = conditions.is_site
     for row, n_messages in enumerate((5, 0)):
         y = 2 * math.pi * x[row, ..., None].double() + deviation[row]
         parts = circular.vector(y, accuracies.double())[..., : n_messages + 1, :]
         expected = parts.sum(-2)[real[row]]
         torch.testing.assert_close(found[row][real[row]].double(), expected, rtol=0, atol=2e-4)
     assert (found[~real] == 0).all()
-    start = coords.prior(given, t, noise)
+    start = coords.prior(conditions, t, noise)
     torch.testing.assert_close(
         circular.concentration(start)[real], torch.full_like(x[real], circular.NOTHING)
     )
@@ -129,29 +129,29 @@ def test_beliefs_are_sums_of_the_messages_that_have_come(model: SymmBFN) -> None
 def test_losses_are_divergences_written_out(model: SymmBFN) -> None:
     crystals = cells()
     time = torch.linspace(0.0, 0.99, len(crystals))
-    data, beliefs, given, _ = beliefs_at(model, crystals, time)
-    estimates = model(beliefs, given, time)
-    nats, _ = model.losses(data, estimates, given, time)
+    data, beliefs, conditions, _ = beliefs_at(model, crystals, time)
+    estimates = model(beliefs, conditions, time)
+    nats, _ = model.losses(data, estimates, conditions, time)
     accuracies = model.numbers["coords"].schedule.accuracies.double()
     for row, n in enumerate(crystals.n_sites.tolist()):
         alpha = accuracies[int(time[row] * 12 + 1e-3) + 1]
         gap = 2 * math.pi * (data["coords"] - estimates["coords"])[row, :n].double()
         each = 12 * alpha * von_mises.mean_resultant(alpha) * (1 - gap.cos())
         assert nats["coords"][row].item() == pytest.approx(each.sum().item(), rel=1e-3)
-    perfect = perfect_predictor(model, data)(beliefs, given, time, None)
-    zero, _ = model.losses(data, perfect, given, time)
+    perfect = perfect_predictor(model, data)(beliefs, conditions, time, None)
+    zero, _ = model.losses(data, perfect, conditions, time)
     assert all((value == 0).all() for value in zero.values())
     # an image of the estimate is as good as itself
     shifted = {**estimates.continuous, "coords": estimates["coords"] + 1.0}
-    again, _ = model.losses(data, Variables(shifted, estimates.categorical), given, time)
+    again, _ = model.losses(data, Variables(shifted, estimates.categorical), conditions, time)
     torch.testing.assert_close(again["coords"], nats["coords"], rtol=1e-3, atol=1e-3)
 
 
 def test_a_fresh_model_answers_with_the_mean() -> None:
     model, crystals = fresh_model("circular", **FEW), cells(13)
-    _, beliefs, given, time = beliefs_at(model, crystals, 0.8)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, 0.8)
     coords = model.numbers["coords"]
-    found = model(beliefs, given, time).continuous["coords"]
+    found = model(beliefs, conditions, time).continuous["coords"]
     assert (found >= 0).all() and (found < 1).all()
     gap = turned(found - coords.best(beliefs["coords"]))
     assert gap.abs().max() < 1e-6
@@ -177,9 +177,11 @@ def moved(value: Variables, change) -> Variables:
 def test_permuting_the_atoms_permutes_the_estimates(model: SymmBFN) -> None:
     crystals = cells(9, 13, 15)
     order = torch.randperm(crystals.is_site.shape[1], generator=torch.Generator().manual_seed(0))
-    _, beliefs, given, time = beliefs_at(model, crystals, 0.6)
-    first = model(beliefs, given, time)
-    again_given = model.given(given.space_group_number, given.is_site[:, order], given.n_elements)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, 0.6)
+    first = model(beliefs, conditions, time)
+    again_given = model.conditions(
+        conditions.space_group_number, conditions.is_site[:, order], conditions.n_elements
+    )
     again = model(moved(beliefs, lambda v: v[:, order]), again_given, time)
     real = again_given.is_site
     gap = turned(again["coords"] - first["coords"][:, order])[real]
@@ -192,12 +194,14 @@ def test_permuting_the_atoms_permutes_the_estimates(model: SymmBFN) -> None:
 
 def test_padding_changes_nothing(model: SymmBFN) -> None:
     crystals = cells(9, 13, 15)
-    _, beliefs, given, time = beliefs_at(model, crystals, 0.6)
-    together = model(beliefs, given, time)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, 0.6)
+    together = model(beliefs, conditions, time)
     for row, n in enumerate(crystals.n_sites.tolist()):
         one = slice(row, row + 1)
-        own = model.given(
-            given.space_group_number[one], given.is_site[one, :n], given.n_elements[one]
+        own = model.conditions(
+            conditions.space_group_number[one],
+            conditions.is_site[one, :n],
+            conditions.n_elements[one],
         )
         cut = Variables(
             {"lattice": beliefs["lattice"][one], "coords": beliefs["coords"][one, :n]},
@@ -208,12 +212,12 @@ def test_padding_changes_nothing(model: SymmBFN) -> None:
 
 
 def test_certainty_and_direction_of_a_belief_are_heard(model: SymmBFN) -> None:
-    _, beliefs, given, time = beliefs_at(model, cells(13), 0.6)
+    _, beliefs, conditions, time = beliefs_at(model, cells(13), 0.6)
     vectors = beliefs.continuous["coords"]
-    before = model(beliefs, given, time)["elements"]
+    before = model(beliefs, conditions, time)["elements"]
     for change in (vectors * 0.1, vectors.flip(-1)):
         other = Variables({**beliefs.continuous, "coords": change}, beliefs.categorical)
-        assert (model(other, given, time)["elements"] - before).abs().max() > 1e-4
+        assert (model(other, conditions, time)["elements"] - before).abs().max() > 1e-4
 
 
 # --- the sampler ---------------------------------------------------------------------------------
@@ -223,11 +227,11 @@ def test_certainty_and_direction_of_a_belief_are_heard(model: SymmBFN) -> None:
 def test_a_perfect_predictor_returns_the_very_atoms(changes: dict) -> None:
     model = fresh_model("circular", **FEW)
     sampler = preset_sampler(model, **changes)
-    data, given = model.encode(cells())
+    data, conditions = model.encode(cells())
     index = torch.arange(len(units())) + 100
     predict = perfect_predictor(model, data)
-    estimates = sample(model, given, sampler, seed=1, index=index, predict=predict)
-    found = decode(model, estimates, given, sampler, seed=1, index=index)
+    estimates = sample(model, conditions, sampler, seed=1, index=index, predict=predict)
+    found = decode(model, estimates, conditions, sampler, seed=1, index=index)
     for crystal, expected in zip(found, reconstruct(batch(dtype=torch.float64)), strict=True):
         assert crystal.status == "ok", crystal.reason
         assert np.array_equal(crystal.atomic_numbers, expected.atomic_numbers)
@@ -242,21 +246,21 @@ def test_beliefs_follow_the_flow_of_a_perfect_predictor(changes: dict, n_steps: 
     model = fresh_model("circular", **FEW)
     coords = model.numbers["coords"]
     n = 600
-    data, given = model.encode(cells(13)[torch.zeros(n, dtype=torch.long)])
+    data, conditions = model.encode(cells(13)[torch.zeros(n, dtype=torch.long)])
     perfect, seen = perfect_predictor(model, data), []
 
-    def watched(beliefs, given, t, previous):
+    def watched(beliefs, conditions, t, previous):
         seen.append((beliefs["coords"], t))
-        return perfect(beliefs, given, t, previous)
+        return perfect(beliefs, conditions, t, previous)
 
     sampler = preset_sampler(model, n_steps=n_steps, **changes)
-    sample(model, given, sampler, seed=0, index=torch.arange(n), predict=watched)
+    sample(model, conditions, sampler, seed=0, index=torch.arange(n), predict=watched)
     assert len(seen) == n_steps + 1
-    x, real = 2 * math.pi * data["coords"], given.is_site
+    x, real = 2 * math.pi * data["coords"], conditions.is_site
     generator = torch.Generator().manual_seed(0)
     for found, t in seen:
-        noise = torch.randn(coords.noise_shape(given), generator=generator)
-        drawn = coords.flow(data["coords"], given, t, noise)
+        noise = torch.randn(coords.noise_shape(conditions), generator=generator)
+        drawn = coords.flow(data["coords"], conditions, t, noise)
         for belief in (found, drawn):
             along = (belief * circular.vector(x, torch.ones(()))).sum(-1)[real]
             alphas = coords.schedule.accuracies[: int(coords.schedule.received(t)[0]) + 1]
@@ -272,19 +276,19 @@ def test_beliefs_follow_the_flow_of_a_perfect_predictor(changes: dict, n_steps: 
 def test_an_ancestral_step_adds_messages_and_end_back_forgets() -> None:
     model = fresh_model("circular", **FEW)
     coords = model.numbers["coords"]
-    data, given = model.encode(cells(13))
-    x, real = data["coords"], given.is_site
+    data, conditions = model.encode(cells(13))
+    x, real = data["coords"], conditions.is_site
     wrong = circular.vector(2 * math.pi * (x + 0.5), torch.tensor(1e4)) * real[..., None, None]
     instants = (torch.tensor(0.0), torch.tensor(0.25), torch.tensor(0.5))
     for eta, is_kept in ((None, True), (1.0, False)):
         step = Step(instants, SamplerConfig(eta=eta), Draws(0, torch.arange(1), 3, 1))
-        after = coords.best(coords.step(wrong, x, None, given, step))
+        after = coords.best(coords.step(wrong, x, None, conditions, step))
         off = turned(after - x)[real].abs()
         assert (off > 0.4).all() if is_kept else (off < 0.4).float().mean() > 0.9
     # a step between two messages tells nothing
     instants = (torch.tensor(0.0), torch.tensor(0.26), torch.tensor(0.3))
     step = Step(instants, SamplerConfig(), Draws(0, torch.arange(1), 3, 1))
-    assert torch.equal(coords.step(wrong, x, None, given, step), wrong)
+    assert torch.equal(coords.step(wrong, x, None, conditions, step), wrong)
 
 
 def by_index(model: SymmBFN, index: torch.Tensor, batch_size: int) -> dict[int, Crystal]:

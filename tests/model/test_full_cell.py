@@ -20,7 +20,7 @@ from symmbfn.generation.final_estimates import decode
 from symmbfn.generation.generate import (
     generate,
     generate_batches,
-    model_given,
+    model_conditions,
     size_batches,
 )
 from symmbfn.generation.sampler import preset_sampler, sample
@@ -95,8 +95,8 @@ def test_there_is_no_symmetry_among_variables_and_weights(model: SymmBFN) -> Non
     pointers = ("pointers",) if model.config.composition.kind == "slots" else ()
     assert (model.continuous, model.categorical) == (("lattice", "coords"), ("elements", *pointers))
     assert not [name for name in model.state_dict() if name.startswith("symmetry")]
-    _, given = model.encode(cells())
-    assert given.rotations.shape[1] == 0
+    _, conditions = model.encode(cells())
+    assert conditions.rotations.shape[1] == 0
 
 
 # --- flows and losses ----------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_there_is_no_symmetry_among_variables_and_weights(model: SymmBFN) -> Non
 
 def test_variables_lead_back_to_the_atoms_and_the_lattice_to_its_family(model: SymmBFN) -> None:
     crystals = cells()
-    data, given = model.encode(crystals)
+    data, conditions = model.encode(crystals)
     real = crystals.is_site
     gap = model.fractional(data.continuous["coords"]) - crystals.fractional_coords
     assert (gap - gap.round())[real].abs().max() < 1e-6
@@ -114,34 +114,34 @@ def test_variables_lead_back_to_the_atoms_and_the_lattice_to_its_family(model: S
     assert (
         torch.tensor(model.config.elements)[classes][real] == crystals.atomic_numbers[real]
     ).all()
-    k = model.lattice_k(data.continuous["lattice"], given)
+    k = model.lattice_k(data.continuous["lattice"], conditions)
     torch.testing.assert_close(k, crystals.lattice_k, rtol=0, atol=1e-5)
     # the group is still given, with all that it fixes
     free = lattice_constraints(crystals.space_group_number)[0]
-    assert torch.equal(given.lattice_free, free) and not free.all()
+    assert torch.equal(conditions.lattice_free, free) and not free.all()
     assert (data.continuous["lattice"][~free] == 0).all()
 
 
 def test_a_perfect_predictor_has_no_loss_and_an_imperfect_one_pays_for_real_atoms(
     model: SymmBFN,
 ) -> None:
-    data, beliefs, given, time = beliefs_at(model, cells(), 0.5)
+    data, beliefs, conditions, time = beliefs_at(model, cells(), 0.5)
     for name, value in tensors(beliefs):
-        assert value.shape == model.variables[name].shape(given)
+        assert value.shape == model.variables[name].shape(conditions)
     nats, ce = model.losses(
-        data, perfect_predictor(model, data)(beliefs, given, time, None), given, time
+        data, perfect_predictor(model, data)(beliefs, conditions, time, None), conditions, time
     )
     assert all((value == 0).all() for value in (*nats.values(), *ce.values()))
-    estimates = model(beliefs, given, time)
-    nats, ce = model.losses(data, estimates, given, time)
+    estimates = model(beliefs, conditions, time)
+    nats, ce = model.losses(data, estimates, conditions, time)
     assert nats.keys() == {*model.continuous, *model.categorical}
     assert ce.keys() == {*model.categorical}
-    total = model.training_loss(nats, ce, given)
+    total = model.training_loss(nats, ce, conditions)
     assert total.isfinite().all() and (total > 0).all()
     # what is estimated on padding costs nothing
-    junk = torch.where(given.is_site[..., None], estimates.continuous["coords"], 7.0)
+    junk = torch.where(conditions.is_site[..., None], estimates.continuous["coords"], 7.0)
     wrong = Variables({**estimates.continuous, "coords": junk}, estimates.categorical)
-    again, _ = model.losses(data, wrong, given, time)
+    again, _ = model.losses(data, wrong, conditions, time)
     assert torch.equal(again["coords"], nats["coords"])
 
 
@@ -152,18 +152,18 @@ def test_flows_are_those_of_the_asymmetric_unit() -> None:
     statistics = compute_statistics(in_p1, config("paper"))
     orbits = SymmBFN(config("paper"), statistics).eval()
     atoms = SymmBFN(config("full_cell"), statistics).eval()
-    data, given = orbits.encode(in_p1)
+    data, conditions = orbits.encode(in_p1)
     data_too, given_too = atoms.encode(cells(11))
-    noise = {name: torch.randn(model_shape) for name, model_shape in shapes(orbits, given)}
+    noise = {name: torch.randn(model_shape) for name, model_shape in shapes(orbits, conditions)}
     noise = Variables(
         {name: noise[name] for name in orbits.continuous},
         {name: noise[name] for name in orbits.categorical},
     )
     time = torch.tensor([0.4])
-    beliefs = orbits.flow(data, given, time, noise)
+    beliefs = orbits.flow(data, conditions, time, noise)
     beliefs_too = atoms.flow(data_too, given_too, time, noise)
-    estimates = orbits(beliefs, given, time)
-    nats, _ = orbits.losses(data, estimates, given, time)
+    estimates = orbits(beliefs, conditions, time)
+    nats, _ = orbits.losses(data, estimates, conditions, time)
     nats_too, _ = atoms.losses(data_too, estimates, given_too, time)
     for name, value in tensors(beliefs_too):
         kind = "continuous" if name in atoms.continuous else "categorical"
@@ -171,8 +171,10 @@ def test_flows_are_those_of_the_asymmetric_unit() -> None:
         assert torch.equal(nats_too[name], nats[name]), name
 
 
-def shapes(model: SymmBFN, given) -> list[tuple[str, tuple[int, ...]]]:
-    return [(n, model.variables[n].shape(given)) for n in (*model.continuous, *model.categorical)]
+def shapes(model: SymmBFN, conditions) -> list[tuple[str, tuple[int, ...]]]:
+    return [
+        (n, model.variables[n].shape(conditions)) for n in (*model.continuous, *model.categorical)
+    ]
 
 
 # --- symmetries of the network -------------------------------------------------------------------
@@ -182,9 +184,11 @@ def test_permuting_the_atoms_permutes_the_estimates(model: SymmBFN) -> None:
     crystals = cells(9, 13, 15)
     n = crystals.is_site.shape[1]
     order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
-    _, beliefs, given, time = beliefs_at(model, crystals, 0.6)
-    first = model(beliefs, given, time)
-    moved = model.given(given.space_group_number, given.is_site[:, order], given.n_elements)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, 0.6)
+    first = model(beliefs, conditions, time)
+    moved = model.conditions(
+        conditions.space_group_number, conditions.is_site[:, order], conditions.n_elements
+    )
     again = model(mapped(beliefs, lambda v: v[:, order]), moved, time)
     expected = mapped(first, lambda v: v[:, order])
     real = moved.is_site
@@ -198,13 +202,15 @@ def test_permuting_the_atoms_permutes_the_estimates(model: SymmBFN) -> None:
 
 def test_padding_changes_nothing(model: SymmBFN) -> None:
     crystals = cells(9, 13, 15)
-    _, beliefs, given, time = beliefs_at(model, crystals, 0.6)
-    together = model(beliefs, given, time)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, 0.6)
+    together = model(beliefs, conditions, time)
     for row, n in enumerate(crystals.n_sites.tolist()):
         one = slice(row, row + 1)
         cut = mapped(rows_of(beliefs, one), lambda v, n=n: v[:, :n])
-        own = model.given(
-            given.space_group_number[one], given.is_site[one, :n], given.n_elements[one]
+        own = model.conditions(
+            conditions.space_group_number[one],
+            conditions.is_site[one, :n],
+            conditions.n_elements[one],
         )
         alone = model(cut, own, time[one])
         expected = mapped(rows_of(together, one), lambda v, n=n: v[:, :n])
@@ -220,9 +226,9 @@ def rows_of(value: Variables, rows: slice) -> Variables:
 
 
 def test_the_space_group_is_heard(model: SymmBFN) -> None:
-    _, beliefs, given, time = beliefs_at(model, cells(13), 0.6)
-    other = model.given(torch.tensor([11]), given.is_site, given.n_elements)
-    before, after = (model(beliefs, g, time).continuous["coords"] for g in (given, other))
+    _, beliefs, conditions, time = beliefs_at(model, cells(13), 0.6)
+    other = model.conditions(torch.tensor([11]), conditions.is_site, conditions.n_elements)
+    before, after = (model(beliefs, g, time).continuous["coords"] for g in (conditions, other))
     assert (before - after).abs().max() > 1e-4
 
 
@@ -240,15 +246,15 @@ def test_the_largest_cells_work(model: SymmBFN) -> None:
         for group, n in ((225, 192), (22, 208))
     ]
     crystals = AsymmetricUnitBatch.stack(large, torch.float32)
-    data, beliefs, given, time = beliefs_at(model, crystals, 0.5)
+    data, beliefs, conditions, time = beliefs_at(model, crystals, 0.5)
     with torch.no_grad():
-        nats, _ = model.losses(data, model(beliefs, given, time), given, time)
+        nats, _ = model.losses(data, model(beliefs, conditions, time), conditions, time)
     assert all(value.isfinite().all() for value in nats.values())
     rows = torch.tensor([[225, 192, 3], [22, 208, 3], [225, 2, 1], [225, 208, 3], [229, 1, 1]])
     chunks = size_batches(rows, 128)
     assert sorted(torch.cat(chunks).tolist()) == [0, 1, 2, 3, 4]
     assert all(len({n > 2 for n in rows[chunk, 1].tolist()}) == 1 for chunk in chunks)
-    assert model_given(model, rows[1:2]).is_site.shape == (1, 208)
+    assert model_conditions(model, rows[1:2]).is_site.shape == (1, 208)
 
 
 # --- decoding ------------------------------------------------------------------------------------
@@ -260,11 +266,11 @@ def test_a_perfect_predictor_returns_the_very_atoms(form: str, solver: str, n_st
     preset, changes = FORMS[form]
     model = fresh_model(preset, **changes)
     sampler = preset_sampler(model, solver=solver, n_steps=n_steps)
-    data, given = model.encode(cells())
+    data, conditions = model.encode(cells())
     index = torch.arange(len(units())) + 100
     predict = perfect_predictor(model, data)
-    estimates = sample(model, given, sampler, seed=1, index=index, predict=predict)
-    found = decode(model, estimates, given, sampler, seed=1, index=index)
+    estimates = sample(model, conditions, sampler, seed=1, index=index, predict=predict)
+    found = decode(model, estimates, conditions, sampler, seed=1, index=index)
     for place, (crystal, expected) in enumerate(zip(found, references(), strict=True)):
         assert (crystal.index, crystal.seed) == (100 + place, 1)
         assert (crystal.status, crystal.n_merged, crystal.n_dropped) == ("ok", 0, 0), crystal.reason

@@ -91,7 +91,7 @@ def test_more_elements_than_slots_are_refused_and_padding_is_no_element() -> Non
 @pytest.mark.parametrize("preset", PRESETS)
 def test_variables_lead_back_to_the_crystal(preset: str) -> None:
     model, crystals = fresh_model(preset), batch()
-    data, given = model.encode(crystals)
+    data, conditions = model.encode(crystals)
     real = crystals.is_site
     coords = model.fractional(data.continuous["coords"])[real]
     expected = crystals.fractional_coords[real]
@@ -99,7 +99,7 @@ def test_variables_lead_back_to_the_crystal(preset: str) -> None:
         assert (coords >= 0).all() and (coords < 1).all()
         expected = expected % 1.0
     torch.testing.assert_close(coords, expected, rtol=0, atol=1e-6)
-    k = model.lattice_k(data.continuous["lattice"], given)
+    k = model.lattice_k(data.continuous["lattice"], conditions)
     torch.testing.assert_close(k, crystals.lattice_k, rtol=0, atol=1e-5)
     number = torch.tensor(model.config.elements)
     classes = data.categorical["elements"]
@@ -119,8 +119,8 @@ def test_crystals_that_hardly_differ_can_be_learnt(indices: tuple[int, ...]) -> 
     crystals, settings = batch(*indices), config("default")
     model = SymmBFN(settings, compute_statistics(crystals, settings))
     assert (model.coords_std >= 0.05).all() and (model.lattice_std >= 0.05).all()
-    data, beliefs, given, time = beliefs_at(model, crystals, 0.5)
-    nats, cross_entropy = model.losses(data, model(beliefs, given, time), given, time)
+    data, beliefs, conditions, time = beliefs_at(model, crystals, 0.5)
+    nats, cross_entropy = model.losses(data, model(beliefs, conditions, time), conditions, time)
     assert all(value.isfinite().all() for value in (*nats.values(), *cross_entropy.values()))
 
 
@@ -142,11 +142,11 @@ def test_statistics_are_those_of_the_crystals() -> None:
         mine = k[free[:, i], i]
         assert found.lattice_mean[i].item() == pytest.approx(mine.mean(), abs=1e-6)
         assert found.lattice_std[i].item() == pytest.approx(max(mine.std(), 0.05), abs=1e-6)
-    given = Counter(
+    conditions = Counter(
         (u.space_group_number, len(u), len(set(u.atomic_numbers.tolist()))) for u in units()
     )
-    rows = zip(map(tuple, found.given.tolist()), found.given_count.tolist(), strict=True)
-    assert dict(rows) == dict(given)
+    rows = zip(map(tuple, found.conditions.tolist()), found.condition_count.tolist(), strict=True)
+    assert dict(rows) == dict(conditions)
 
 
 def test_frequencies_count_elements_of_crystals_or_of_sites_and_letters_of_their_group() -> None:
@@ -174,17 +174,20 @@ def test_frequencies_count_elements_of_crystals_or_of_sites_and_letters_of_their
 def test_a_fresh_model_is_the_exact_independent_posterior(t: float) -> None:
     """Last layers zero: classes by Bayes' rule from the train marginal, data by conjugacy."""
     model, crystals = fresh_model(), batch()
-    _, beliefs, given, time = beliefs_at(model, crystals, t)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, t)
     with torch.no_grad():
-        estimates = model(beliefs, given, time)
+        estimates = model(beliefs, conditions, time)
     for name in model.continuous:
         # prior N(0, 1), observation of precision beta: mu is the posterior mean
         torch.testing.assert_close(estimates.continuous[name], beliefs.continuous[name])
     statistics = model.statistics
     for row, site in ((0, 0), (11, 1), (15, 4)):
         checks = {
-            "elements": (min(site, int(given.n_elements[row]) - 1), statistics.element_log_prior),
-            "letters": (site, statistics.position_log_prior[given.rows[row]]),
+            "elements": (
+                min(site, int(conditions.n_elements[row]) - 1),
+                statistics.element_log_prior,
+            ),
+            "letters": (site, statistics.position_log_prior[conditions.rows[row]]),
             "pointers": (site, torch.zeros(model.config.most_elements)),
         }
         for name, (place, log_prior) in checks.items():
@@ -194,7 +197,7 @@ def test_a_fresh_model_is_the_exact_independent_posterior(t: float) -> None:
             means = beta * (n_classes * np.eye(n_classes) - 1)
             log_density = stats.norm.logpdf(z, means, np.sqrt(beta * n_classes)).sum(-1)
             weight = log_density + log_prior.double().numpy()
-            allowed = model.variables[name].allowed(given)
+            allowed = model.variables[name].allowed(conditions)
             if allowed is not None:
                 weight[~allowed[row, 0].numpy()] = -np.inf
             expected = np.exp(weight - weight.max())
@@ -205,8 +208,8 @@ def test_a_fresh_model_is_the_exact_independent_posterior(t: float) -> None:
 
 def test_without_preconditioning_a_fresh_model_says_the_frequencies() -> None:
     model, crystals = fresh_model("paper"), batch()
-    _, beliefs, given, time = beliefs_at(model, crystals, 0.7)
-    estimates = model(beliefs, given, time)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, 0.7)
+    estimates = model(beliefs, conditions, time)
     frequency = model.statistics.element_log_prior
     expected = frequency.expand(*crystals.is_site.shape, -1)
     torch.testing.assert_close(estimates.categorical["elements"], expected, rtol=0, atol=1e-5)
@@ -219,31 +222,31 @@ def test_beliefs_before_the_first_call_are_those_about_an_average_crystal(preset
     model = fresh_model(preset)
     rows = torch.zeros(4000, dtype=torch.long) + 15
     crystals = batch()[rows]
-    _, given = model.encode(crystals)
+    _, conditions = model.encode(crystals)
     generator, t = torch.Generator().manual_seed(0), 0.02
     noise = Variables(
         {
-            n: torch.randn(model.variables[n].shape(given), generator=generator)
+            n: torch.randn(model.variables[n].shape(conditions), generator=generator)
             for n in model.continuous
         },
         {
-            n: torch.randn(model.variables[n].shape(given), generator=generator)
+            n: torch.randn(model.variables[n].shape(conditions), generator=generator)
             for n in model.categorical
         },
     )
-    start = model.prior(given, t, noise)
+    start = model.prior(conditions, t, noise)
     time = torch.tensor(t)
     for name in model.continuous:
         gamma = float(model.variables[name].schedule.gamma(time))
-        real = model.variables[name].is_real(given).expand_as(start.continuous[name])
+        real = model.variables[name].is_real(conditions).expand_as(start.continuous[name])
         values = start.continuous[name]
         assert (values[~real] == 0).all()
         # gamma^2 var(x) + gamma (1 - gamma) with unit variance of the data
         assert values[real].var().item() == pytest.approx(gamma, rel=0.05)
     frequencies = {"elements": model.statistics.element_log_prior.exp()}
     if preset == "default":
-        frequencies["letters"] = model.statistics.position_log_prior.exp()[given.rows[0]]
-        frequencies["letters"][~given.is_position[0]] = 0
+        frequencies["letters"] = model.statistics.position_log_prior.exp()[conditions.rows[0]]
+        frequencies["letters"][~conditions.is_position[0]] = 0
     for name, frequency in frequencies.items():
         beta, k = float(model.variables[name].schedule(time)[0]), model.classes[name].n_classes
         z = start.categorical[name].flatten(0, -2)
@@ -259,8 +262,8 @@ def test_beliefs_before_the_first_call_are_those_about_an_average_crystal(preset
 def test_estimates_are_normalised_and_stay_in_the_group(preset: str) -> None:
     model, crystals = shaken_model(preset, scale=0.3), batch()
     for t in (1e-3, 0.5, 1.0):
-        _, beliefs, given, time = beliefs_at(model, crystals, t)
-        estimates = model(beliefs, given, time)
+        _, beliefs, conditions, time = beliefs_at(model, crystals, t)
+        estimates = model(beliefs, conditions, time)
         for log_p in estimates.categorical.values():
             torch.testing.assert_close(log_p.exp().sum(-1), torch.ones(log_p.shape[:-1]))
             assert log_p.dtype == torch.float32
@@ -272,23 +275,23 @@ def test_estimates_are_normalised_and_stay_in_the_group(preset: str) -> None:
                 assert (letters[row, :, n_positions:] == 0).all()
                 assert estimates.categorical["letters"][row, :, :n_positions].isfinite().all()
             pointers = estimates.categorical["pointers"].exp()
-            beyond = torch.arange(model.config.most_elements) >= given.n_elements[:, None]
+            beyond = torch.arange(model.config.most_elements) >= conditions.n_elements[:, None]
             assert (pointers.masked_select(beyond[:, None].expand_as(pointers)) == 0).all()
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_what_the_group_fixes_of_the_lattice_is_zero_and_without_gradient(preset: str) -> None:
     model, crystals = shaken_model(preset), batch()
-    data, beliefs, given, time = beliefs_at(model, crystals, 0.5)
+    data, beliefs, conditions, time = beliefs_at(model, crystals, 0.5)
     fixed = ~lattice_constraints(crystals.space_group_number)[0]
     assert fixed.any() and not fixed.all()
     outputs = []
     model.write_lattice.register_forward_hook(lambda *args: outputs.append(args[-1]))
-    estimates = model(beliefs, given, time)
+    estimates = model(beliefs, conditions, time)
     for value in (data, beliefs, estimates):
         assert (value.continuous["lattice"][fixed] == 0).all()
         assert (value.continuous["lattice"][~fixed] != 0).any()
-    nats, _ = model.losses(data, estimates, given, time)
+    nats, _ = model.losses(data, estimates, conditions, time)
     (gradient,) = torch.autograd.grad(nats["lattice"].sum(), outputs[0])
     assert (gradient[fixed] == 0).all()
     assert (gradient[~fixed] != 0).all()
@@ -300,21 +303,21 @@ def test_what_the_group_fixes_of_the_lattice_is_zero_and_without_gradient(preset
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_perfect_predictor_has_no_loss(preset: str) -> None:
     model, crystals = shaken_model(preset), batch()
-    data, beliefs, given, time = beliefs_at(model, crystals, 0.5)
-    perfect = perfect_predictor(model, data)(beliefs, given, time, None)
-    nats, cross_entropy = model.losses(data, perfect, given, time)
+    data, beliefs, conditions, time = beliefs_at(model, crystals, 0.5)
+    perfect = perfect_predictor(model, data)(beliefs, conditions, time, None)
+    nats, cross_entropy = model.losses(data, perfect, conditions, time)
     assert all((value == 0).all() for value in (*nats.values(), *cross_entropy.values()))
-    assert (model.training_loss(nats, cross_entropy, given) == 0).all()
+    assert (model.training_loss(nats, cross_entropy, conditions) == 0).all()
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_losses_are_the_sums_of_the_paper(preset: str) -> None:
     """Equations 5 and 10 written out crystal by crystal, and the weights per site."""
     model, crystals = shaken_model(preset), batch()
-    data, beliefs, given, time = beliefs_at(model, crystals, torch.linspace(0.1, 0.9, 16))
-    estimates = model(beliefs, given, time)
-    nats, cross_entropy = model.losses(data, estimates, given, time)
-    total = model.training_loss(nats, cross_entropy, given)
+    data, beliefs, conditions, time = beliefs_at(model, crystals, torch.linspace(0.1, 0.9, 16))
+    estimates = model(beliefs, conditions, time)
+    nats, cross_entropy = model.losses(data, estimates, conditions, time)
+    total = model.training_loss(nats, cross_entropy, conditions)
     c = model.config
     for row, unit in enumerate(units()):
         t, n = float(time[row]), len(unit)
@@ -391,10 +394,10 @@ def test_permuting_the_sites_permutes_the_estimates(preset: str) -> None:
     model = shaken_model(preset)
     crystals = batch(*WITHOUT_TIES)
     order = torch.tensor([4, 1, 5, 0, 3, 2])
-    _, beliefs, given, time = beliefs_at(model, crystals, 0.6)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, 0.6)
     _, given_too = model.encode(permuted(crystals, order))
-    first = model(beliefs, given, time)
-    first = model(beliefs, given, time, first)
+    first = model(beliefs, conditions, time)
+    first = model(beliefs, conditions, time, first)
     again = model(permuted_variables(model, beliefs, order), given_too, time)
     again = model(permuted_variables(model, beliefs, order), given_too, time, again)
     expected = permuted_variables(model, first, order)
@@ -413,9 +416,9 @@ def test_permuting_the_sites_permutes_the_estimates(preset: str) -> None:
 def test_neither_padding_nor_company_changes_a_crystal(preset: str) -> None:
     model = shaken_model(preset)
     crystals = batch(*WITHOUT_TIES)
-    _, beliefs, given, time = beliefs_at(model, crystals, 0.6)
-    together = model(beliefs, given, time)
-    together = model(beliefs, given, time, together)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, 0.6)
+    together = model(beliefs, conditions, time)
+    together = model(beliefs, conditions, time, together)
     for row, n in enumerate(crystals.n_sites.tolist()):
         _, own = model.encode(crystals[row : row + 1])
         cut = {
@@ -436,20 +439,20 @@ def test_neither_padding_nor_company_changes_a_crystal(preset: str) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_junk_on_padded_places_is_never_read(preset: str) -> None:
     model, crystals = shaken_model(preset), batch(*WITHOUT_TIES)
-    _, beliefs, given, time = beliefs_at(model, crystals, 0.6)
-    clean = model(beliefs, given, time)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, 0.6)
+    clean = model(beliefs, conditions, time)
     junk = Variables(dict(beliefs.continuous), dict(beliefs.categorical))
     for name in model.categorical:
-        real = model.variables[name].is_real(given)[..., None]
+        real = model.variables[name].is_real(conditions)[..., None]
         junk.categorical[name] = torch.where(real, junk.categorical[name], 50.0)
     coords = junk.continuous["coords"]
-    junk.continuous["coords"] = torch.where(given.is_site[..., None], coords, 3.0)
-    dirty = model(junk, given, time)
+    junk.continuous["coords"] = torch.where(conditions.is_site[..., None], coords, 3.0)
+    dirty = model(junk, conditions, time)
     for row, n in enumerate(crystals.n_sites.tolist()):
         sites, one = slice(0, n), slice(row, row + 1)
         clean_row, dirty_row = at(clean, one, sites), at(dirty, one, sites)
         if "pointers" in model.categorical:
-            used = slice(0, int(given.n_elements[row]))
+            used = slice(0, int(conditions.n_elements[row]))
             for part in (clean_row, dirty_row):
                 part["elements"] = part["elements"][:, used]
         assert_same(clean_row, dirty_row, 2e-5)
@@ -458,18 +461,22 @@ def test_junk_on_padded_places_is_never_read(preset: str) -> None:
 def test_all_that_is_given_and_believed_is_heard() -> None:
     """Every input moves the estimates: the negative control of the invariances above."""
     model, crystals = shaken_model(), batch(*WITHOUT_TIES)
-    _, beliefs, given, time = beliefs_at(model, crystals, 0.6)
-    before = model(beliefs, given, time)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, 0.6)
+    before = model(beliefs, conditions, time)
 
     def moves(changed: Variables) -> bool:
         difference = changed.continuous["coords"] - before.continuous["coords"]
-        return difference[given.is_site].abs().amax().item() > 1e-4
+        return difference[conditions.is_site].abs().amax().item() > 1e-4
 
-    assert moves(model(beliefs, given, time * 0.9))
-    assert moves(model(beliefs, given, time, before))
-    other_group = model.given(torch.tensor([62, 62, 33]), given.is_site, given.n_elements)
+    assert moves(model(beliefs, conditions, time * 0.9))
+    assert moves(model(beliefs, conditions, time, before))
+    other_group = model.conditions(
+        torch.tensor([62, 62, 33]), conditions.is_site, conditions.n_elements
+    )
     assert moves(model(beliefs, other_group, time))
-    fewer = model.given(given.space_group_number, given.is_site, given.n_elements - 1)
+    fewer = model.conditions(
+        conditions.space_group_number, conditions.is_site, conditions.n_elements - 1
+    )
     assert moves(model(beliefs, fewer, time))
     for kind in ("continuous", "categorical"):
         for name, value in getattr(beliefs, kind).items():
@@ -478,7 +485,7 @@ def test_all_that_is_given_and_believed_is_heard() -> None:
                 "categorical": dict(beliefs.categorical),
             }
             parts[kind][name] = value + 0.3 * torch.linspace(-1, 1, value.numel()).view_as(value)
-            assert moves(model(Variables(**parts), given, time)), name
+            assert moves(model(Variables(**parts), conditions, time)), name
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -493,8 +500,8 @@ def test_one_site_and_more_sites_than_are_embedded_work(preset: str) -> None:
         rng.random((70, 3)) - 0.06,
     )
     for crystals in (batch(4), AsymmetricUnitBatch.stack([large], torch.float32)):
-        data, beliefs, given, time = beliefs_at(model, crystals, 0.5)
-        nats, _ = model.losses(data, model(beliefs, given, time), given, time)
+        data, beliefs, conditions, time = beliefs_at(model, crystals, 0.5)
+        nats, _ = model.losses(data, model(beliefs, conditions, time), conditions, time)
         assert all(value.isfinite().all() for value in nats.values())
 
 
@@ -558,8 +565,8 @@ def test_what_the_features_state_is_what_they_are(preset: str) -> None:
     """Each part has the width that it states, and the network is as wide as all of them."""
     model = shaken_model(preset, properties=("band_gap",) if preset == "default" else ())
     crystals = cells() if model.config.is_of_atoms else batch()
-    _, beliefs, given, time = beliefs_at(model, crystals, 0.5)
-    reading = model.read(beliefs, given, time, None)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, 0.5)
+    reading = model.read(beliefs, conditions, time, None)
     for features in (model.site_features, model.graph_features, model.pair_features):
         for part in features.parts:
             assert part.of(reading).shape[-1] == part.width
@@ -586,11 +593,11 @@ def test_the_units_of_these_tests_lie_on_their_loci() -> None:
 
 def test_logits_of_the_marginal_are_masked() -> None:
     model, crystals = fresh_model(), batch()
-    _, given = model.encode(crystals)
-    like = torch.zeros(model.variables["letters"].shape(given))
-    marginal = model.classes["letters"].frequencies(given, like)
+    _, conditions = model.encode(crystals)
+    like = torch.zeros(model.variables["letters"].shape(conditions))
+    marginal = model.classes["letters"].frequencies(conditions, like)
     torch.testing.assert_close(marginal.sum(-1), torch.ones(marginal.shape[:-1]))
-    outside = ~given.is_position[:, None].expand_as(marginal)
+    outside = ~conditions.is_position[:, None].expand_as(marginal)
     assert (marginal[outside] == 0).all()
     assert categorical.masked_log_softmax(like).exp().max() < marginal.max()
 
@@ -599,8 +606,8 @@ def test_an_earlier_estimate_is_read_with_self_conditioning_only() -> None:
     """Trained without, the network would take it for the coordinates that it was shown."""
     for preset, is_read in (("default", True), ("paper", False)):
         model, crystals = shaken_model(preset), batch(*WITHOUT_TIES)
-        _, beliefs, given, time = beliefs_at(model, crystals, 0.6)
-        first = model(beliefs, given, time)
-        again = model(beliefs, given, time, first)
+        _, beliefs, conditions, time = beliefs_at(model, crystals, 0.6)
+        first = model(beliefs, conditions, time)
+        again = model(beliefs, conditions, time, first)
         same = torch.equal(first.continuous["coords"], again.continuous["coords"])
         assert same != is_read

@@ -34,28 +34,28 @@ def one_hot(classes: torch.Tensor, n_classes: int) -> torch.Tensor:
 def test_the_loss_of_classes_is_weighed_by_the_rate_of_their_accuracy() -> None:
     model, crystals = shaken_model(), batch()
     t = torch.linspace(1e-3, 1, len(crystals))
-    data, beliefs, given, time = beliefs_at(model, crystals, t)
-    estimates = model(beliefs, given, time)
-    nats, _ = model.losses(data, estimates, given, time)
+    data, beliefs, conditions, time = beliefs_at(model, crystals, t)
+    estimates = model(beliefs, conditions, time)
+    nats, _ = model.losses(data, estimates, conditions, time)
     k, beta1 = 27, model.config.symmetry.beta1
     p, e = estimates.categorical["letters"].exp(), one_hot(data.categorical["letters"], k)
-    brier = ((e - p).square().sum(-1) * given.is_site).sum(-1)
+    brier = ((e - p).square().sum(-1) * conditions.is_site).sum(-1)
     # (K / 2) (d beta / dt) ||e - p||^2 with beta = beta1 t^2
     torch.testing.assert_close(nats["letters"], k * beta1 * t * brier, rtol=1e-4, atol=1e-5)
 
 
 def test_the_sampler_follows_the_accuracies_of_the_model() -> None:
     model = fresh_model()
-    data, given = model.encode(batch()[torch.full((300,), 15)])
+    data, conditions = model.encode(batch()[torch.full((300,), 15)])
     perfect = perfect_predictor(model, data)
     seen: list[tuple[Variables, float]] = []
 
-    def watched(beliefs, given, t, previous):
+    def watched(beliefs, conditions, t, previous):
         seen.append((beliefs, float(t[0])))
-        return perfect(beliefs, given, t, previous)
+        return perfect(beliefs, conditions, t, previous)
 
     sampler = preset_sampler(model, n_steps=8)
-    sample(model, given, sampler, seed=0, index=torch.arange(300), predict=watched)
+    sample(model, conditions, sampler, seed=0, index=torch.arange(300), predict=watched)
     beta1 = {
         "elements": (len(elements()), model.config.composition.beta1),
         "pointers": (8, model.config.composition.pointer_beta1),
@@ -66,7 +66,7 @@ def test_the_sampler_follows_the_accuracies_of_the_model() -> None:
             e = one_hot(data.categorical[name], k)
             z, beta = beliefs.categorical[name], most * t**2
             score = (z - beta * (k * e - 1)) / np.sqrt(k * beta)
-            real = given.is_slot if name == "elements" else given.is_site
+            real = conditions.is_slot if name == "elements" else conditions.is_site
             assert score[real].std().item() == pytest.approx(1, abs=0.12)
             assert score[real].mean().item() == pytest.approx(0, abs=0.12)
 
@@ -78,9 +78,9 @@ def test_the_sampler_follows_the_accuracies_of_the_model() -> None:
 def test_the_number_of_elements_is_read_with_slots_only(composition) -> None:
     """The published model, whose elements are of sites, does not know how many there are."""
     model = shaken_model(composition=composition)
-    _, beliefs, given, time = beliefs_at(model, batch(*ROWS), 0.5)
-    first = model(beliefs, given, time)
-    other = model(beliefs, replace(given, n_elements=given.n_elements + 1), time)
+    _, beliefs, conditions, time = beliefs_at(model, batch(*ROWS), 0.5)
+    first = model(beliefs, conditions, time)
+    other = model(beliefs, replace(conditions, n_elements=conditions.n_elements + 1), time)
     for name in model.variables:
         assert torch.equal(first[name], other[name]) == (composition.kind == "sites"), name
 
@@ -108,18 +108,18 @@ def test_preconditioning_reads_logits_and_adds_them_to_the_answer(is_preconditio
     crystals = batch(*ROWS)
     # the output: a fresh model adds the beliefs, or says the frequencies whatever they are
     model = fresh_model(is_preconditioned=is_preconditioned)
-    _, beliefs, given, time = beliefs_at(model, crystals, 0.5)
+    _, beliefs, conditions, time = beliefs_at(model, crystals, 0.5)
     with torch.no_grad():
-        log_p = model(beliefs, given, time).categorical["pointers"]
+        log_p = model(beliefs, conditions, time).categorical["pointers"]
     expected = beliefs.categorical["pointers"] if is_preconditioned else torch.zeros_like(log_p)
-    expected = expected.masked_fill(~given.is_slot[:, None], -torch.inf).log_softmax(-1)
+    expected = expected.masked_fill(~conditions.is_slot[:, None], -torch.inf).log_softmax(-1)
     torch.testing.assert_close(log_p, expected)
     # the input: what the slots read beside probabilities
     model = shaken_model(is_preconditioned=is_preconditioned)
     seen = []
     model.elements.read_slot.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
-    first = model(beliefs, given, time)
-    model(beliefs, given, time, first)
+    first = model(beliefs, conditions, time)
+    model(beliefs, conditions, time, first)
     k = len(elements())
     z, beta = beliefs.categorical["elements"], model.config.composition.beta1 * 0.25
     state = z / np.sqrt(0.05 + k * beta) * is_preconditioned

@@ -156,18 +156,20 @@ def test_a_model_with_the_pyg_network_is_the_same_function(
     model = shaken_model(preset, **changes)
     twin = with_pyg_network(model, is_published=is_published)
     assert type(twin.network) is not type(model.network)
-    _, beliefs, given, t = beliefs_at(model, batch(), 0.4)
+    _, beliefs, conditions, t = beliefs_at(model, batch(), 0.4)
     with torch.no_grad():
-        ours, theirs = model(beliefs, given, t), twin(beliefs, given, t)
+        ours, theirs = model(beliefs, conditions, t), twin(beliefs, conditions, t)
         for name, value in (ours.continuous | ours.categorical).items():
             other = (theirs.continuous | theirs.categorical)[name]
-            real = model.variables[name].is_real(given)
+            real = model.variables[name].is_real(conditions)
             while real.ndim < value.ndim:
                 real = real[..., None]
             gap = torch.where(real & value.isfinite(), value - other, 0.0)
             assert gap.abs().max() < 1e-5 * value[value.isfinite()].abs().max().clamp_min(1.0), name
         # the copy stands by itself: other weights, other function
         shake(twin.network)
-        assert torch.equal(model(beliefs, given, t).continuous["coords"], ours.continuous["coords"])
-        changed = twin(beliefs, given, t).continuous["coords"]
+        assert torch.equal(
+            model(beliefs, conditions, t).continuous["coords"], ours.continuous["coords"]
+        )
+        changed = twin(beliefs, conditions, t).continuous["coords"]
     assert not torch.allclose(changed, ours.continuous["coords"], atol=1e-3)

@@ -50,7 +50,7 @@ def test_buckets_stand_for_all_crystals(script: ModuleType, by_operations: bool)
     sizes = sizes_of(full_cells(dataset(3)), 8)
     buckets = script.buckets_of(sizes, 64, by_operations=by_operations)
     assert sum(bucket.share for bucket in buckets) == pytest.approx(1)
-    pairs = edge_of(sizes.given[:, 1], SITE_EDGES).double() ** 2
+    pairs = edge_of(sizes.conditions[:, 1], SITE_EDGES).double() ** 2
     exact = float((pairs * sizes.count).sum() / sizes.count.sum())
     found = 0.0
     for bucket in buckets:
@@ -60,7 +60,7 @@ def test_buckets_stand_for_all_crystals(script: ModuleType, by_operations: bool)
         assert len(bucket.rows) == script.rows_of_bucket(int(edge), 64)
         found += bucket.share * float(edge) ** 2
     assert found == pytest.approx(exact)
-    assert len(sizes.given) <= len(units())
+    assert len(sizes.conditions) <= len(units())
 
 
 def test_a_crystals_time_is_its_calls_and_its_steps(
@@ -94,8 +94,8 @@ def test_the_call_that_is_timed_is_one_of_the_samplers(script: ModuleType) -> No
     for name, (config, _) in script.presets(16, 1).items():
         model = script.new_model(config, BENCH.device)
         run = script.Run(model, script.sampler_of(name, model), buckets)
-        (((beliefs, given, t, previous), answer),) = run.met
-        assert given.is_site.sum() == 8 * 3
+        (((beliefs, conditions, t, previous), answer),) = run.met
+        assert conditions.is_site.sum() == 8 * 3
         assert beliefs.continuous["coords"].shape[:2] == answer.continuous["coords"].shape[:2]
         assert (t == 1).all()
         # what reads its earlier estimate is timed with one to read

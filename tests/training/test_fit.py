@@ -268,9 +268,9 @@ def test_continuing_keeps_the_model_and_takes_the_requests_of_the_new_data(
         assert torch.allclose(model.state_dict()[name], value, atol=1e-3), name
     for name in ("coords_mean", "coords_std", "lattice_mean", "element_log_prior"):
         assert torch.equal(getattr(model.statistics, name), getattr(source.statistics, name))
-    assert not torch.equal(model.statistics.given, source.statistics.given)
+    assert not torch.equal(model.statistics.conditions, source.statistics.conditions)
     groups = {encoded.unit(i).space_group_number for i in range(60) if is_known[i]}
-    assert set(model.statistics.given[:, 0].tolist()) <= groups
+    assert set(model.statistics.conditions[:, 0].tolist()) <= groups
     shown = capsys.readouterr().out
     assert "elements it does not know" in shown and "continuing from weights" in shown
     digest = json.loads((tiny_weights / "config.json").read_text())["sha256"]

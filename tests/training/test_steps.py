@@ -19,17 +19,17 @@ def test_the_network_reads_its_own_estimate_which_is_not_learnt_through(
     has_previous: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = shaken_model()
-    data, _, given, t = beliefs_at(model, batch(), 0.3)
-    noise = draw_noise(model, given, torch.Generator().manual_seed(0), CPU)
+    data, _, conditions, t = beliefs_at(model, batch(), 0.3)
+    noise = draw_noise(model, conditions, torch.Generator().manual_seed(0), CPU)
     calls, forward = [], model.forward
 
-    def watched(beliefs, given, t, previous=None):
-        estimates = forward(beliefs, given, t, previous)
+    def watched(beliefs, conditions, t, previous=None):
+        estimates = forward(beliefs, conditions, t, previous)
         calls.append((previous, estimates, torch.is_grad_enabled()))
         return estimates
 
     monkeypatch.setattr(model, "forward", watched)
-    batch_loss(model, data, given, t, noise, has_previous)
+    batch_loss(model, data, conditions, t, noise, has_previous)
     *first, (previous, _, has_gradient) = calls
     assert has_gradient and len(first) == has_previous
     if has_previous:
@@ -52,7 +52,7 @@ def test_each_crystal_has_its_own_properties() -> None:
     crystals = replace(dataset(), properties=values, property_names=("gap",))
     run = TrainingConfig(conditions=EVERY_PROPERTY)
     index = torch.tensor([3, 15, 0])
-    (_, given, t, _), _ = Draws(shaken_model(properties=("gap",)), crystals, run).batch(index)
-    assert torch.equal(given.properties, values[index])
+    (_, conditions, t, _), _ = Draws(shaken_model(properties=("gap",)), crystals, run).batch(index)
+    assert torch.equal(conditions.properties, values[index])
     groups = crystals.space_group_number[index].long()
-    assert torch.equal(given.space_group_number, groups) and len(t) == 3
+    assert torch.equal(conditions.space_group_number, groups) and len(t) == 3

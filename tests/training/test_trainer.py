@@ -674,14 +674,14 @@ def test_validation_is_a_function_of_the_model() -> None:
 def test_a_fresh_model_has_the_closed_form_loss_of_the_data() -> None:
     """With x_hat = mu the loss is |ln sigma1| ((1 - gamma) x^2 + gamma) in expectation."""
     model, data = fresh_model(), dataset(8)
-    encoded, given = model.encode(batch())
+    encoded, conditions = model.encode(batch())
     times = (torch.arange(8) + 0.5) / 8
     found = validate(model, data)
     for name in model.continuous:
         schedule = model.variables[name].schedule
         gamma = schedule.gamma(times)
         x = encoded.continuous[name].double()
-        real = model.variables[name].is_real(given).expand_as(x)
+        real = model.variables[name].is_real(conditions).expand_as(x)
         squares = x.square().masked_fill(~real, 0).flatten(1).sum(-1)
         components = real.flatten(1).sum(-1)
         error = (1 - gamma[:, None]) * squares + gamma[:, None] * components
@@ -697,9 +697,9 @@ def test_late_errors_are_those_after_four_fifths_of_the_time(monkeypatch) -> Non
     model, data = fresh_model(), dataset()
     losses, sigma1 = model.losses, model.numbers["coords"].schedule.sigma1
 
-    def growing(truth, estimates, given, t):
-        nats, cross_entropy = losses(truth, estimates, given, t)
-        components = 3 * given.is_site.sum(-1)
+    def growing(truth, estimates, conditions, t):
+        nats, cross_entropy = losses(truth, estimates, conditions, t)
+        components = 3 * conditions.is_site.sum(-1)
         return {**nats, "coords": -math.log(sigma1) * components * t}, cross_entropy
 
     monkeypatch.setattr(model, "losses", growing)
@@ -712,11 +712,11 @@ def test_a_perfect_model_has_no_validation_loss(monkeypatch) -> None:
     encode = model.encode
 
     def remembered(units):
-        encoded, given = encode(units)
+        encoded, conditions = encode(units)
         truth.append(encoded)
-        return encoded, given
+        return encoded, conditions
 
-    def perfect(beliefs, given, t, previous=None):
+    def perfect(beliefs, conditions, t, previous=None):
         classes = truth[-1].categorical
         log_p = {
             name: torch.nn.functional.one_hot(value, model.classes[name].n_classes).float().log()

@@ -17,7 +17,7 @@ from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.flows.message_schedule import MessageSchedule
 from symmbfn.flows.sampler_config import Step
 from symmbfn.flows.schedules import CategoricalSchedule, ContinuousSchedule
-from symmbfn.model.variables import Given
+from symmbfn.model.variables import Conditions
 
 Schedule = ContinuousSchedule | CategoricalSchedule | MessageSchedule
 
@@ -37,7 +37,7 @@ class Belief(ABC):
 
     Attributes:
         name: of the variable, as in `Variables`.
-        where: name of the mask in `Given` that says which places exist: "lattice_free",
+        where: name of the mask in `Conditions` that says which places exist: "lattice_free",
             "is_site" or "is_slot".
         schedule: `schedule(t)` is the accuracy of all messages up to time t, and its rate.
         weight: of the variable in the training loss.
@@ -54,71 +54,73 @@ class Belief(ABC):
 
     # ---- where the variable exists --------------------------------------------------------
 
-    def places(self, given: Given) -> Bool[Tensor, "B P"]:
+    def places(self, conditions: Conditions) -> Bool[Tensor, "B P"]:
         """Which places have the variable."""
-        return getattr(given, self.where)
+        return getattr(conditions, self.where)
 
-    def is_real(self, given: Given) -> Bool[Tensor, "..."]:
+    def is_real(self, conditions: Conditions) -> Bool[Tensor, "..."]:
         """Which entries exist, in the shape of the data but for axes of length 1."""
-        places = self.places(given)
+        places = self.places(conditions)
         return places.reshape(places.shape + (1,) * len(self.entries))
 
-    def shape(self, given: Given) -> tuple[int, ...]:
+    def shape(self, conditions: Conditions) -> tuple[int, ...]:
         """Shape of the beliefs of a batch."""
-        return (*self.places(given).shape, *self.entries)
+        return (*self.places(conditions).shape, *self.entries)
 
-    def noise_shape(self, given: Given) -> tuple[int, ...]:
+    def noise_shape(self, conditions: Conditions) -> tuple[int, ...]:
         """Shape of the noise from which `flow` and `prior` make the beliefs of a batch."""
-        return self.shape(given)
+        return self.shape(conditions)
 
     @abstractmethod
-    def size(self, given: Given) -> Int[Tensor, "B"]:
+    def size(self, conditions: Conditions) -> Int[Tensor, "B"]:
         """By what the training loss divides the nats of each crystal."""
 
     # ---- what is fixed of it --------------------------------------------------------------
 
-    def where_known(self, given: Given) -> Bool[Tensor, "B P"] | None:
+    def where_fixed(self, conditions: Conditions) -> Bool[Tensor, "B P"] | None:
         """Which places are fixed; None where none can be."""
-        return None if given.known is None else given.known.where.get(self.name)
+        return None if conditions.fixed is None else conditions.fixed.where.get(self.name)
 
-    def is_open(self, given: Given) -> Bool[Tensor, "..."]:
+    def is_learnt(self, conditions: Conditions) -> Bool[Tensor, "..."]:
         """Which entries exist and are not fixed: those that the network learns."""
-        real, known = self.is_real(given), self.where_known(given)
-        return real if known is None else real & ~known.reshape(real.shape)
+        real, fixed = self.is_real(conditions), self.where_fixed(conditions)
+        return real if fixed is None else real & ~fixed.reshape(real.shape)
 
-    def known_values(self, given: Given) -> Tensor | None:
+    def fixed_values(self, conditions: Conditions) -> Tensor | None:
         """Data of the variable, of which some places are fixed; None where none can be."""
-        if given.known is None or self.name not in given.known.where:
+        if conditions.fixed is None or self.name not in conditions.fixed.where:
             return None
-        return given.known.values[self.name]
+        return conditions.fixed.values[self.name]
 
-    def replaced(self, value: Tensor, truth: Tensor, given: Given) -> Tensor:
+    def replaced(self, value: Tensor, truth: Tensor, conditions: Conditions) -> Tensor:
         """A value, and what stands for the truth in the places that are fixed."""
-        known = self.where_known(given)
-        return value if known is None else torch.where(expand(known, value), truth, value)
+        fixed = self.where_fixed(conditions)
+        return value if fixed is None else torch.where(expand(fixed, value), truth, value)
 
     @abstractmethod
-    def informed(self, belief: Tensor, given: Given) -> Tensor:
+    def with_fixed(self, belief: Tensor, conditions: Conditions) -> Tensor:
         """The belief, certain of the truth in the places that are fixed."""
 
     # ---- the flow -------------------------------------------------------------------------
 
     @abstractmethod
-    def flow(self, data: Tensor, given: Given, t: Float[Tensor, "B"], noise: Tensor) -> Tensor:
+    def flow(
+        self, data: Tensor, conditions: Conditions, t: Float[Tensor, "B"], noise: Tensor
+    ) -> Tensor:
         """Beliefs at time t about crystals that are known: one draw from the Bayesian flow.
 
         Args:
             data: values of the variable, shape (B, X).
-            given: what the crystals are conditioned on.
+            conditions: what the crystals are conditioned on.
             t: times in [0, 1], shape (B,).
-            noise: standard normal draw of shape `noise_shape(given)`.
+            noise: standard normal draw of shape `noise_shape(conditions)`.
 
         Returns:
-            Parameters of the beliefs, of shape `shape(given)`.
+            Parameters of the beliefs, of shape `shape(conditions)`.
         """
 
     @abstractmethod
-    def prior(self, given: Given, t: Float[Tensor, "B"], noise: Tensor) -> Tensor:
+    def prior(self, conditions: Conditions, t: Float[Tensor, "B"], noise: Tensor) -> Tensor:
         """Beliefs at a small time t about the average crystal: where sampling starts.
 
         Args and Returns: as of `flow`, without data.
@@ -130,7 +132,7 @@ class Belief(ABC):
         belief: Tensor,
         estimate: Tensor,
         previous: Tensor | None,
-        given: Given,
+        conditions: Conditions,
         step: Step,
     ) -> Tensor:
         """Beliefs at the end of a step of the sampler.
@@ -139,7 +141,7 @@ class Belief(ABC):
             belief: parameters at the start of the step.
             estimate: the network's estimate from these beliefs.
             previous: its estimate one step earlier, for steps of second order; None in the first.
-            given: what the crystals are conditioned on.
+            conditions: what the crystals are conditioned on.
             step: times, settings and random numbers.
 
         Returns:
@@ -149,7 +151,9 @@ class Belief(ABC):
     # ---- the network ----------------------------------------------------------------------
 
     @abstractmethod
-    def read(self, belief: Tensor, given: Given, t: Float[Tensor, "B"]) -> tuple[Tensor, ...]:
+    def read(
+        self, belief: Tensor, conditions: Conditions, t: Float[Tensor, "B"]
+    ) -> tuple[Tensor, ...]:
         """What the network reads of the belief, with values of order one.
 
         Returns:
@@ -159,14 +163,14 @@ class Belief(ABC):
 
     @abstractmethod
     def estimate(
-        self, output: Tensor, belief: Tensor, given: Given, t: Float[Tensor, "B"]
+        self, output: Tensor, belief: Tensor, conditions: Conditions, t: Float[Tensor, "B"]
     ) -> Tensor:
         """The value of the variable as the network's output says.
 
         Args:
             output: of the network, shape (B, X), with the classes last.
             belief: what the network has read.
-            given: what the crystals are conditioned on.
+            conditions: what the crystals are conditioned on.
             t: time of the belief.
 
         Returns:
@@ -175,7 +179,7 @@ class Belief(ABC):
 
     @abstractmethod
     def loss(
-        self, data: Tensor, estimate: Tensor, given: Given, t: Float[Tensor, "B"]
+        self, data: Tensor, estimate: Tensor, conditions: Conditions, t: Float[Tensor, "B"]
     ) -> Float[Tensor, "B"]:
         """Nats of each crystal at time t, over the entries that are not fixed.
 

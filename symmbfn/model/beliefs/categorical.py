@@ -11,7 +11,7 @@ from symmbfn.flows import categorical, solvers
 from symmbfn.flows.sampler_config import Step
 from symmbfn.flows.schedules import CategoricalSchedule
 from symmbfn.model.beliefs.belief import Belief, expand
-from symmbfn.model.variables import Given
+from symmbfn.model.variables import Conditions
 
 IMPOSSIBLE = -100.0  # log-probability of the classes that a fixed one is not
 
@@ -33,31 +33,37 @@ class Categorical(Belief):
     is_preconditioned: bool
     log_prior: Tensor | None = None
 
-    def shape(self, given: Given) -> tuple[int, ...]:
+    def shape(self, conditions: Conditions) -> tuple[int, ...]:
         """Shape of the beliefs of a batch, classes last."""
-        return (*super().shape(given), self.n_classes)
+        return (*super().shape(conditions), self.n_classes)
 
-    def size(self, given: Given) -> Int[Tensor, "B"]:
+    def size(self, conditions: Conditions) -> Int[Tensor, "B"]:
         """How many entries a crystal has."""
-        return math.prod(self.entries) * self.places(given).sum(-1)
+        return math.prod(self.entries) * self.places(conditions).sum(-1)
 
-    def allowed(self, given: Given) -> Bool[Tensor, "B #P K"] | None:
+    def allowed(self, conditions: Conditions) -> Bool[Tensor, "B #P K"] | None:
         """Which classes are possible for each crystal; None for all."""
         return None
 
-    def log_frequencies(self, given: Given, log_prior: Tensor) -> Tensor:
+    def log_frequencies(self, conditions: Conditions, log_prior: Tensor) -> Tensor:
         """Log frequency of each class, broadcastable against the beliefs."""
         return log_prior
 
-    def frequencies(self, given: Given, like: Float[Tensor, "B *X K"]) -> Float[Tensor, "B *X K"]:
+    def frequencies(
+        self, conditions: Conditions, like: Float[Tensor, "B *X K"]
+    ) -> Float[Tensor, "B *X K"]:
         """Train frequency of each class, in the shape of the beliefs."""
         logits = torch.zeros_like(like)
         if self.log_prior is not None:
-            logits = logits + self.log_frequencies(given, self.log_prior.to(like))
-        return categorical.masked_log_softmax(logits, self.allowed(given)).exp()
+            logits = logits + self.log_frequencies(conditions, self.log_prior.to(like))
+        return categorical.masked_log_softmax(logits, self.allowed(conditions)).exp()
 
     def flow(
-        self, index: Int[Tensor, "B *X"], given: Given, t: Float[Tensor, "B"], noise: Tensor
+        self,
+        index: Int[Tensor, "B *X"],
+        conditions: Conditions,
+        t: Float[Tensor, "B"],
+        noise: Tensor,
     ) -> Float[Tensor, "B *X K"]:
         """One draw of the logits at time t: beta (K e - 1) + sqrt(K beta) noise."""
         one_hot = nn.functional.one_hot(index, self.n_classes).float()
@@ -65,11 +71,11 @@ class Categorical(Belief):
         return categorical.bayesian_flow(one_hot, beta, noise)
 
     def prior(
-        self, given: Given, t: Float[Tensor, "B"], noise: Float[Tensor, "B *X K"]
+        self, conditions: Conditions, t: Float[Tensor, "B"], noise: Float[Tensor, "B *X K"]
     ) -> Float[Tensor, "B *X K"]:
         """One draw of the logits at time t, about the frequencies in training."""
         beta = expand(self.schedule(t)[0], noise)
-        return categorical.bayesian_flow(self.frequencies(given, noise), beta, noise)
+        return categorical.bayesian_flow(self.frequencies(conditions, noise), beta, noise)
 
     def certain(self, index: Int[Tensor, "B *X"]) -> Float[Tensor, "B *X K"]:
         """The logits of classes that are known: those at t = 1 without noise."""
@@ -77,75 +83,81 @@ class Categorical(Belief):
         beta = self.schedule(torch.ones(1, device=index.device))[0]
         return beta * (self.n_classes * one_hot - 1)
 
-    def informed(self, logits: Float[Tensor, "B *X K"], given: Given) -> Float[Tensor, "B *X K"]:
+    def with_fixed(
+        self, logits: Float[Tensor, "B *X K"], conditions: Conditions
+    ) -> Float[Tensor, "B *X K"]:
         """Beliefs that are certain in the places that are fixed."""
-        index = self.known_values(given)
-        return logits if index is None else self.replaced(logits, self.certain(index), given)
+        index = self.fixed_values(conditions)
+        return logits if index is None else self.replaced(logits, self.certain(index), conditions)
 
     def read(
         self,
         logits: Float[Tensor, "B *X K"],
-        given: Given,
+        conditions: Conditions,
         t: Float[Tensor, "B"],
         previous: Float[Tensor, "B *X K"] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Probabilities; and, preconditioned, bounded logits and the previous estimate.
 
         Args:
-            logits, given, t: as in `Belief.read`.
+            logits, conditions, t: as in `Belief.read`.
             previous: log-probabilities of an earlier estimate; None for none.
 
         Returns:
             Probabilities, 0 on padding; bounded logits and earlier probabilities, or zeros.
         """
-        logits, allowed = logits.float(), self.allowed(given)
+        logits, allowed = logits.float(), self.allowed(conditions)
         theta = categorical.masked_log_softmax(logits, allowed).exp()
         state = earlier = torch.zeros_like(logits)
         if self.is_preconditioned:
             beta, last = (expand(self.schedule(u)[0], logits) for u in (t, torch.ones_like(t)))
-            state = categorical.bounded_state(logits, self.replaced(beta, last, given))
+            state = categorical.bounded_state(logits, self.replaced(beta, last, conditions))
             state = state if allowed is None else state * allowed
             if previous is not None:
                 earlier = previous.exp()
-        return theta * self.is_real(given)[..., None], state, earlier
+        return theta * self.is_real(conditions)[..., None], state, earlier
 
     def estimate(
-        self, output: Tensor, logits: Float[Tensor, "B *X K"], given: Given, t: Tensor
+        self, output: Tensor, logits: Float[Tensor, "B *X K"], conditions: Conditions, t: Tensor
     ) -> Float[Tensor, "B *X K"]:
         """Log-probabilities of the classes that are possible, one of them where it is fixed."""
         output = output.float()
         if self.is_preconditioned:
             output = output + logits
-        log_p = categorical.masked_log_softmax(output, self.allowed(given))
-        index = self.known_values(given)
+        log_p = categorical.masked_log_softmax(output, self.allowed(conditions))
+        index = self.fixed_values(conditions)
         if index is None:
             return log_p
         one_hot = nn.functional.one_hot(index, self.n_classes).to(log_p)
-        return self.replaced(log_p, IMPOSSIBLE * (1 - one_hot), given)
+        return self.replaced(log_p, IMPOSSIBLE * (1 - one_hot), conditions)
 
     def loss(
-        self, index: Int[Tensor, "B *X"], log_p: Tensor, given: Given, t: Float[Tensor, "B"]
+        self,
+        index: Int[Tensor, "B *X"],
+        log_p: Tensor,
+        conditions: Conditions,
+        t: Float[Tensor, "B"],
     ) -> Float[Tensor, "B"]:
         """(K / 2) (d beta / dt) |e - p|^2, summed over the entries of a crystal."""
         rate = expand(self.schedule(t)[1], index)
-        is_open = self.is_open(given).expand_as(index)
-        return (categorical.loss_nats(index, log_p.exp(), rate) * is_open).flatten(1).sum(-1)
+        is_learnt = self.is_learnt(conditions).expand_as(index)
+        return (categorical.loss_nats(index, log_p.exp(), rate) * is_learnt).flatten(1).sum(-1)
 
     def cross_entropy(
-        self, index: Int[Tensor, "B *X"], log_p: Float[Tensor, "B *X K"], given: Given
+        self, index: Int[Tensor, "B *X"], log_p: Float[Tensor, "B *X K"], conditions: Conditions
     ) -> Float[Tensor, "B"]:
         """Mean of -ln p of the true classes of each crystal."""
-        is_open = self.is_open(given).expand_as(index)
+        is_learnt = self.is_learnt(conditions).expand_as(index)
         ce = -log_p.gather(-1, index.unsqueeze(-1)).squeeze(-1)
-        count = is_open.flatten(1).sum(-1).clamp_min(1)
-        return ce.masked_fill(~is_open, 0).flatten(1).sum(-1) / count
+        count = is_learnt.flatten(1).sum(-1).clamp_min(1)
+        return ce.masked_fill(~is_learnt, 0).flatten(1).sum(-1) / count
 
     def step(
         self,
         logits: Float[Tensor, "B *X K"],
         log_p: Float[Tensor, "B *X K"],
         previous: Float[Tensor, "B *X K"] | None,
-        given: Given,
+        conditions: Conditions,
         step: Step,
     ) -> Float[Tensor, "B *X K"]:
         """The logits at the end of a step about classes drawn from the estimate."""
@@ -165,19 +177,19 @@ class Categorical(Belief):
 class Pointers(Categorical):
     """Which of the crystal's element slots a site points to."""
 
-    def allowed(self, given: Given) -> Bool[Tensor, "B #P K"]:
+    def allowed(self, conditions: Conditions) -> Bool[Tensor, "B #P K"]:
         """The slots that the crystal has."""
-        return given.is_slot[:, None]
+        return conditions.is_slot[:, None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Letters(Categorical):
     """Wyckoff letters: positions of the group; `log_prior` is that of all 1,731 positions."""
 
-    def allowed(self, given: Given) -> Bool[Tensor, "B #P K"]:
+    def allowed(self, conditions: Conditions) -> Bool[Tensor, "B #P K"]:
         """The positions that the group has."""
-        return given.is_position[:, None]
+        return conditions.is_position[:, None]
 
-    def log_frequencies(self, given: Given, log_prior: Tensor) -> Tensor:
+    def log_frequencies(self, conditions: Conditions, log_prior: Tensor) -> Tensor:
         """Log frequency of each position of the group."""
-        return log_prior[given.rows][:, None]
+        return log_prior[conditions.rows][:, None]
