@@ -3,7 +3,8 @@
     python -m scripts.house.bit_equal 2dc2293
 
 Both trees run the same command; a CIF counts where it is equal byte for byte. `--first N` takes
-N crystals of each model and records nothing.
+N crystals of each model and records nothing. Products of matrices are added up in one order
+whatever the number of rows (`MKL_CBWR`), since both trees need not fill batches alike.
 """
 
 import argparse
@@ -38,7 +39,9 @@ def cifs(tree: Path, weights: str, n: int, out: Path) -> dict[str, bytes]:
     """Names and contents of the CIFs that a tree generates."""
     command = [sys.executable, "-m", "symmbfn", "generate", "--n", str(n), "--weights", weights]
     command += ["--seed", str(SEED), "--device", "cpu", "--threads", "1", "--out", str(out)]
-    subprocess.run(command, cwd=tree, env=os.environ | {"PYTHONPATH": str(tree)}, check=True)
+    # the older commit adds up products of 8 rows in another order on some processors
+    settings = {"PYTHONPATH": str(tree), "MKL_CBWR": "AUTO,STRICT"}
+    subprocess.run(command, cwd=tree, env=os.environ | settings, check=True)
     return {path.name: path.read_bytes() for path in (out / "cif").iterdir()}
 
 
