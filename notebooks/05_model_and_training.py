@@ -77,13 +77,10 @@ from symmbfn.networks.cspnet import CSPNet
 from symmbfn.networks.cspnet_pyg import CSPNetPyG
 from symmbfn.networks.embeddings import image_features
 from symmbfn.networks.groups import padded_operations
-from symmbfn.training.trainer import (
-    Trainer,
-    TrainingConfig,
-    draw_noise,
-    learning_rate_factor,
-    validate,
-)
+from symmbfn.training.config import OptimiserConfig, TrainingConfig
+from symmbfn.training.steps import draw_noise, learning_rate_factor
+from symmbfn.training.trainer import Trainer
+from symmbfn.training.validation import validate
 
 use_style()
 blue, orange, green, red, sky, pink, black = COLOURS.values()
@@ -454,9 +451,9 @@ plt.show()
 run = TrainingConfig(
     epochs=25 if scale == "cpu" else 2000,
     batch_size=32,
-    learning_rate=2e-3,
-    warmup_steps=30,
-    ema_decay=0.99,
+    optimiser=OptimiserConfig(
+        learning_rate=2e-3, warmup_steps=30, ema_decay=0.99
+    ),
     seed=seed,
 )
 folder = tempfile.TemporaryDirectory()
@@ -467,8 +464,10 @@ while trainer.progress < 1:
         pair = (trainer.model, trainer.average)
         check = [validate(m, dataset, n_crystals=64) for m in pair]
         bounds.append((trainer.step, *(value["bound"] for value in check)))
-    factor = learning_rate_factor(trainer.step, trainer.progress, run)
-    rates.append(run.learning_rate * factor)
+    factor = learning_rate_factor(
+        trainer.step, trainer.progress, run.optimiser
+    )
+    rates.append(run.optimiser.learning_rate * factor)
     history.append(trainer.train_step(next(trainer.batches)))
 
 # %% tags=["nbval-ignore-output"]
