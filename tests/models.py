@@ -112,7 +112,7 @@ def sites() -> SiteElementsConfig:
 
 def slots(n_slots: int) -> ElementSlotsConfig:
     """Another number of element slots."""
-    return ElementSlotsConfig.settled(len(elements()), n_slots)
+    return ElementSlotsConfig.for_elements(len(elements()), n_slots)
 
 
 def fresh_model(preset: str = "default", seed: int = 0, **changes) -> SymmBFN:

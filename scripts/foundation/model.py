@@ -67,7 +67,7 @@ def perfect_match(preset: str, name: str, options: Options) -> Claim:
     chosen = chosen[encoded.n_sites[chosen].argsort()]
     if preset == "default":
         elements = elements_of(encoded)
-        slots = ElementSlotsConfig.settled(len(elements), n_slots=most_elements(encoded))
+        slots = ElementSlotsConfig.for_elements(len(elements), n_slots=most_elements(encoded))
         config = replace(default_config(elements, width=16, depth=1), composition=slots)
     else:
         config = paper_config(elements=elements_of(encoded), width=16, depth=1)

@@ -24,7 +24,7 @@ from symmbfn.claims.store import Claim
 from symmbfn.datasets.batches import edge_of
 from symmbfn.datasets.full_cell import full_cells
 from symmbfn.flows.sampler_config import SamplerConfig
-from symmbfn.generation.final_estimates import Settled, rebuild, settle
+from symmbfn.generation.final_estimates import FinalUnits, final_units, rebuild
 from symmbfn.generation.generate import REBUILT_AT_ONCE, model_conditions, rows_of_bucket
 from symmbfn.generation.sampler import Predictor, predictor, preset_sampler, sample
 from symmbfn.model.config import full_cell_config, paper_config
@@ -67,7 +67,7 @@ def spend(
     batches: list[Int[Tensor, "_ 3"]],
     sampler: SamplerConfig,
 ) -> Spent:
-    """Make crystals, from what is given to the arrays of the full cells on the host.
+    """Make crystals, from their conditions to the arrays of the full cells on the host.
 
     The same calls as `generate_batches`, with the clock read between the stages: all of a step
     that is not the network counts as the sampler's.
@@ -86,7 +86,7 @@ def spend(
         spent.seconds["network"] += now(device) - begin
         return estimates
 
-    settled: list[Settled] = []
+    waiting: list[FinalUnits] = []
     for place, rows in enumerate(batches):
         begin, before = now(device), spent.seconds["network"]
         conditions = model_conditions(model, rows)
@@ -94,14 +94,14 @@ def spend(
         estimates = sample(model, conditions, sampler, seed=0, index=index, predict=network)
         middle = now(device)
         spent.seconds["sampler"] += middle - begin - (spent.seconds["network"] - before)
-        settled.append(settle(model, estimates, conditions, sampler, seed=0, index=index))
+        waiting.append(final_units(model, estimates, conditions, sampler, seed=0, index=index))
         spent.n_crystals += len(rows)
         end = now(device)
         spent.seconds["decode"] += end - middle
-        if sum(map(len, settled)) >= REBUILT_AT_ONCE or place == len(batches) - 1:
-            spent.n_atoms += sum(len(crystal.atomic_numbers) for crystal in rebuild(settled, 0))
+        if sum(map(len, waiting)) >= REBUILT_AT_ONCE or place == len(batches) - 1:
+            spent.n_atoms += sum(len(crystal.atomic_numbers) for crystal in rebuild(waiting, 0))
             spent.seconds["rebuild"] += now(device) - end
-            settled = []
+            waiting = []
     return spent
 
 

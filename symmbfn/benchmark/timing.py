@@ -38,7 +38,7 @@ class Sizes:
     count: Int[Tensor, "R"]
 
     def draw(self, n: int, seed: int = 0) -> Int[Tensor, "n 3"]:
-        """What is given of n crystals, drawn by frequency."""
+        """Conditions of n crystals, drawn by frequency."""
         generator = torch.Generator().manual_seed(seed)
         rows = torch.multinomial(self.count.double(), n, replacement=True, generator=generator)
         return self.conditions[rows]
@@ -56,7 +56,7 @@ def sizes_of(dataset: EncodedDataset, n_slots: int) -> Sizes:
 def drawn_batches(
     sizes: Sizes, n: int, *, batch_size: int = 128, seed: int = 0
 ) -> list[Int[Tensor, "_ 3"]]:
-    """What is given of about n crystals, in batches as the sampler forms them for a large request.
+    """Conditions of about n crystals, in batches as the sampler forms them for a large request.
 
     Many more are drawn and sorted into batches. Of these, evenly spaced ones in order of size
     are taken, so that batches are full and small and large crystals have their shares; where n

@@ -13,7 +13,7 @@ from typing import NoReturn
 import symmbfn
 from symmbfn.cli import arguments
 from symmbfn.cli.arguments import FINE_TUNING_RATE
-from symmbfn.runtime.checks import whole_number
+from symmbfn.runtime.checks import one_of, whole_number
 
 BAD_ARGUMENT = 2
 
@@ -224,21 +224,22 @@ def label(options: argparse.Namespace) -> int:
 
 def benchmark(options: argparse.Namespace) -> int:
     """Time sampling, training and their stages, beside PyTorch Geometric in turns."""
-    if options.dtype not in (None, "float32", "bf16"):
-        raise ValueError(f"dtype must be 'float32' or 'bf16', got {options.dtype!r}")
+    from symmbfn.runtime.devices import DTYPES, pick_device
+
+    if options.dtype is not None:
+        one_of("dtype", options.dtype, DTYPES)
     if options.out and options.out.suffix != ".json":
         raise ValueError(f"out must be a file that ends in .json, got {str(options.out)!r}")
     from symmbfn.benchmark.bench import Bench
     from symmbfn.benchmark.stages import GROUPS, report
     from symmbfn.benchmark.timing import one_thread
     from symmbfn.claims.store import record
-    from symmbfn.runtime.devices import pick_device
 
     command = ["symmbfn benchmark", *(["--quick"] if options.quick else [])]
     bench = Bench(
         " ".join([*command, "--device", options.device]),
         pick_device(options.device),
-        dtypes=(options.dtype,) if options.dtype else ("float32", "bf16"),
+        dtypes=(options.dtype,) if options.dtype else DTYPES,
         is_quick=options.quick,
     )
     found = []

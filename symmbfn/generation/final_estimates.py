@@ -19,8 +19,8 @@ FINAL_STEP = 1_000_000  # number of the draws after the last step
 
 
 @dataclass(frozen=True)
-class Settled:
-    """Final elements and coordinates of a batch, before letters are chosen and cells filled.
+class FinalUnits:
+    """A batch with its final elements and coordinates, from which `rebuild` makes crystals.
 
     Attributes:
         units: elements, coordinates and lattice; no letters yet.
@@ -37,12 +37,12 @@ class Settled:
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, rows: slice) -> "Settled":
+    def __getitem__(self, rows: slice) -> "FinalUnits":
         letters, axes = (None if v is None else v[rows] for v in (self.letters, self.axes))
-        return Settled(self.units[rows], letters, axes, self.index[rows])
+        return FinalUnits(self.units[rows], letters, axes, self.index[rows])
 
 
-def settle(
+def final_units(
     model: SymmBFN,
     estimates: Variables,
     conditions: Conditions,
@@ -50,7 +50,7 @@ def settle(
     *,
     seed: int,
     index: Int[Tensor, "B"],
-) -> Settled:
+) -> FinalUnits:
     """Choose the elements of final estimates, on the model's device.
 
     Args:
@@ -82,28 +82,28 @@ def settle(
         model.fractional(estimates.continuous["coords"]),
         real,
     )
-    return Settled(units, log_p.get("letters"), log_p.get("axes"), index)
+    return FinalUnits(units, log_p.get("letters"), log_p.get("axes"), index)
 
 
-def rebuild(settled: list[Settled], seed: int) -> list[Crystal]:
+def rebuild(batches: list[FinalUnits], seed: int) -> list[Crystal]:
     """Crystals of several batches at once, one for each row, on the batches' device."""
-    most = max(part.units.is_site.shape[1] for part in settled)
+    most = max(batch.units.is_site.shape[1] for batch in batches)
 
     def joined(values: list[Tensor]) -> Tensor:
         return torch.cat([_padded(value, most) for value in values])
 
     names = ("atomic_numbers", "wyckoff_positions", "fractional_coords", "is_site")
     units = AsymmetricUnitBatch(
-        space_group_number=torch.cat([part.units.space_group_number for part in settled]),
-        lattice_k=torch.cat([part.units.lattice_k for part in settled]),
-        **{name: joined([getattr(part.units, name) for part in settled]) for name in names},
+        space_group_number=torch.cat([batch.units.space_group_number for batch in batches]),
+        lattice_k=torch.cat([batch.units.lattice_k for batch in batches]),
+        **{name: joined([getattr(batch.units, name) for batch in batches]) for name in names},
     )
     log_p = {
-        name: joined([getattr(part, name) for part in settled])
+        name: joined([getattr(batch, name) for batch in batches])
         for name in ("letters", "axes")
-        if getattr(settled[0], name) is not None
+        if getattr(batches[0], name) is not None
     }
-    indices = torch.cat([part.index for part in settled]).tolist()
+    indices = torch.cat([batch.index for batch in batches]).tolist()
     if not log_p:
         return cells_as_they_are(units, indices=indices, seed=seed)
     return reconstruct(
@@ -130,8 +130,10 @@ def decode(
     seed: int,
     index: Int[Tensor, "B"],
 ) -> list[Crystal]:
-    """Crystals from final estimates, one for each row; arguments as in `settle`."""
-    return rebuild([settle(model, estimates, conditions, sampler, seed=seed, index=index)], seed)
+    """Crystals from final estimates, one for each row; arguments as in `final_units`."""
+    return rebuild(
+        [final_units(model, estimates, conditions, sampler, seed=seed, index=index)], seed
+    )
 
 
 def ascending_classes(

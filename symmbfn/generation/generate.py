@@ -18,7 +18,7 @@ from symmbfn.datasets.batches import (
     n_operations,
 )
 from symmbfn.flows.sampler_config import SamplerConfig
-from symmbfn.generation.final_estimates import Settled, rebuild, settle
+from symmbfn.generation.final_estimates import FinalUnits, final_units, rebuild
 from symmbfn.generation.sampler import (
     Predictor,
     check_sampler,
@@ -72,20 +72,20 @@ def generate_batches(
     device = next(model.parameters()).device
     index = request.index if index is None else index
     drawn = request.rows(model.statistics, index)
-    settled: list[Settled] = []
+    waiting: list[FinalUnits] = []
     for chunk in size_batches(drawn, batch_size):
         most = int(edge_of(drawn[chunk, 1].max(), SITE_EDGES))
         rows = full_rows(chunk, most, batch_size, device) if has_full_rows else chunk
         conditions = model_conditions(model, drawn[rows])
         seed, numbers = request.seed, index[rows].to(device)
         estimates = sample(model, conditions, sampler, seed=seed, index=numbers, predict=predict)
-        whole = settle(model, estimates, conditions, sampler, seed=seed, index=numbers)
-        settled.append(whole[: len(chunk)])
-        if sum(map(len, settled)) >= REBUILT_AT_ONCE:
-            yield rebuild(settled, request.seed)
-            settled = []
-    if settled:
-        yield rebuild(settled, request.seed)
+        whole = final_units(model, estimates, conditions, sampler, seed=seed, index=numbers)
+        waiting.append(whole[: len(chunk)])
+        if sum(map(len, waiting)) >= REBUILT_AT_ONCE:
+            yield rebuild(waiting, request.seed)
+            waiting = []
+    if waiting:
+        yield rebuild(waiting, request.seed)
 
 
 def model_conditions(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Conditions:

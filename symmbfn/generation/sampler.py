@@ -16,11 +16,12 @@ from symmbfn.model.beliefs.belief import Belief
 from symmbfn.model.number_configs import CircularCoordsConfig
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.model.variables import Conditions, Variables
+from symmbfn.runtime.checks import one_of
 from symmbfn.runtime.compilation import compiled, onednn_products
+from symmbfn.runtime.devices import DTYPES, autocast
 
 Predictor = Callable[[Variables, Conditions, Float[Tensor, "B"], Variables | None], Variables]
 
-DTYPES = ("float32", "bf16")
 PRIOR_STEP = 0
 NARROWEST = 96  # least width at which oneDNN computes every product, also those of few rows
 
@@ -34,8 +35,8 @@ def preset_sampler(model: SymmBFN, **changes: Any) -> SamplerConfig:
 
     Chosen on MP-20 val. With fewer than 32 network calls some figures leave the interval of those
     with 100, and at equal cost steps without noise leave more short contacts
-    (`scripts/engine/few_steps.py`). The clearance was chosen by
-    `scripts/comparisons/ablations.py sample`.
+    (`python -m scripts.engine.few_steps`). The clearance was chosen by
+    `python -m scripts.comparisons.ablations sample`.
 
     Args:
         model: whose preset and variables decide.
@@ -173,8 +174,7 @@ def predictor(model: SymmBFN, *, is_compiled: bool = False, dtype: str = "float3
     Raises:
         ValueError: another dtype.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
+    one_of("dtype", dtype, DTYPES)
     device = next(model.parameters()).device
     fast = compiled(model, device) if is_compiled else model
     has_previous = model.config.has_self_conditioning
@@ -187,7 +187,7 @@ def predictor(model: SymmBFN, *, is_compiled: bool = False, dtype: str = "float3
     ) -> Variables:
         # the first call of a batch has no previous estimate: it is not compiled for that alone
         network = model if has_previous and previous is None else fast
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bf16"):
+        with autocast(device, dtype):
             return network(beliefs, conditions, t, previous if has_previous else None)
 
     return predict

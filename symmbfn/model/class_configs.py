@@ -55,7 +55,7 @@ class ElementSlotsConfig:
     pointer_weight: float = 2.0
 
     @classmethod
-    def settled(cls, n_elements: int, n_slots: int = 8) -> "ElementSlotsConfig":
+    def for_elements(cls, n_elements: int, n_slots: int = 8) -> "ElementSlotsConfig":
         """Accuracies that decide so many elements and slots by t = 1: 32 / K for K classes.
 
         Source: book, method-beta1.

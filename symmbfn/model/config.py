@@ -109,8 +109,8 @@ class ModelConfig:
 
     Attributes:
         elements: atomic numbers of the classes; along the Mendeleev scale for slots.
-        composition: how elements are told: by crystal, or by site.
-        symmetry: how the symmetry of sites is told; not at all where they are all atoms.
+        composition: form of the elements: slots of the crystal, or one element for each site.
+        symmetry: form of the sites' symmetry: letters or axes; none where sites are all atoms.
         coords, lattice: the variables that are numbers.
         images: symmetry images as neighbours; None for none.
         network, loss: see there.
@@ -175,7 +175,7 @@ def default_config(
     """
     return ModelConfig(
         elements=elements,
-        composition=ElementSlotsConfig.settled(len(elements)),
+        composition=ElementSlotsConfig.for_elements(len(elements)),
         network=NetworkConfig(width=width, depth=depth),
         properties=properties,
     )

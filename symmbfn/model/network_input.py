@@ -1,7 +1,7 @@
 """The features that the network reads of sites, crystals and pairs.
 
-Each feature is a part that states its width beside the function that makes it, so that the
-network can be built from the parts and no width is counted twice.
+Each feature states its width beside the function that makes it, so that the network can be built
+from the features and no width is counted twice.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +26,8 @@ MAX_EMBEDDED_SITES = 64
 TIME_FREQUENCIES = 16
 
 
-class Part(NamedTuple):
-    """One feature.
+class Feature(NamedTuple):
+    """One feature: some numbers that the network reads.
 
     Attributes:
         width: how many numbers it has.
@@ -42,16 +42,16 @@ class Part(NamedTuple):
 class Features:
     """All features of the sites, of the crystal, or of the pairs of sites."""
 
-    parts: tuple[Part, ...]
+    members: tuple[Feature, ...]
 
     @property
     def width(self) -> int:
         """How many numbers there are in all."""
-        return sum(part.width for part in self.parts)
+        return sum(feature.width for feature in self.members)
 
     def __call__(self, reading: Reading) -> Float[Tensor, "*X F"]:
-        """The features, in the order of their parts, float32."""
-        return torch.cat([part.of(reading).float() for part in self.parts], dim=-1)
+        """The features, in their order, float32."""
+        return torch.cat([feature.of(reading).float() for feature in self.members], dim=-1)
 
 
 # ---- of sites ---------------------------------------------------------------------------------
@@ -60,15 +60,15 @@ class Features:
 def site_features(config: ModelConfig, channels: Sequence[Channel]) -> Features:
     """Elements, symmetry and coordinates of each site."""
     n_read = config.coords.n_read + config.has_self_conditioning
-    parts = [
-        *(Part(channel.site_width, channel.of_sites) for channel in channels),
-        Part(3 * n_read, _coords),
-        Part(2 * 3 * config.network.n_frequencies, _phases),
-        Part(1, _log_atoms),
+    features = [
+        *(Feature(channel.site_width, channel.of_sites) for channel in channels),
+        Feature(3 * n_read, _coords),
+        Feature(2 * 3 * config.network.n_frequencies, _phases),
+        Feature(1, _log_atoms),
     ]
     if config.has_fixed_parts:
-        parts.append(Part(3, _known_of_site))
-    return Features(tuple(parts))
+        features.append(Feature(3, _known_of_site))
+    return Features(tuple(features))
 
 
 def _coords(reading: Reading) -> Tensor:
@@ -133,24 +133,24 @@ def graph_features(
 ) -> Features:
     """Time, space group, sizes, lattice, and the elements of the crystal."""
     read = [belief for belief in beliefs.values() if belief.is_accuracy_read]
-    parts = [
-        Part(1 + 2 * TIME_FREQUENCIES, _time),
-        Part(len(read), partial(_accuracies, read)),
-        Part(group.width, group.of_graph),
-        Part(n_sites.width, n_sites.of_graph),
-        Part(1, _n_elements if config.composition.is_number_read else _nothing),
-        Part(6, _lattice),
-        Part(6, _lattice_free),
-        Part(3, _size),
+    features = [
+        Feature(1 + 2 * TIME_FREQUENCIES, _time),
+        Feature(len(read), partial(_accuracies, read)),
+        Feature(group.width, group.of_graph),
+        Feature(n_sites.width, n_sites.of_graph),
+        Feature(1, _n_elements if config.composition.is_number_read else _nothing),
+        Feature(6, _lattice),
+        Feature(6, _lattice_free),
+        Feature(3, _size),
     ]
     if config.has_self_conditioning:
-        parts.append(Part(6, _best_lattice))
-    parts.append(Part(elements.graph_width, elements.of_graph))
+        features.append(Feature(6, _best_lattice))
+    features.append(Feature(elements.graph_width, elements.of_graph))
     if properties is not None:
-        parts.append(Part(properties.width, partial(_properties, properties)))
+        features.append(Feature(properties.width, partial(_properties, properties)))
     if config.has_fixed_parts:
-        parts.append(Part(2, _known_of_crystal))
-    return Features(tuple(parts))
+        features.append(Feature(2, _known_of_crystal))
+    return Features(tuple(features))
 
 
 def _time(reading: Reading) -> Tensor:
@@ -191,7 +191,7 @@ def _size(reading: Reading) -> Tensor:
 
 
 def _properties(tokens: PropertyTokens, reading: Reading) -> Tensor:
-    """The properties that a crystal is to have; all left out where none is asked for."""
+    """The properties that a crystal is conditioned on; all left out where there are none."""
     values = reading.conditions.properties
     if values is None:
         shape = len(reading.t), len(tokens.read)
@@ -215,16 +215,16 @@ def _known_of_crystal(reading: Reading) -> Tensor:
 
 def pair_features(config: ModelConfig) -> Features:
     """Differences, phases, likeness, and last the symmetry images of ordered pairs (i, j)."""
-    parts = [
-        # periodic coordinates are the same whatever cell they are told in
-        *([] if config.coords.is_periodic else [Part(3, _difference)]),
-        Part(3, _nearest_difference),
-        Part(2 * 3 * config.network.n_frequencies, _pair_phases),
-        Part(2, _likeness),
+    features = [
+        # circular coordinates have no chart on which a plain difference would mean anything
+        *([] if config.coords.is_periodic else [Feature(3, _difference)]),
+        Feature(3, _nearest_difference),
+        Feature(2 * 3 * config.network.n_frequencies, _pair_phases),
+        Feature(2, _likeness),
     ]
     if config.images:
-        parts.append(Part(config.images.width, partial(_images, config.images.n_images)))
-    return Features(tuple(parts))
+        features.append(Feature(config.images.width, partial(_images, config.images.n_images)))
+    return Features(tuple(features))
 
 
 def _difference(reading: Reading) -> Tensor:

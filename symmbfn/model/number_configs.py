@@ -16,15 +16,11 @@ from symmbfn.flows.message_schedule import MessageSchedule
 from symmbfn.flows.schedules import ContinuousSchedule
 from symmbfn.model.beliefs.circular import Circular
 from symmbfn.model.beliefs.continuous import Continuous
+from symmbfn.runtime.checks import one_of
 
 WIDEST = 0.5  # largest sigma1 of standardised coordinates, for data that hardly vary
 
 Number = Continuous | Circular
-
-
-def _check_target(target: str) -> None:
-    if target not in TARGETS:
-        raise ValueError(f"target must be one of {TARGETS}, got {target!r}")
 
 
 # ---- lattice ----------------------------------------------------------------------------------
@@ -45,7 +41,7 @@ class LatticeConfig:
     weight: float = 0.5
 
     def __post_init__(self):
-        _check_target(self.target)
+        one_of("target", self.target, TARGETS)
 
     def belief(self) -> Continuous:
         """The belief about the components that the crystal family leaves free."""
@@ -84,7 +80,7 @@ class EuclideanCoordsConfig:
     is_standardised: bool = True
 
     def __post_init__(self):
-        _check_target(self.target)
+        one_of("target", self.target, TARGETS)
 
     def belief(self, deviation: Float[Tensor, "3"]) -> Continuous:
         """The belief; `deviation` is that of the coordinates as they are standardised."""

@@ -29,7 +29,6 @@ def progress(
     total: int | None = None,
     done: int = 0,
     unit: str = "crystal",
-    is_shown: bool = True,
     **options: Any,
 ) -> "tqdm[Any]":
     """Count what is done, and say so on standard error.
@@ -44,7 +43,6 @@ def progress(
         total: number of items; None takes the length of `items`, if it has one.
         done: items that were done before, which do not count for the rate.
         unit: name of an item.
-        is_shown: False shows nothing, as all but one of several processes should.
         options: further ones of tqdm.
 
     Returns:
@@ -59,10 +57,6 @@ def progress(
             "miniters": 1,
             "delay": SECONDS,
         }
-    is_off = not is_shown or is_silenced()
+    # tqdm itself reads this variable only when it is imported
+    is_off = os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
     return tqdm(items, desc=label, total=total, initial=done, unit=unit, disable=is_off, **options)
-
-
-def is_silenced() -> bool:
-    """Whether the environment asks for no progress: `TQDM_DISABLE=1`."""
-    return os.environ.get("TQDM_DISABLE", "0") not in ("", "0")

@@ -4,9 +4,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from symmbfn.conditions.training_draw import ConditionRates
-from symmbfn.runtime.checks import real_number, whole_number
-
-DTYPES = ("float32", "bf16")
+from symmbfn.runtime.checks import one_of, real_number, whole_number
+from symmbfn.runtime.devices import DTYPES
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,7 @@ class TrainingConfig:
         if self.minutes is not None:
             real_number("minutes", self.minutes, above=0.0)
         whole_number("batch_size", self.batch_size)
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype must be 'float32' or 'bf16', got {self.dtype!r}")
+        one_of("dtype", self.dtype, DTYPES)
         whole_number("seed", self.seed, least=0)
 
     def settings(self) -> dict[str, Any]:

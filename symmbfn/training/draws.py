@@ -16,7 +16,7 @@ from symmbfn.training.steps import draw_noise, stratified_times
 PREVIOUS_RATE = 0.5  # share of the steps in which the network reads an estimate of its own
 
 
-class Draws:
+class BatchDraws:
     """The training set, and the generators of a run.
 
     Args:

@@ -21,7 +21,7 @@ from symmbfn.model.checkpoints import (
 from symmbfn.model.config import PUBLISHED, ModelConfig, default_config
 from symmbfn.model.statistics import compute_statistics
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.runtime.checks import real_number, whole_number
+from symmbfn.runtime.checks import one_of, real_number, whole_number
 from symmbfn.runtime.devices import pick_device
 from symmbfn.runtime.distributed import Ranks, joined
 from symmbfn.runtime.files import write_whole
@@ -68,10 +68,9 @@ class FitConfig:
     device: str = "auto"
 
     def __post_init__(self):
-        if self.preset not in PRESETS:
-            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
-        if self.cell not in (None, *CELLS):
-            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {self.cell!r}")
+        one_of("preset", self.preset, PRESETS)
+        if self.cell is not None:
+            one_of("cell", self.cell, tuple(CELLS))
         for name in ("width", "depth"):
             if (value := getattr(self, name)) is not None:
                 whole_number(name, value)

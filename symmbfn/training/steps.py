@@ -1,4 +1,4 @@
-"""The pieces of a training step: learning rate, times, noise, precision, loss."""
+"""The pieces of a training step: learning rate, times, noise, loss."""
 
 import torch
 
@@ -40,11 +40,6 @@ def draw_noise(
     return model.each(
         lambda v: torch.randn(v.noise_shape(conditions), generator=generator, device=device)
     )
-
-
-def autocast(device: torch.device, dtype: str) -> torch.autocast:
-    """Products in bf16 for the dtype "bf16"; the flows and losses have none and stay in float32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bf16")
 
 
 def batch_loss(

@@ -11,6 +11,7 @@ from symmbfn.datasets.batches import BucketedBatches
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.runtime.compilation import compiled, mapped, onednn_products
+from symmbfn.runtime.devices import autocast
 from symmbfn.runtime.distributed import Ranks
 from symmbfn.runtime.signals import noted_signals
 from symmbfn.training.budget import is_validation_affordable, warmup_advance
@@ -24,9 +25,9 @@ from symmbfn.training.checkpoint import (
     write_checkpoint,
 )
 from symmbfn.training.config import TrainingConfig
-from symmbfn.training.draws import Draws
+from symmbfn.training.draws import BatchDraws
 from symmbfn.training.logs import Logs, mean_values, open_logs, trim_log
-from symmbfn.training.steps import autocast, batch_loss, learning_rate_factor
+from symmbfn.training.steps import batch_loss, learning_rate_factor
 from symmbfn.training.updates import Updates
 from symmbfn.training.validation import VALIDATION_TIMES, validate
 
@@ -86,7 +87,7 @@ class Trainer:
         self.validation = validation.to(self.device) if validation else None
         self.names = ("loss", *model.continuous, *model.categorical)
         self.updates = Updates(model, config.optimiser, len(self.names))
-        self.draws = Draws(model, self.dataset, config)
+        self.draws = BatchDraws(model, self.dataset, config)
         self.loss = lambda *batch: batch_loss(model, *batch)
         if config.is_compiled:
             self.loss = compiled(self.loss, self.device)

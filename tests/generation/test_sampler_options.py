@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from symmbfn.flows.sampler_config import SamplerConfig
-from symmbfn.generation.final_estimates import settle
+from symmbfn.generation.final_estimates import final_units
 from symmbfn.generation.sampler import preset_sampler, sample, time_grid
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.model.variables import Conditions, Variables
@@ -91,14 +91,14 @@ def test_final_classes_that_are_drawn_follow_it_too(temperature: float) -> None:
     model = fresh_model("paper")
     conditions, estimates = undecided(model)
     sampler = preset_sampler(model, temperature=temperature)
-    settled = settle(model, estimates, conditions, sampler, seed=0, index=torch.arange(N))
-    numbers = settled.units.atomic_numbers[conditions.is_site]
+    final = final_units(model, estimates, conditions, sampler, seed=0, index=torch.arange(N))
+    numbers = final.units.atomic_numbers[conditions.is_site]
     found = [(numbers == z).double().mean().item() for z in model.config.elements[:3]]
     power = PROBABILITIES.double().numpy() ** (1 / temperature)
     np.testing.assert_allclose(found, power / power.sum(), atol=0.015)
-    assert settled.axes is not None
+    assert final.axes is not None
     np.testing.assert_allclose(
-        frequencies(settled.axes[conditions.is_site] > -1), PROBABILITIES, atol=0.015
+        frequencies(final.axes[conditions.is_site] > -1), PROBABILITIES, atol=0.015
     )
 
 

@@ -548,7 +548,7 @@ def test_impossible_settings_are_refused_by_name() -> None:
 @pytest.mark.parametrize("n_elements", [1, 2, 88])
 def test_every_variable_settles_as_surely_whatever_the_number_of_classes(n_elements: int) -> None:
     c = default_config(tuple(range(1, 1 + n_elements)))
-    slots = ElementSlotsConfig.settled(n_elements, n_slots=4)
+    slots = ElementSlotsConfig.for_elements(n_elements, n_slots=4)
     certainties = (n_elements * c.composition.beta1, 27 * c.symmetry.beta1, 4 * slots.pointer_beta1)
     # z-score sqrt(K beta1 / 2) = 4
     assert certainties == pytest.approx((32, 32, 32))
@@ -562,14 +562,14 @@ def test_a_model_of_no_elements_is_refused() -> None:
 
 @pytest.mark.parametrize("preset", ["default", "paper", "full_cell", "circular"])
 def test_what_the_features_state_is_what_they_are(preset: str) -> None:
-    """Each part has the width that it states, and the network is as wide as all of them."""
+    """Each feature has the width that it states, and the network is as wide as all of them."""
     model = shaken_model(preset, properties=("band_gap",) if preset == "default" else ())
     crystals = cells() if model.config.is_of_atoms else batch()
     _, beliefs, conditions, time = beliefs_at(model, crystals, 0.5)
     reading = model.read(beliefs, conditions, time, None)
     for features in (model.site_features, model.graph_features, model.pair_features):
-        for part in features.parts:
-            assert part.of(reading).shape[-1] == part.width
+        for feature in features.members:
+            assert feature.of(reading).shape[-1] == feature.width
         assert features(reading).shape[-1] == features.width
 
 

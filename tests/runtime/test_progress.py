@@ -53,10 +53,9 @@ def test_a_terminal_has_a_bar(
 def test_it_can_be_silent(
     is_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """For one process of several, and for all that runs in an environment."""
+    """For all that runs in an environment."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
     monkeypatch.setattr(module, "SECONDS", 0.0)
-    list(progress(range(3), label="training", is_shown=False))
     monkeypatch.setenv("TQDM_DISABLE", "1")
     list(progress(range(3), label="training"))
     assert capsys.readouterr().err == ""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from symmbfn.runtime import run_folder as manifests
+from symmbfn.runtime import run_folder as module
 from symmbfn.runtime.run_folder import MANIFEST, check_folder, only_process, open_folder, versions
 
 
@@ -88,6 +88,6 @@ def test_an_error_is_that_of_the_block_and_gives_the_folder_back(tmp_path: Path)
 
 def test_versions_are_those_of_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert versions()["torch"] == torch.__version__
-    monkeypatch.setattr(manifests, "PACKAGES", ("symmbfn", "not-to-be-had"))
+    monkeypatch.setattr(module, "PACKAGES", ("symmbfn", "not-to-be-had"))
     assert versions().keys() == {"python", "symmbfn"}
     assert versions("numpy", "nor-this").keys() == {"python", "symmbfn", "numpy"}

@@ -7,7 +7,7 @@ import torch
 
 from symmbfn.conditions.training_draw import ConditionRates
 from symmbfn.training.config import TrainingConfig
-from symmbfn.training.draws import Draws
+from symmbfn.training.draws import BatchDraws
 from symmbfn.training.steps import batch_loss
 from tests.models import CPU, batch, beliefs_at, dataset, draw_noise, shaken_model
 
@@ -42,7 +42,7 @@ def test_the_network_reads_its_own_estimate_which_is_not_learnt_through(
 def test_half_of_the_steps_read_an_estimate_where_the_model_can() -> None:
     index = torch.arange(2)
     for preset, share in (("default", 0.5), ("paper", 0.0)):
-        draws = Draws(shaken_model(preset), dataset(), TrainingConfig())
+        draws = BatchDraws(shaken_model(preset), dataset(), TrainingConfig())
         has_previous = [draws.batch(index)[1] for _ in range(200)]
         assert abs(sum(has_previous) / 200 - share) < 0.1 * (share > 0) + 1e-9
 
@@ -52,7 +52,9 @@ def test_each_crystal_has_its_own_properties() -> None:
     crystals = replace(dataset(), properties=values, property_names=("gap",))
     run = TrainingConfig(conditions=EVERY_PROPERTY)
     index = torch.tensor([3, 15, 0])
-    (_, conditions, t, _), _ = Draws(shaken_model(properties=("gap",)), crystals, run).batch(index)
+    (_, conditions, t, _), _ = BatchDraws(shaken_model(properties=("gap",)), crystals, run).batch(
+        index
+    )
     assert torch.equal(conditions.properties, values[index])
     groups = crystals.space_group_number[index].long()
     assert torch.equal(conditions.space_group_number, groups) and len(t) == 3

@@ -40,7 +40,7 @@ class BandGap(nn.Module):
     Args:
         n_hidden: width of the two hidden layers.
 
-    Source: ours: trained by `scripts/evaluation/band_gap.py`.
+    Source: ours: trained by `python -m scripts.evaluation.band_gap`.
     """
 
     mean: Tensor

@@ -3,7 +3,7 @@
 They give right numbers in one old environment only, so this file is run by that environment's
 interpreter and imports nothing of the package:
 
-    python -I judge_process.py FOLDER
+    python -I matgl_process.py FOLDER
 
 FOLDER holds the models and `SHA256SUMS`. The first line on standard output says that the files
 are the ones listed and that known values came out, or why not. Then every line of standard

@@ -69,7 +69,7 @@ class ElementReferences:
 
 @cache
 def chgnet_references() -> ElementReferences:
-    """The references of CHGNet 0.3.0, as `scripts/evaluation/hull.py fit` made them."""
+    """The references of CHGNet 0.3.0, as `python -m scripts.evaluation.hull fit` made them."""
     with as_file(files("symmbfn.evaluation.energies") / SHIPPED) as path:
         return ElementReferences.load(path)
 
