@@ -393,7 +393,7 @@ plt.show()
 # ## The two loops
 #
 # This is all that the paper's Fig. 2 needs. Training and sampling meet
-# in the network. It is conditioned on the group $G$ and the number of sites
+# in the network. Its conditions are the group $G$ and the number of sites
 # $D$: a crystal of the data brings them along, and for a new one they are
 # drawn first, since the prior needs to know how many sites there are. The
 # other variables, elements $a$ and site symmetries $S$, go the same way as
