@@ -393,10 +393,10 @@ plt.show()
 # ## The two loops
 #
 # This is all that the paper's Fig. 2 needs. Training and sampling meet
-# in the network. It is told the group $G$ and the number of sites $D$: a
-# crystal of the data brings them along, and for a new one they are drawn
-# first, since the prior needs to know how many sites there are. The other
-# variables, elements $a$ and site symmetries $S$, go the same way as
+# in the network. Its conditions are the group $G$ and the number of sites
+# $D$: a crystal of the data brings them along, and for a new one they are
+# drawn first, since the prior needs to know how many sites there are. The
+# other variables, elements $a$ and site symmetries $S$, go the same way as
 # numbers, with their own sender and update ({ref}`nb:categories`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig:loops", "caption": "Training and sampling, after Fig. 2 of the paper. Training draws the beliefs at a random time in one step. Sampling builds them up from messages that the model sends to itself."}, "image": {"alt": "Flow chart. Training: crystal with group and number of sites, beliefs at a random time, network, estimates, loss. Sampling: group and number of sites, prior, network, estimates, message, update, back to the network n times; then the estimates are decoded, projected and replicated to a new crystal."}}

@@ -434,7 +434,7 @@ print(claims_table(rows))
 #
 # The base has letters, element slots, two images of a pair, and the
 # settings of {ref}`sec:compare-settings` otherwise, but neither
-# displacements nor given parts: what `default` was when the ablations
+# displacements nor fixed parts: what `default` was when the ablations
 # began. Twenty epochs of MP-20 train in batches of 128, 31 steps without
 # clearance, 1,000 requests a seed. A line below is the base, or the
 # variant that is named further down, with one thing changed. The first one

@@ -188,9 +188,6 @@ def queue(names: list[str]) -> None:
                     print(name, seed, f"{minutes:.1f} min", outcome["generated"], flush=True)
 
 
-# ---- samplers ---------------------------------------------------------------------------------
-
-
 def shipped_digest() -> str:
     """SHA-256 of the shipped default weights."""
     return file_digest(weights_folder("default") / WEIGHTS_FILE)
@@ -212,9 +209,6 @@ def sample_with(names: list[str]) -> None:
                 found = generated(model, seed, **SAMPLERS[name].changes)
                 write_whole(path, json.dumps({"seed": seed, "generated": found}, indent=1) + "\n")
                 print(name, seed, found, flush=True)
-
-
-# ---- what a step costs, and what is recorded --------------------------------------------------
 
 
 def cost(names: list[str]) -> None:

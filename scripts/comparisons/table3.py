@@ -59,9 +59,6 @@ RATIOS = (
 Form = Callable[[EncodedDataset], EncodedDataset]
 
 
-# ---- what is compared -------------------------------------------------------------------------
-
-
 def as_it_is(dataset: EncodedDataset) -> EncodedDataset:
     """Asymmetric units stay what they are."""
     return dataset
@@ -109,9 +106,6 @@ def buckets_of(sizes: Sizes, batch_size: int, *, by_operations: bool) -> list[Bu
         rows = part.draw(rows_of_bucket(int(one[0]), batch_size))
         found.append(Bucket(rows, float(part.count.sum() / sizes.count.sum())))
     return found
-
-
-# ---- clocks -----------------------------------------------------------------------------------
 
 
 class Run:
@@ -185,9 +179,6 @@ def runs_of(bench: Bench, width: int, depth: int) -> dict[str, Run]:
             found[f"{name}.{label}"] = Run(model, sampler_of(name, model), buckets)
             print(f"{name}.{label}: {len(buckets)} buckets", flush=True)
     return found
-
-
-# ---- claims -----------------------------------------------------------------------------------
 
 
 def claims_of(

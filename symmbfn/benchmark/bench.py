@@ -93,9 +93,6 @@ class Bench:
         return Claim(name, value, self.command, unit=unit, seed=0, **others)
 
 
-# ---- models and sizes -------------------------------------------------------------------------
-
-
 @cache
 def models(bench: Bench) -> dict[str, SymmBFN]:
     """Ours and the baselines, of equal width, depth and elements."""
@@ -140,9 +137,6 @@ def known_sizes(bench: Bench) -> dict[str, Sizes]:
         if name not in found:
             found[name] = sizes_of(dataset, ours.config.most_elements)
     return found
-
-
-# ---- one against the other --------------------------------------------------------------------
 
 
 def products_of(name: str, device: torch.device) -> AbstractContextManager:

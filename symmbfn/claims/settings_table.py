@@ -100,7 +100,7 @@ ROWS: dict[str, Callable[[Settings], Any]] = {
     "elements are of": lambda s: (
         "the crystal" if s.model["composition"] == "slots" else "each site"
     ),
-    "symmetry is told by": lambda s: s.model["symmetry"],
+    "form of the symmetry": lambda s: s.model["symmetry"],
     "sigma1, coordinates": lambda s: s.model["coords.sigma1"],
     "sigma1, lattice": lambda s: s.model["lattice.sigma1"],
     "beta1, elements": lambda s: (
@@ -123,7 +123,7 @@ ROWS: dict[str, Callable[[Settings], Any]] = {
     "moves along images": lambda s: _yes(s.model.get("images.has_displacements", False)),
     "modulated by time": lambda s: _yes(s.model["network.is_modulated"]),
     "reads its estimate": lambda s: _yes(s.model["has_self_conditioning"]),
-    "can be given parts": lambda s: _yes(s.model["has_fixed_parts"]),
+    "conditioned on parts": lambda s: _yes(s.model["has_fixed_parts"]),
     "learning rate": lambda s: s.training["learning_rate"],
     "its schedule": lambda s: f"last {s.training['decay_fraction']:.0%} linear",
     "warm-up / steps": lambda s: s.training["warmup_steps"],

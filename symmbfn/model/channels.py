@@ -60,9 +60,6 @@ class Channel(nn.Module, ABC):
         """
 
 
-# ---- elements ---------------------------------------------------------------------------------
-
-
 class ElementChannel(Channel):
     """A channel that says which element each site holds."""
 
@@ -124,9 +121,6 @@ class SiteElementChannel(ClassTable, ElementChannel):
     def of_each_site(self, theta: Mapping[str, Tensor]) -> Float[Tensor, "B N K"]:
         """As they are."""
         return theta["elements"]
-
-
-# ---- symmetry ---------------------------------------------------------------------------------
 
 
 class SymmetryChannel(Channel):

@@ -31,9 +31,6 @@ from symmbfn.model.variables import slots_and_pointers
 CERTAINTY = 32.0  # K beta1 at which the right one of K classes leads by four deviations
 
 
-# ---- elements ---------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True)
 class ElementSlotsConfig:
     """The elements of a crystal as a short list, and a pointer into it for each site.
@@ -164,9 +161,6 @@ class SiteElementsConfig:
     ) -> Int[Tensor, "M"]:
         """Classes as often as they occur on sites."""
         return classes[is_site]
-
-
-# ---- symmetry ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,9 +54,6 @@ class Features:
         return torch.cat([feature.of(reading).float() for feature in self.members], dim=-1)
 
 
-# ---- of sites ---------------------------------------------------------------------------------
-
-
 def site_features(config: ModelConfig, channels: Sequence[Channel]) -> Features:
     """Elements, symmetry and coordinates of each site."""
     n_read = config.coords.n_read + config.has_self_conditioning
@@ -90,9 +87,6 @@ def _known_of_site(reading: Reading) -> Tensor:
     element = "pointers" if "pointers" in reading.classes else "elements"
     nothing = torch.zeros_like(conditions.is_site)
     return torch.stack([where.get(n, nothing) for n in ("coords", element, "letters")], dim=-1)
-
-
-# ---- of crystals ------------------------------------------------------------------------------
 
 
 class GroupEmbedding(nn.Embedding):
@@ -208,9 +202,6 @@ def _known_of_crystal(reading: Reading) -> Tensor:
     slots = where.get("elements", nothing) if "pointers" in reading.classes else nothing
     share = (slots & conditions.is_slot).sum(-1) / conditions.is_slot.sum(-1).clamp_min(1)
     return torch.stack([lattice.float(), share], dim=-1)
-
-
-# ---- of pairs ---------------------------------------------------------------------------------
 
 
 def pair_features(config: ModelConfig) -> Features:

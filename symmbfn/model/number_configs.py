@@ -23,9 +23,6 @@ WIDEST = 0.5  # largest sigma1 of standardised coordinates, for data that hardly
 Number = Continuous | Circular
 
 
-# ---- lattice ----------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True)
 class LatticeConfig:
     """The six lattice coefficients, standardised.
@@ -53,9 +50,6 @@ class LatticeConfig:
             schedule=ContinuousSchedule(self.sigma1),
             target=self.target,
         )
-
-
-# ---- coordinates ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,8 +108,6 @@ class SymmBFN(nn.Module):
         )
         zeroed(self.write_coords)
 
-    # ---- data to variables and back -------------------------------------------------------
-
     def conditions(
         self,
         space_group_number: Int[Tensor, "B"],
@@ -165,8 +163,6 @@ class SymmBFN(nn.Module):
         """Expected covalent radius, angstrom."""
         return (elements * self.radius).sum(-1).clamp_min(LEAST_RADIUS)
 
-    # ---- beliefs --------------------------------------------------------------------------
-
     def each(self, make: Callable[[Belief], Tensor]) -> Variables:
         """One value for every variable."""
         return Variables(
@@ -187,8 +183,6 @@ class SymmBFN(nn.Module):
         """
         time = torch.full((len(conditions.is_site),), t, device=conditions.is_site.device)
         return self.each(lambda v: v.prior(conditions, time, noise[v.name]))
-
-    # ---- the network ----------------------------------------------------------------------
 
     def forward(
         self,
@@ -265,8 +259,6 @@ class SymmBFN(nn.Module):
             radius=self.radius_of(elements),
             atoms=self.symmetry.atoms(classes, conditions),
         )
-
-    # ---- losses ---------------------------------------------------------------------------
 
     def losses(
         self, data: Variables, estimates: Variables, conditions: Conditions, t: Float[Tensor, "B"]

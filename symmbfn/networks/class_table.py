@@ -1,9 +1,9 @@
 """How beliefs about classes enter the network, and how site states become logits.
 
-Every channel reads the probabilities, the bounded logits and the previous estimate of one
-variable, and writes logits. With preconditioning they are added to the logits of the belief, so
-that the network only has to learn what the other variables say about the class. Here is the
-simplest channel; `wyckoff_positions` and `element_slots` have the others.
+Such a module reads the probabilities, the bounded logits and the previous estimate of a variable,
+and writes logits. With preconditioning they are added to the logits of the belief, so that the
+network only has to learn what the other variables say about the class. Here is the simplest one;
+others are in `wyckoff_positions` and `element_slots`. `model.channels` puts them into a model.
 
 Source: book, method-preconditioning; book, method-beliefs.
 """
@@ -26,12 +26,12 @@ def two_layers(n_in: int, width: int, n_out: int) -> nn.Sequential:
 
 
 class ClassTable(nn.Module):
-    """A linear channel: one row of weights for each class (elements of sites; 15 x 13 axes).
+    """A linear module: one row of weights for each class (elements of sites; 15 x 13 axes).
 
     Args:
         n_inputs: number of classes K, all axes together.
         width: hidden width H.
-        log_prior: log of the classes' frequencies, shape (K,): the logits of the untrained channel.
+        log_prior: log of the classes' frequencies, shape (K,): the logits before training.
 
     Source: Jiao et al. 2023 (DiffCSP): type embedding and head.
     """
@@ -61,6 +61,6 @@ class ClassTable(nn.Module):
             h: site states, shape (..., H).
 
         Returns:
-            Logits, shape (..., K); the log prior in an untrained channel.
+            Logits, shape (..., K); the log prior before training.
         """
         return self.write(h)

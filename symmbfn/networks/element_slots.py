@@ -18,7 +18,7 @@ class ElementSlots(nn.Module):
         n_slots: most elements of a crystal, S.
         n_elements: number of element classes K.
         width: hidden width H.
-        log_prior: log frequency of the elements, shape (K,): the logits of the untrained channel.
+        log_prior: log frequency of the elements, shape (K,): the logits before training.
         features: width E of the slot states.
 
     Source: book, method-variables.

@@ -19,8 +19,8 @@ class WyckoffPositions(nn.Module):
     Args:
         width: hidden width H.
         features: width E of the embeddings.
-        log_prior: log frequency of each position within its group, shape (1731,): the logits of the
-            untrained channel.
+        log_prior: log frequency of each position within its group, shape (1731,): the
+            logits before training.
 
     Source: book, method-letters.
     """

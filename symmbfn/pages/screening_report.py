@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from symmbfn.screening.shortlist import write_shortlist
 from symmbfn.screening.sources import read_candidates
 from symmbfn.screening.stages.judged import JUDGED
 from symmbfn.screening.stages.relaxed import RELAXED, relaxed_crystals
+
+if TYPE_CHECKING:
+    import pandas
 
 REPORT, PAGE = "report.json", "report.html"
 DRAWN = 1000  # crystals in a draw, as in the published tables
@@ -63,23 +66,7 @@ def write_report(
     table = pd.read_parquet(folder / TABLE)
     known = Reference.load(manifest["settings"]["reference"], manifest.get("symprec"))
     split = _split_of(known, split)
-    facts = manifest["source_facts"]
-    report = {
-        "source": manifest["source_name"],
-        **summarise(table, seconds=seconds_of(facts, len(table))),
-        **_distances(folder, known, split, seed),
-        "reference": {
-            **{"name": known.name, "split": split, "n": len(known.splits[split])},
-            # "novel" means: not in the first of them
-            "known": {name: len(data) for name, data in known.splits.items()},
-            "left_out": {name: len(data.failures) for name, data in known.splits.items()},
-        },
-        "hull": manifest["hull_name"],
-        "settings": manifest["settings"],
-        "source_facts": facts,
-        "seed": seed,
-        "versions": manifest["versions"],
-    }
+    report = _content(folder, manifest, table, known, split, seed)
     if has_coverage:
         source = manifest["source_name"], manifest["settings"]["source"]
         report["coverage"] = _coverage(*source, known, split, seed=seed, workers=workers)
@@ -95,6 +82,34 @@ def write_report(
     page = report_page(report, table, dataset_observables(known.splits[split]), cells)
     write_whole(folder / PAGE, page)
     return report
+
+
+def _content(
+    folder: Path,
+    manifest: dict[str, Any],
+    table: "pandas.DataFrame",
+    known: Reference,
+    split: str,
+    seed: int,
+) -> dict[str, Any]:
+    """Rates, distances and origins: what every report holds."""
+    facts = manifest["source_facts"]
+    return {
+        "source": manifest["source_name"],
+        **summarise(table, seconds=seconds_of(facts, len(table))),
+        **_distances(folder, known, split, seed),
+        "reference": {
+            **{"name": known.name, "split": split, "n": len(known.splits[split])},
+            # "novel" means: not in the first of them
+            "known": {name: len(data) for name, data in known.splits.items()},
+            "left_out": {name: len(data.failures) for name, data in known.splits.items()},
+        },
+        "hull": manifest["hull_name"],
+        "settings": manifest["settings"],
+        "source_facts": facts,
+        "seed": seed,
+        "versions": manifest["versions"],
+    }
 
 
 def seconds_of(facts: dict[str, Any], n: int) -> dict[str, float]:

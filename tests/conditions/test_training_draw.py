@@ -205,9 +205,6 @@ def test_a_model_without_conditions_draws_none() -> None:
     assert torch.equal(generator.get_state(), state)
 
 
-# ---- properties -------------------------------------------------------------------------------
-
-
 def tokens() -> PropertyTokens:
     torch.manual_seed(0)
     read = PropertyTokens((ENERGY, GAP), torch.tensor([-1.0, 0.4]), torch.tensor([1.0, 0.5]))

@@ -203,13 +203,14 @@ def open_hull(*, points_from: Collection[str] = POINT_SPLITS) -> Hull:
     """
     if wrong := sorted(set(points_from) - set(POINT_SPLITS)):
         raise ValueError(f"hull points come from {', '.join(POINT_SPLITS)}, not {wrong}")
-    folder = Path(os.environ.get("SYMMBFN_DATA") or ".")
+    folder = os.environ.get("SYMMBFN_DATA")
     splits = [split for split in POINT_SPLITS if split in points_from]
-    paths = [folder / OPEN_ENERGIES, *(folder / DATASETS["mp_20"].local[s] for s in splits)]
-    if missing := [path.name for path in paths if not path.is_file()]:
+    names = [OPEN_ENERGIES, *(DATASETS["mp_20"].local[split] for split in splits)]
+    paths = [Path(folder or "", name) for name in names]
+    if missing := [path.name for path in paths if not (folder and path.is_file())]:
         raise ValueError(
-            f"the folder SYMMBFN_DATA ({folder}) has no {', '.join(missing)}: "
-            "name a file of entries as the hull"
+            f"no convex hull: the folder SYMMBFN_DATA ({folder or 'unset'}) has no "
+            f"{', '.join(missing)}; name a file of entries as the hull"
         )
     phases = entries_from_table(read_columns(paths[0]))
     points = [point for path in paths[1:] for point in hull_points(read_columns(path))]

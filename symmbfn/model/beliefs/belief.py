@@ -52,8 +52,6 @@ class Belief(ABC):
     entries: tuple[int, ...] = ()
     is_accuracy_read: bool = True
 
-    # ---- where the variable exists --------------------------------------------------------
-
     def places(self, conditions: Conditions) -> Bool[Tensor, "B P"]:
         """Which places have the variable."""
         return getattr(conditions, self.where)
@@ -74,8 +72,6 @@ class Belief(ABC):
     @abstractmethod
     def size(self, conditions: Conditions) -> Int[Tensor, "B"]:
         """By what the training loss divides the nats of each crystal."""
-
-    # ---- what is fixed of it --------------------------------------------------------------
 
     def where_fixed(self, conditions: Conditions) -> Bool[Tensor, "B P"] | None:
         """Which places are fixed; None where none can be."""
@@ -100,8 +96,6 @@ class Belief(ABC):
     @abstractmethod
     def with_fixed(self, belief: Tensor, conditions: Conditions) -> Tensor:
         """The belief, certain of the truth in the places that are fixed."""
-
-    # ---- the flow -------------------------------------------------------------------------
 
     @abstractmethod
     def flow(
@@ -147,8 +141,6 @@ class Belief(ABC):
         Returns:
             Parameters at the end of the step.
         """
-
-    # ---- the network ----------------------------------------------------------------------
 
     @abstractmethod
     def read(

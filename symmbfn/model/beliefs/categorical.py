@@ -52,7 +52,7 @@ class Categorical(Belief):
     def frequencies(
         self, conditions: Conditions, like: Float[Tensor, "B *X K"]
     ) -> Float[Tensor, "B *X K"]:
-        """Train frequency of each class, in the shape of the beliefs."""
+        """Training frequency of each class, in the shape of the beliefs."""
         logits = torch.zeros_like(like)
         if self.log_prior is not None:
             logits = logits + self.log_frequencies(conditions, self.log_prior.to(like))
