@@ -112,7 +112,7 @@ def test_the_workers_of_a_pool_have_workers_of_their_own(
     assert outcomes
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} on this system")
-    items = [("good", ""), ("hang", "")]
+    items = [("good", ""), ("hang", str(tmp_path / "flag"))]
     with multiprocessing.get_context(method).Pool(1) as pool:
         first, second = pool.apply_async(nested, (items,)).get(timeout=120)
         is_daemonic = pool.apply(is_daemon)
