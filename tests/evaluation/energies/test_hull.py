@@ -256,11 +256,11 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
         ("a.json", '[{"composition": {"Na": 1}, "energy": NaN}]', "energy nan"),
         ("a.json", '[{"energy": -6}]', "composition"),
         ("a.json", "[]", "no entries"),
-        ("a.json", "[[1]]", "entry 0 is no entry"),
+        ("a.json", "[[1]]", "no entr"),
         ("a.json", '[{"composition": [1], "energy": -6}]', "entry 0 is no entry"),
         (
             "a.json",
-            '[{"composition": {"Na": 1}, "energy": -1}, {"composition": {"Na": 1}, "energy": null}]',
+            '[{"composition": "Na", "energy": -1}, {"composition": "Na", "energy": null}]',
             "entry 1 is no entry",
         ),
         ("a.json.gz", "[]", "holds no entries"),
