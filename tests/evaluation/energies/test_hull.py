@@ -256,7 +256,7 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
         ("a.json", '[{"composition": {"Na": 1}, "energy": NaN}]', "energy nan"),
         ("a.json", '[{"energy": -6}]', "composition"),
         ("a.json", "[]", "no entries"),
-        ("a.json", "[[1]]", "no entr"),
+        ("a.json", "[[1]]", "holds no entries"),
         ("a.json", '[{"composition": [1], "energy": -6}]', "entry 0 is no entry"),
         (
             "a.json",
