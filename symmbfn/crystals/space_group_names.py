@@ -24,6 +24,8 @@ _E_GLIDES = (39, 41, 64, 67, 68)  # the plane normal to the centred face glides 
 _BARRED = (*range(200, 207), *range(221, 231))  # cubic groups that have a -3
 _ON_DIAGONALS = {"P": "C", "I": "F"}  # letter of a tetragonal lattice, and on its diagonals
 _DIAGONALS = ("x/2+y/2,-x/2+y/2,z", "x/2-y/2,x/2+y/2,z")
+# suffixes without a colon: R -3 m H, and the origin choices F d -3 m S and F d -3 m Z
+_LAST_LETTERS = {"h": "h", "r": "r", "s": "1", "z": "2"}
 _PLAIN = str.maketrans("₁₂₃₄₅−–", "12345--", "_{}~")
 
 
@@ -139,10 +141,10 @@ def space_group_of_symbol(symbol: str, code: str = "") -> Name:
     text, _, suffix = symbol.partition(":")
     words, suffix = _words(text), suffix.strip().lower() or code.strip().lower()
     found = _matches(words)
-    if not found and words and words[-1][-1:] in ("h", "r"):  # R -3 m H
+    if not found and words and words[-1][-1:] in _LAST_LETTERS:
         last = words[-1]
         found = _matches([word for word in (*words[:-1], last[:-1]) if word])
-        suffix = suffix or last[-1]
+        suffix = suffix or _LAST_LETTERS[last[-1]]
     if not found:
         raise ValueError(f"{symbol!r} is no space group symbol")
     settings = [setting for setting, _ in found]

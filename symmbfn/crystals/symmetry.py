@@ -212,10 +212,12 @@ def space_group_numbers(query: str | int | Iterable[Any]) -> tuple[int, ...]:
     Raises:
         ValueError: a part names no space group.
     """
-    if isinstance(query, str):
-        parts = [part.strip() for part in query.split(",") if part.strip()]
+    found: Any = query.tolist() if hasattr(query, "tolist") else query  # NumPy, PyTorch, pandas
+    if isinstance(found, str):
+        parts = [part.strip() for part in found.split(",") if part.strip()]
     else:
-        parts = [str(part).strip() for part in (query if isinstance(query, Iterable) else [query])]
+        is_several = isinstance(found, Iterable) and not isinstance(found, bytes | bytearray)
+        parts = [str(part).strip() for part in (found if is_several else [found])]
     if not parts:
         raise ValueError(f"no space group in {query!r}")
     numbers = {number for part in parts for number in _read_one(part)}

@@ -70,5 +70,5 @@ def one_of(name: str, value: Any, choices: Sequence[str]) -> None:
     Raises:
         ValueError: it is another.
     """
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

@@ -118,6 +118,18 @@ MATLOCKITE = (4.11, 4.11, 7.23, 90, 90, 90)
         ("_symmetry_space_group_name_H-M Pbnm\n_symmetry_Int_Tables_number 62", PBNM, PEROVSKITE),
         ("R -3 c", CALCITE_H, CALCITE),
         ("R-3cH", CALCITE_H, CALCITE),
+        ("F d -3 m S", SPINEL_1, SPINEL),
+        ("Fd-3mZ", SPINEL_2, SPINEL),
+        (
+            operations("x,\ty,z", "-X,.5+Y,0.5-Z", "-x,-y,-z", "x,1/2-y,+1/2+z"),
+            ZIRCONIA_B1,
+            ZIRCONIA,
+        ),
+        (
+            operations("1 x,y,z", "2 -x,1/2+y,1/2-z", "3 -x,-y,-z", "4 x,1/2-y,1/2+z"),
+            ZIRCONIA_B1,
+            ZIRCONIA,
+        ),
         ("R -3 2/c :H", CALCITE_H, CALCITE),
         ("_space_group_IT_number 167", CALCITE_H, CALCITE),
         ("R-3m", MERCURY_H, ("Hg3", 166, 14.36, 3.0)),
@@ -198,6 +210,11 @@ CUBIC_P = operations("x,y,z", "-x,-y,z", "-x,y,-z", "x,-y,-z")
         ),
         # operations
         (operations("x,y,z", "-x,y+1/2,-z+1/2", "-x,-y,-z"), ZIRCONIA_B1, "3 .* are no group"),
+        (
+            "loop_\n_symmetry_equiv_pos_as_xyz\nx,y,z\n?\n.\n?",  # not P 1
+            ZIRCONIA_B1,
+            "3 of the listed operations are missing",
+        ),
         (operations("x,y,z", "y,x"), NACL, "operation 'y,x' cannot be read"),
         (operations("x,y,z", "a,b,c"), NACL, "operation 'a,b,c' cannot be read"),
         (operations("x,y,z", "x,x,z"), NACL, "maps no lattice onto itself"),

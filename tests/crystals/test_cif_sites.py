@@ -45,6 +45,8 @@ def test_the_type_symbol_says_the_element(site: str, element: str) -> None:
         ("CA1", "C1", "C"),
         ("SiT", "Si", "Si"),
         ("OA1", "O2", "O"),
+        ("OH", "O", "O"),
+        ("OW1", "O2", "O"),
         ("T1", "'D1'", "H"),
         ("T1", "H", "H"),
     ],
@@ -111,6 +113,19 @@ def test_hydrogen_in_a_name_alone_is_missed_unless_the_formula_says_no(site: str
     assert len(parse_cif(cif("P m -3 m", ONE, with_hydrogen))) == 8
 
 
+@pytest.mark.parametrize("label", ["O", "OH", "OW"])
+def test_oxygen_named_by_its_hydrogen_is_read_where_the_formula_finds_that_too(label: str) -> None:
+    """Brucite as mineral databases write it: no type symbols, and hydrogen is placed, or is not."""
+    symmetry = "_space_group_name_H-M_alt 'P -3 m 1'\n_chemical_formula_sum 'Mg O2 H2'"
+    cell = 3.1486, 3.1486, 4.7713, 90, 90, 120
+    sites = "Mg 0 0 0", f"{label} 0.3333 0.6667 0.2203"
+    placed = parse_cif(cif(symmetry, cell, (*sites, "H 0.3333 0.6667 0.43"), LABEL))
+    assert placed.composition.formula == "Mg1 H2 O2"
+    assert shortest(placed) == pytest.approx(1.0, abs=0.01)
+    with pytest.raises(ValueError, match="sites do not make up the formula Mg1 O2 H2"):
+        parse_cif(cif(symmetry, cell, sites, LABEL))
+
+
 PLAIN = cif("F m -3 m")
 
 
@@ -131,6 +146,7 @@ PLAIN = cif("F m -3 m")
         PLAIN.replace("5.64", "'5.64'").replace("0.5", ".5"),
         PLAIN.replace("_atom_site_", "_atom_site."),
         PLAIN + "\x1a",
+        PLAIN.replace("_cell_length_a ", "_cell_length_a\xa0"),  # as web pages give a space
         PLAIN + "_publ_author_name 'J. Müller'\n_note\n;\ndata_y\nloop_\n_cell_length_a 3\n;\n",
         "# a comment\n\ndata_global\n_journal_year 1913\n" + PLAIN,
         cif(
@@ -163,6 +179,7 @@ def test_legal_syntax_is_read(text: str) -> None:
         (PLAIN + "_chemical_formula_sum 'Na Cl D0.5'\n", "do not make up .* they are Na4 Cl4"),
         (PLAIN + "_chemical_formula_structural 'Na(ClO)2'\n", "do not make up the formula"),
         (PLAIN.replace("Cl1 Cl 0.5 0.5 0.5", "Cl1 Cl 0.5 0.5 0.5\nBr1 Br 0.5 0 0"), "one place"),
+        (PLAIN.replace("Cl1 Cl", "Na2 Na 0.5 0.5 0\nCl1 Cl"), "the operations make too: .* Na2"),
         (PLAIN.replace("'F m -3 m'", "F m -3 m"), "line 8"),
     ],
 )

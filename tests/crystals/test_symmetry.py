@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import spglib
+import torch
 
 from symmbfn.crystals.symmetry import (
     AXIS_CLASSES,
@@ -262,6 +263,8 @@ def test_normaliser_cosets_are_distinct(number: int) -> None:
         ("trigonal,hexagonal", tuple(range(143, 195))),
         ({225, "P1"}, (1, 225)),
         (np.array([225, 2]), (2, 225)),
+        (torch.tensor([225, 2]), (2, 225)),
+        (np.array("225, 2"), (2, 225)),
         ((number for number in (3, 1)), (1, 3)),
     ],
 )
@@ -275,7 +278,7 @@ def test_every_symbol_is_read_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["0", 231, "-5", "Fm-3n", "cubical", "", "225,,Xx", [], "²", "--5", True]
+    "query", ["0", 231, "-5", "Fm-3n", "cubical", "", "225,,Xx", [], "²", "--5", True, b"225"]
 )
 def test_unknown_space_groups_are_refused_by_name(query: object) -> None:
     with pytest.raises(ValueError, match=r"space group"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from symmbfn.generation.run import generate_run
-from symmbfn.runtime.checks import real_number, whole_number
+from symmbfn.runtime.checks import one_of, real_number, whole_number
 from symmbfn.runtime.workers import run_killable
 from symmbfn.screening.screen import screen
 
@@ -38,6 +38,12 @@ def test_real_numbers_are_taken_as_floats(value: float) -> None:
 def test_what_is_no_real_number_within_the_bounds_is_refused_by_name(value: object) -> None:
     with pytest.raises(ValueError, match="rate must be a finite number above 0 and at most 1, got"):
         real_number("rate", value, above=0.0, most=1.0)
+
+
+@pytest.mark.parametrize("value", ["foo", "", None, 1, ["raw"], np.array(["raw", "x"])], ids=repr)
+def test_what_is_none_of_the_choices_is_refused_by_name(value: object) -> None:
+    with pytest.raises(ValueError, match="form must be one of canonical, raw, got"):
+        one_of("form", value, ("canonical", "raw"))
 
 
 def test_a_request_of_numpy_numbers_is_the_same_request(tiny_weights: Path, tmp_path: Path) -> None:

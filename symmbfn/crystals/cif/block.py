@@ -101,7 +101,8 @@ def read_block(text: str) -> CifBlock:
         ValueError: it is no CIF, or not one of one structure.
     """
     # quoted text of real files holds letters that CIF does not know; none has a meaning here
-    plain = text.removeprefix("\ufeff").rstrip("\0\x1a").encode("ascii", "replace").decode()
+    plain = text.removeprefix("\ufeff").rstrip("\0\x1a").replace("\xa0", " ")
+    plain = plain.encode("ascii", "replace").decode()
     start = (plain.strip().splitlines() or [""])[0][:80]
     try:
         document = cif.read_string(plain, check_level=0)

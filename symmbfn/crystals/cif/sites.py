@@ -1,6 +1,6 @@
 """The sites of a CIF: which element each is, where it lies, and whether one was lost."""
 
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -90,10 +90,11 @@ def images_of_sites(
         images -= np.floor(images)
         met = np.flatnonzero(_meet(atoms, images[0], tolerance))
         if len(met):
-            both = " and ".join(
-                f"{sites.labels[i]} ({sites.symbols[i]})" for i in (rows[met[0]], row)
-            )
-            raise ValueError(f"disordered: sites {both} lie in one place")
+            pair = rows[met[0]], row
+            both = " and ".join(f"{sites.labels[i]} ({sites.symbols[i]})" for i in pair)
+            is_repeated = len(operations) > 1 and len({sites.symbols[i] for i in pair}) == 1
+            why = "atoms are listed that the operations make too" if is_repeated else "disordered"
+            raise ValueError(f"{why}: sites {both} lie in one place")
         meet = _meet(images[:, None], images, tolerance)
         kept: list[int] = []
         for image in range(len(images)):
@@ -181,7 +182,7 @@ def _element_of_type(kind: str | None, label: str) -> str:
     return ELEMENTS[letters.lower()]
 
 
-def _element_of_label(label: str, in_formula: Container[str]) -> str:
+def _element_of_label(label: str, in_formula: Collection[str]) -> str:
     """The element of a label: "Fe1", "CL2"; "CA1" and "SiT" where the formula decides."""
     letters = _leading_letters(label)
     head = letters[:1] + _run(letters[1:], str.islower)
@@ -191,7 +192,9 @@ def _element_of_label(label: str, in_formula: Container[str]) -> str:
     is_open = not whole or len(readings - {""}) > 1 or letters.upper() == "T"
     if is_open:
         readings = {element for element in readings if element in in_formula}
-    hides_hydrogen = not whole and bool(_HIDES_HYDROGEN & set(letters[len(head) :].upper()))
+    # with a formula, hydrogen that is not placed is missed by it
+    may_hide = not whole and not in_formula
+    hides_hydrogen = may_hide and bool(_HIDES_HYDROGEN & set(letters[len(head) :].upper()))
     found = readings - {""}
     if len(found) != 1 or hides_hydrogen or label.lower().startswith(_WATERS):
         raise ValueError(

@@ -89,7 +89,13 @@ def _known(block: CifBlock, tags: tuple[str, ...]) -> list[str]:
 
 def _listed(block: CifBlock) -> GroupOperations | None:
     """The operations that the file lists."""
-    groups = [_group(block.known(tag)) for tag in _OPERATIONS if block.known(tag)]
+    groups = []
+    for tag in _OPERATIONS:
+        triplets = block.known(tag)
+        if n_missing := len(block.column(tag)) - len(triplets) if triplets else 0:
+            raise ValueError(f"{n_missing} of the listed operations are missing: '?' or '.'")
+        if triplets:
+            groups.append(_group(triplets))
     if len({group.elements for group in groups}) > 1:
         raise ValueError("two lists of operations that differ")
     return groups[0] if groups else None
@@ -100,7 +106,10 @@ def _group(triplets: list[str]) -> GroupOperations:
         raise ValueError(f"{len(triplets)} operations, expected at most {MAX_LISTED}")
     operations = []
     for triplet in triplets:
-        text = triplet.lower().replace("+-", "-")
+        text = " ".join(triplet.lower().replace("+-", "-").split())
+        number, _, rest = text.partition(" ")
+        if number.isdigit() and rest[:1] not in "/*":  # "2 -x,y,-z"; 2 whole cells change nothing
+            text = rest
         try:
             if not set(text) <= _LETTERS:
                 raise ValueError

@@ -232,7 +232,12 @@ def entries_from_totals(computed: Iterable[Mapping[str, Any]]) -> list[Entry]:
 
 def _comparable(computed: Iterable[Mapping[str, Any]]) -> list[Total]:
     """Totals on one scale."""
-    totals = [_total(row, entry) for row, entry in enumerate(computed)]
+    totals = []
+    for row, entry in enumerate(computed):
+        try:
+            totals.append(_total(row, entry))
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ValueError(f"entry {row} is no entry: {error!r}") from None
     if mixed := [total.id for total in totals if total.run_type == MIXED]:
         raise ValueError(
             f"{len(mixed)} entries, such as {mixed[0]}, are of the mixing scheme {MIXED}, whose "

@@ -257,7 +257,12 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
         ("a.json", '[{"energy": -6}]', "composition"),
         ("a.json", "[]", "no entries"),
         ("a.json", "[[1]]", "holds no entries"),
-        ("a.json", '[{"composition": [1], "energy": -6}]', "holds no entries"),
+        ("a.json", '[{"composition": [1], "energy": -6}]', "entry 0 is no entry"),
+        (
+            "a.json",
+            '[{"composition": "Na", "energy": -1}, {"composition": "Na", "energy": null}]',
+            "entry 1 is no entry",
+        ),
         ("a.json.gz", "[]", "holds no entries"),
         ("a.json", "{", "property name"),
         ("a.json", "", "Expecting value"),
