@@ -16,6 +16,7 @@ from symmbfn.crystals.elements import SYMBOLS, element_number
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 
+RECORDS = "records.jsonl"  # name of the file in the folder of a run
 CHUNK = 1000
 FACTS = ("index", "seed", "status", "reason")
 FACTS_OF_STRUCTURE = (
@@ -137,7 +138,7 @@ def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
     Source: ours.
     """
     path = Path(path)
-    path = path / "records.jsonl" if path.is_dir() else path
+    path = path / RECORDS if path.is_dir() else path
     with path.open() as file:
         for number, line in enumerate(file, start=1):
             try:

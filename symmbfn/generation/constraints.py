@@ -3,11 +3,10 @@
 import torch
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
-from symmbfn.crystals.asymmetric_unit import CHART_END
 from symmbfn.crystals.images import images_of
 from symmbfn.crystals.lattice import k_to_metric
 from symmbfn.crystals.loci import nearest_point
-from symmbfn.model.symmbfn import SymmBFN
+from symmbfn.model.symmbfn import FARTHEST, SymmBFN, near_chart
 from symmbfn.model.variables import Conditions, Variables
 
 SETTLED = 0.9  # probability of a letter above which it counts as settled
@@ -21,11 +20,7 @@ def confine(model: SymmBFN, estimates: Variables, conditions: Conditions) -> Var
     Source: Methods, "Sampling": the wrap; book, method-confine: the clip.
     """
     x = model.fractional(estimates.continuous["coords"])
-    x = (
-        x.clamp(CHART_END - 1.15, CHART_END + 0.15)
-        if model.config.coords.is_standardised
-        else x % 1.0
-    )
+    x = near_chart(x) if model.config.coords.is_standardised else x % 1.0
     coords = (x - model.coords_mean) / model.coords_std * conditions.is_site[..., None]
     return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)
 
@@ -83,7 +78,7 @@ def move_apart(
     """
     _, is_settled = settled_letters(estimates, conditions)
     x = model.fractional(estimates.continuous["coords"])
-    lattice = estimates.continuous["lattice"].clamp(-5, 5)
+    lattice = estimates.continuous["lattice"].clamp(-FARTHEST, FARTHEST)
     metric = k_to_metric(model.lattice_k(lattice, conditions)).to(x)
     images = images_of(x, metric, conditions.rotations, conditions.translations)
     distance = images.distance()

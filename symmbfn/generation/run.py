@@ -22,11 +22,12 @@ import torch
 from symmbfn._shapes import Int, Tensor
 from symmbfn.conditions.request import Request
 from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.records import RECORDS
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.batch_files import join_parts, part_path, write_cifs, write_part
 from symmbfn.generation.generate import generate_batches, request_of, sampler_of, size_batches
-from symmbfn.generation.run_outputs import RECORDS, STRUCTURES, complete
+from symmbfn.generation.run_outputs import STRUCTURES, complete
 from symmbfn.generation.sampler import Predictor, predictor
 from symmbfn.generation.writers import Finished, default_workers, finish, finishing
 from symmbfn.model.checkpoints import load_model, read_config, weights_folder

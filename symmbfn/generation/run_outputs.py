@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from symmbfn.crystals.contacts import CONTACT_RATIO
-from symmbfn.crystals.records import read_crystals, read_records
+from symmbfn.crystals.records import RECORDS, read_crystals, read_records
 from symmbfn.crystals.symmetry_search import SYMPREC
 from symmbfn.generation.batch_files import CIFS, PARTS, damaged_cifs, headers, mend_cifs
 from symmbfn.generation.writers import Finished, texts_of
@@ -16,7 +16,7 @@ from symmbfn.intervals import wilson_interval
 from symmbfn.runtime.files import whole_file, write_whole
 from symmbfn.runtime.run_folder import MANIFEST
 
-RECORDS, SUMMARY = "records.jsonl", "summary.json"
+SUMMARY = "summary.json"
 STRUCTURES = "crystals.extxyz"
 
 

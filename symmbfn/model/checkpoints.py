@@ -23,7 +23,7 @@ from symmbfn.runtime.files import file_digest, whole_file, write_whole
 
 FORMAT_VERSION = 2  # nested configuration
 FLAT_FORMAT = 1  # that of the first weights, see `config_files.nested`
-# names of a network's parts in weights of the first format -> those of today
+# names of tables, and of parts of the network, in files of the first format -> those of today
 RENAMED_TABLES = {"given": "conditions", "given_count": "condition_count"}
 RENAMED = {"slots.": "elements.", "letters.": "symmetry.", "axes.": "symmetry."}
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"

@@ -37,6 +37,14 @@ FARTHEST = 5.0  # standard deviations; a belief that lies beyond is read as if i
 LEAST_RADIUS = 0.3  # angstrom
 
 
+def near_chart(x: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
+    """Fractional coordinates clipped to their chart with 0.15 on both sides.
+
+    Source: book, method-confine.
+    """
+    return x.clamp(CHART_END - 1.15, CHART_END + 0.15)
+
+
 class SymmBFN(nn.Module):
     """The joint Bayesian flow network of the asymmetric unit.
 
@@ -241,7 +249,7 @@ class SymmBFN(nn.Module):
             numbers["lattice"] = (*numbers["lattice"], best["lattice"])
         x = self.fractional(coords)
         if c.coords.is_standardised:
-            x = x.clamp(CHART_END - 1.15, CHART_END + 0.15)
+            x = near_chart(x)
         elements = self.elements_of_sites({name: read[0] for name, read in classes.items()})
         return Reading(
             conditions=conditions,

@@ -14,6 +14,7 @@ from symmbfn.crystals.lattice import cell_parameters
 from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
 from symmbfn.evaluation.summary import METASTABLE
 from symmbfn.runtime.files import write_whole
+from symmbfn.screening.stages.judged import LATTICE
 
 if TYPE_CHECKING:
     import pandas
@@ -22,7 +23,6 @@ LIST, FOLDER = "candidates.csv", "candidates"
 MOST = 100
 LABELS = ("index", "name", "formula", "space_group_number")
 ENERGIES = ("e_above_hull", "formation_energy_per_atom", "band_gap")
-LATTICE = ("a", "b", "c", "alpha", "beta", "gamma")  # angstrom and degrees
 GEOMETRY = ("n_atoms", *LATTICE, "volume", "density", "minimum_distance", "contact_ratio")
 DECIMALS = 6  # of the numbers in the list
 POSCAR_DECIMALS = 10

@@ -11,11 +11,11 @@ import numpy as np
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
-from symmbfn.crystals.records import read_crystals
+from symmbfn.crystals.records import RECORDS, read_crystals
 from symmbfn.datasets.registry import DATASETS, dataset_splits, load_dataset
+from symmbfn.generation.run_outputs import SUMMARY
 from symmbfn.runtime.workers import run_killable
 
-RECORDS, SUMMARY = "records.jsonl", "summary.json"
 TIME_LIMIT = 60.0  # seconds for one file of others
 
 

@@ -12,6 +12,7 @@ from pymatgen.core import Composition, Lattice, Structure
 from symmbfn.cli.verbs import main
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.records import RECORDS
 from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.evaluation.energies.entries import Entry
 from symmbfn.evaluation.energies.hull import Hull
@@ -19,7 +20,7 @@ from symmbfn.generation.run import generate_run
 from symmbfn.pages.screening_report import seconds_of, write_report
 from symmbfn.screening.screen import STAGES, TABLE, ScreeningConfig, answers_of, screen
 from symmbfn.screening.shortlist import input_files, shortlist, write_shortlist
-from symmbfn.screening.sources import RECORDS, Candidate
+from symmbfn.screening.sources import Candidate
 from symmbfn.screening.stages import compared as compared_stage
 from symmbfn.screening.stages import relaxed as relaxed_stage
 from symmbfn.screening.stages.relaxed import RELAXED, above_hull, relaxed_crystals

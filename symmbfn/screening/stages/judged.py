@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas
 
 TIME_LIMIT = 60.0  # seconds of wall time for one crystal
-LATTICE = ("a", "b", "c", "alpha", "beta", "gamma")
+LATTICE = ("a", "b", "c", "alpha", "beta", "gamma")  # angstrom and degrees
 VALUES = tuple(
     field.name for field in fields(Judgement) if field.name not in ("index", "lattice_parameters")
 )
