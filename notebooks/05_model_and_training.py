@@ -71,12 +71,12 @@ from symmbfn.model.config import (
     paper_config,
 )
 from symmbfn.model.config_files import settings_of
+from symmbfn.model.padded_operations import padded_operations
 from symmbfn.model.statistics import compute_statistics
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.networks.cspnet import CSPNet
 from symmbfn.networks.cspnet_pyg import CSPNetPyG
 from symmbfn.networks.embeddings import image_features
-from symmbfn.networks.groups import padded_operations
 from symmbfn.training.config import OptimiserConfig, TrainingConfig
 from symmbfn.training.steps import draw_noise, learning_rate_factor
 from symmbfn.training.trainer import Trainer

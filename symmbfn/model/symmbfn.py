@@ -18,6 +18,7 @@ from symmbfn.model import network_input
 from symmbfn.model.beliefs.belief import Belief
 from symmbfn.model.beliefs.of_config import beliefs_of
 from symmbfn.model.config import ModelConfig
+from symmbfn.model.padded_operations import PaddedOperations
 from symmbfn.model.reading import Reading
 from symmbfn.model.statistics import Statistics
 from symmbfn.model.variables import (
@@ -30,7 +31,6 @@ from symmbfn.model.variables import (
 from symmbfn.networks.class_table import zeroed
 from symmbfn.networks.displacements import Displacements
 from symmbfn.networks.embeddings import phases
-from symmbfn.networks.groups import GroupOperations
 from symmbfn.networks.properties import PropertyTokens
 
 FARTHEST = 5.0  # standard deviations; a belief that lies beyond is read as if it lay there
@@ -87,7 +87,7 @@ class SymmBFN(nn.Module):
         }
         for name, value in tables.items():
             self.register_buffer(name, value, persistent=False)
-        self.operations = GroupOperations()
+        self.operations = PaddedOperations()
 
     def _build_network(self) -> None:
         """Channels, features, network and heads; the heads of numbers start from zero."""

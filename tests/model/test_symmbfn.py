@@ -22,10 +22,10 @@ from symmbfn.model.config import (
     paper_config,
 )
 from symmbfn.model.number_configs import EuclideanCoordsConfig, LatticeConfig
+from symmbfn.model.padded_operations import padded_operations
 from symmbfn.model.statistics import compute_statistics
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.model.variables import Variables, element_classes, slots_and_pointers
-from symmbfn.networks.groups import padded_operations
 from tests.models import (
     batch,
     beliefs_at,
