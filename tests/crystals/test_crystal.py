@@ -4,6 +4,7 @@ import io
 from functools import cache
 
 import ase.io
+import gemmi
 import numpy as np
 import pytest
 import spglib
@@ -166,6 +167,13 @@ def test_primitive_cif_gives_pymatgen_and_ase_the_primitive_cell_in_every_group(
         assert found.number == crystal.space_group_number
         # as many operations as the group has per primitive cell
         assert text.count("'") // 2 - 1 == len(found.rotations)
+        for cif, n_atoms in ((text, len(numbers)), (crystal.to_cif(), len(crystal))):
+            stated = (
+                gemmi.cif.read_string(cif)
+                .sole_block()
+                .find_values("_atom_site_symmetry_multiplicity")
+            )
+            assert sum(map(int, stated)) == n_atoms, "multiplicities are of the cell as written"
 
 
 def test_poscar_and_ase_hold_the_same_crystal() -> None:
