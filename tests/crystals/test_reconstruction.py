@@ -11,6 +11,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from symmbfn.crystals import collapsed_orbits, reconstruction
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
 from symmbfn.crystals.elements import COVALENT_RADIUS
+from symmbfn.crystals.lattice import metric_to_k
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import operations_of, orbit_of, positions_of, symmetry_tables
 from symmbfn.crystals.symmetry_search import find_symmetry
@@ -180,6 +181,15 @@ def test_orbits_that_are_far_enough_are_left_alone() -> None:
     (crystal,) = build(one_crystal(6, [(14, "c", (0.1, 0.06, 0.7))], edge=6.0))
     assert crystal.letters == ("c",)
     assert crystal.minimum_distance == pytest.approx(0.72, abs=1e-6)
+
+
+def test_images_that_are_close_by_a_short_edge_are_not_merged_onto_a_far_position() -> None:
+    """A screw axis halves an edge of 1.1 angstrom; the next inversion centre is 2 angstrom away."""
+    unit = one_crystal(14, [(14, "e", (0.0, 0.1, 0.25))])
+    metric = torch.tensor([8.0, 1.1, 8.0]).double().square().diag()
+    (crystal,) = build(replace(unit, lattice_k=metric_to_k(metric).numpy()))
+    assert crystal.minimum_distance == pytest.approx(0.55, abs=1e-6)
+    assert (crystal.letters, len(crystal), crystal.n_merged) == (("e",), 4, 0)
 
 
 def test_an_element_twice_in_one_place_is_there_once() -> None:
