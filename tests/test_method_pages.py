@@ -56,7 +56,10 @@ def test_names_in_code_letters_are_those_of_the_package(page: str) -> None:
         ("method-sampler", (SamplerConfig().n_steps, SamplerConfig().start)),
         (
             "method-clearance",
-            (SamplerConfig().clearance, constraints.LEAST, constraints.SAME_ATOM),
+            (
+                *(SamplerConfig().clearance, constraints.LEAST, constraints.SAME_ATOM),
+                round(constraints.SHORTEST, 9),
+            ),
         ),
         ("method-projection-on-the-way", (constraints.SETTLED,)),
         ("method-coverage", (*CUTOFFS["mp_20"], *CUTOFFS["perov_5"])),

@@ -31,6 +31,7 @@ from symmbfn.crystals.distances import MINIMUM_DISTANCE, GeometryError
 from symmbfn.crystals.group_operations import GroupOperations
 from symmbfn.crystals.lattice import constrain_k, metric_to_k
 from symmbfn.crystals.symmetry import operations_of, positions_of, symmetry_tables
+from symmbfn.crystals.symmetry_search import ANGLE_TOLERANCE
 from symmbfn.runtime.checks import one_of, real_number
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ EXACT = 1e-4  # fractional, by which images of a special position differ
 ROUNDING = 2e-3  # fractional, by which they differ where coordinates have three digits
 MINIMUM_LENGTH = 0.5  # angstrom, of a cell edge
 MINIMUM_VOLUME_PER_ATOM = 1.0  # cubic angstrom
-ANGLE_TOLERANCE = 5.0  # degrees
 LOCUS_TOLERANCE = 0.3  # angstrom, between a site and the images that should meet there
 
 

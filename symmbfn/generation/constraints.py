@@ -3,6 +3,7 @@
 import torch
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
+from symmbfn.crystals.distances import MINIMUM_DISTANCE
 from symmbfn.crystals.images import images_of
 from symmbfn.crystals.lattice import k_to_metric
 from symmbfn.crystals.loci import nearest_point
@@ -11,6 +12,8 @@ from symmbfn.model.variables import Conditions, Variables
 
 SETTLED = 0.9  # probability of a letter above which it counts as settled
 SAME_ATOM = 0.5  # angstrom; an own image as close as this is the atom itself
+# angstrom; between small atoms a share of their radii can be less than a valid crystal needs
+SHORTEST = 1.1 * MINIMUM_DISTANCE
 LEAST = 0.03  # angstrom; a vector as short as this has no clear direction
 
 
@@ -69,7 +72,8 @@ def move_apart(
         model: with letters and images, for the units of the estimates.
         estimates: of all variables, coordinates of shape (B, N, 3).
         conditions: what the crystals are conditioned on, for the operations of the groups.
-        clearance: least distance as a fraction of the sum of the two expected covalent radii.
+        clearance: least distance as a fraction of the sum of the two expected covalent radii;
+            never less than 0.55 angstrom.
 
     Returns:
         The estimates, with other coordinates.
@@ -85,7 +89,7 @@ def move_apart(
     theta = {name: log_p.exp() for name, log_p in estimates.categorical.items()}
     radius = model.radius_of(model.elements_of_sites(theta))
     radii = (radius[:, :, None] + radius[:, None])[..., None]
-    lacking = clearance * radii - distance
+    lacking = (clearance * radii).clamp_min(SHORTEST) - distance
     own = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)[..., None]
     is_pair = is_settled[:, :, None, None] & is_settled[:, None, :, None]
     is_pair = is_pair & conditions.is_operation[:, None, None] & (distance > LEAST)

@@ -6,17 +6,19 @@ import pytest
 import torch
 
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
+from symmbfn.crystals.distances import MINIMUM_DISTANCE
 from symmbfn.crystals.elements import COVALENT_RADIUS
 from symmbfn.crystals.lattice import metric_to_k
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.constraints import move_apart
 from symmbfn.generation.sampler import preset_sampler, sample
+from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.model.variables import Conditions, FixedParts, Variables
 from tests.models import batch, fresh_model, perfect_predictor
 
-EDGE, NA, CL = 6.0, 11, 17
+EDGE, H, HE, LI, NA, CL = 6.0, 1, 2, 3, 11, 17
 
 
 def estimates_of(model: SymmBFN, units: AsymmetricUnitBatch) -> tuple[Variables, Conditions]:
@@ -25,8 +27,10 @@ def estimates_of(model: SymmBFN, units: AsymmetricUnitBatch) -> tuple[Variables,
     return perfect_predictor(model, data)(None, None, None, None), conditions
 
 
-def pair(model: SymmBFN, distance: float) -> tuple[Variables, Conditions]:
-    """Sodium and chlorine in a cube without symmetry, so far apart along x, in angstrom."""
+def pair(
+    model: SymmBFN, distance: float, elements: tuple[int, int] = (NA, CL)
+) -> tuple[Variables, Conditions]:
+    """Two atoms in a cube without symmetry, so far apart along x, in angstrom."""
     x = torch.full((1, 2, 3), 0.45)
     x[0, 0, 0], x[0, 1, 0] = 0.45 - distance / 2 / EDGE, 0.45 + distance / 2 / EDGE
     metric = EDGE**2 * torch.eye(3, dtype=torch.float64)[None]
@@ -34,7 +38,7 @@ def pair(model: SymmBFN, distance: float) -> tuple[Variables, Conditions]:
     units = AsymmetricUnitBatch(
         torch.ones(1, dtype=torch.long),
         metric_to_k(metric).float(),
-        torch.tensor([[NA, CL]]),
+        torch.tensor([elements]),
         0 * ones,
         x,
         ones.bool(),
@@ -58,6 +62,20 @@ def test_two_sites_that_are_too_close_each_go_half_the_way() -> None:
     assert EDGE * float(x[0, 1, 0] - x[0, 0, 0]) == pytest.approx(wanted, abs=1e-3)
     assert float(x[0, :, 0].mean()) == pytest.approx(0.45, abs=1e-5)
     torch.testing.assert_close(x[0, :, 1:], torch.full((2, 2), 0.45), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("elements", [(H, H), (HE, HE), (H, LI)])
+def test_atoms_however_small_end_as_far_apart_as_a_valid_crystal_needs(
+    elements: tuple[int, int],
+) -> None:
+    model = load_model("default")
+    estimates, conditions = pair(model, 0.2, elements)
+    x = moved(model, estimates, conditions, 0.75)
+    distance = EDGE * float(x[0, 1, 0] - x[0, 0, 0])
+    assert distance > 1.05 * MINIMUM_DISTANCE
+    # and no farther than their radii ask
+    asked = 0.75 * float(COVALENT_RADIUS[list(elements)].sum())
+    assert distance == pytest.approx(max(asked, 0.55), abs=1e-3)
 
 
 def test_a_site_whose_letter_is_open_stays_and_moves_nothing() -> None:
