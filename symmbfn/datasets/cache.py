@@ -153,6 +153,26 @@ class EncodedDataset:
             identifiers=tuple(self.identifiers[row] for row in rows.tolist()),
         )
 
+    def followed_by(self, other: "EncodedDataset") -> "EncodedDataset":
+        """These crystals and then those of another dataset, with a digest of their own.
+
+        Args:
+            other: its properties are taken by name, those that it lacks are not known.
+        """
+        start = other.site_start[1:] + self.site_start[-1]
+        per_site = ("atomic_numbers", "wyckoff_positions", "fractional_coords")
+        both = {
+            name: torch.cat([getattr(self, name), getattr(other, name)])
+            for name in (*per_site, "space_group_number", "lattice_k")
+        }
+        return self.derived(
+            other.digest,
+            **both,
+            site_start=torch.cat([self.site_start, start]),
+            properties=torch.cat([self.properties, other.values_of(self.property_names)]),
+            identifiers=self.identifiers + other.identifiers,
+        )
+
     def save(self, path: str | Path) -> Path:
         """Write `path` (.safetensors) and beside it the same name with .json.
 

@@ -16,7 +16,7 @@ from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.model.reading import Reading
 from symmbfn.model.variables import Conditions
 from symmbfn.networks.class_table import ClassTable
-from symmbfn.networks.element_slots import ElementSlots
+from symmbfn.networks.element_slots import ElementSlots, atom_features
 from symmbfn.networks.wyckoff_positions import WyckoffPositions
 
 N_AXES, N_AXIS_CLASSES = 15, 13
@@ -36,8 +36,16 @@ class Channel(nn.Module, ABC):
     graph_width: int = 0
 
     @abstractmethod
-    def state(self, classes: Classes, conditions: Conditions) -> Tensor:
-        """What is made of the beliefs once a call, for the input and for the output."""
+    def state(
+        self, classes: Classes, conditions: Conditions, atoms: Float[Tensor, "B N"]
+    ) -> Tensor:
+        """What is made of the beliefs once a call, for the input and for the output.
+
+        Args:
+            classes: beliefs of the categorical variables.
+            conditions: what the crystals are conditioned on.
+            atoms: expected number of atoms of each site in the cell, 0 on padding.
+        """
 
     def of_sites(self, reading: Reading) -> Float[Tensor, "B N F"]:
         """What the sites read, shape (B, N, site_width); here nothing."""
@@ -71,13 +79,28 @@ class ElementChannel(Channel):
 class SlotChannel(ElementSlots, ElementChannel):
     """Elements of the crystal in slots, and pointers of the sites, see `ElementSlots`."""
 
-    def __init__(self, n_slots: int, n_elements: int, width: int, log_prior: Float[Tensor, "K"]):
-        super().__init__(n_slots, n_elements, width, log_prior)
+    def __init__(
+        self,
+        n_slots: int,
+        n_elements: int,
+        width: int,
+        log_prior: Float[Tensor, "K"],
+        reads_atoms: bool = False,
+    ):
+        super().__init__(n_slots, n_elements, width, log_prior, reads_atoms=reads_atoms)
         self.site_width = self.graph_width = width
 
-    def state(self, classes: Classes, conditions: Conditions) -> Float[Tensor, "B S E"]:
+    def state(
+        self, classes: Classes, conditions: Conditions, atoms: Float[Tensor, "B N"]
+    ) -> Float[Tensor, "B S E"]:
         """States of the slots."""
-        return self.slots(*classes["elements"], conditions.is_slot)
+        features = None
+        if self.reads_atoms:
+            held = (classes["pointers"][0] * atoms[..., None]).sum(1)
+            wanted = conditions.composition
+            wanted = torch.full_like(held, torch.nan) if wanted is None else wanted
+            features = atom_features(held, wanted)
+        return self.slots(*classes["elements"], conditions.is_slot, features)
 
     def of_sites(self, reading: Reading) -> Float[Tensor, "B N H"]:
         """The slots that a site points to."""
@@ -106,7 +129,9 @@ class SiteElementChannel(ClassTable, ElementChannel):
         super().__init__(n_elements, width, log_prior)
         self.site_width = width
 
-    def state(self, classes: Classes, conditions: Conditions) -> Float[Tensor, "B N K"]:
+    def state(
+        self, classes: Classes, conditions: Conditions, atoms: Float[Tensor, "B N"]
+    ) -> Float[Tensor, "B N K"]:
         """The probabilities themselves."""
         return classes["elements"][0]
 
@@ -154,7 +179,9 @@ class LetterChannel(WyckoffPositions, SymmetryChannel):
         """Expected multiplicity of the position."""
         return (classes["letters"][0] * self.multiplicity[conditions.rows][:, None]).sum(-1)
 
-    def state(self, classes: Classes, conditions: Conditions) -> Float[Tensor, "B W E"]:
+    def state(
+        self, classes: Classes, conditions: Conditions, atoms: Float[Tensor, "B N"]
+    ) -> Float[Tensor, "B W E"]:
         """Embeddings of the groups' positions."""
         return self.table(conditions.rows) if conditions.positions is None else conditions.positions
 
@@ -176,7 +203,9 @@ class AxisChannel(ClassTable, SymmetryChannel):
         super().__init__(N_AXES * N_AXIS_CLASSES, width)
         self.site_width = width
 
-    def state(self, classes: Classes, conditions: Conditions) -> Float[Tensor, "B N K"]:
+    def state(
+        self, classes: Classes, conditions: Conditions, atoms: Float[Tensor, "B N"]
+    ) -> Float[Tensor, "B N K"]:
         """The probabilities of all axes in one row."""
         return classes["axes"][0].flatten(-2)
 
@@ -192,7 +221,9 @@ class AxisChannel(ClassTable, SymmetryChannel):
 class NoSymmetryChannel(SymmetryChannel):
     """Nothing: the sites are all atoms of the cell."""
 
-    def state(self, classes: Classes, conditions: Conditions) -> Tensor:
+    def state(
+        self, classes: Classes, conditions: Conditions, atoms: Float[Tensor, "B N"]
+    ) -> Tensor:
         """Nothing, shape (B, 0)."""
         return conditions.lattice_fixed.new_zeros(len(conditions.lattice_fixed), 0)
 

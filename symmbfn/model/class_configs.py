@@ -39,6 +39,8 @@ class ElementSlotsConfig:
         beta1, pointer_beta1: final accuracies.
         n_slots: most elements that a crystal can have.
         weight, pointer_weight: in the training loss.
+        reads_atoms: whether the network reads how many atoms each slot holds, and how many it
+            should hold where the composition is a condition; see `Conditions`.
 
     Source: book, method-variables.
     """
@@ -50,6 +52,7 @@ class ElementSlotsConfig:
     n_slots: int = 8
     weight: float = 2.0
     pointer_weight: float = 2.0
+    reads_atoms: bool = False
 
     @classmethod
     def for_elements(cls, n_elements: int, n_slots: int = 8) -> "ElementSlotsConfig":
@@ -58,7 +61,8 @@ class ElementSlotsConfig:
         Source: book, method-beta1.
         """
         beta1 = CERTAINTY / max(1, n_elements)
-        return cls(beta1=beta1, pointer_beta1=CERTAINTY / n_slots, n_slots=n_slots)
+        pointers = CERTAINTY / n_slots
+        return cls(beta1=beta1, pointer_beta1=pointers, n_slots=n_slots, reads_atoms=True)
 
     def beliefs(
         self, n_elements: int, log_prior: Float[Tensor, "K"], *, is_preconditioned: bool
@@ -86,7 +90,7 @@ class ElementSlotsConfig:
 
     def channel(self, n_elements: int, width: int, log_prior: Float[Tensor, "K"]) -> ElementChannel:
         """How elements and pointers enter and leave the network."""
-        return SlotChannel(self.n_slots, n_elements, width, log_prior)
+        return SlotChannel(self.n_slots, n_elements, width, log_prior, self.reads_atoms)
 
     def most_elements(self, n_elements: int) -> int:
         """Most elements that a crystal can have, out of so many."""

@@ -97,10 +97,13 @@ class LossConfig:
     Attributes:
         cross_entropy: weight of the auxiliary cross-entropy of categorical variables.
         min_t: smallest training time.
+        weighs_free_coords: crystals whose letters are all conditions count sqrt(1 + f) times,
+            with f free coordinates, since all of these must be right at once.
     """
 
     cross_entropy: float = 0.1
     min_t: float = 1e-3
+    weighs_free_coords: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +180,7 @@ def default_config(
         elements=elements,
         composition=ElementSlotsConfig.for_elements(len(elements)),
         network=NetworkConfig(width=width, depth=depth),
+        loss=LossConfig(weighs_free_coords=True),
         properties=properties,
     )
 

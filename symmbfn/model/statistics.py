@@ -11,7 +11,7 @@ from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.model.config import ModelConfig
 from symmbfn.model.variables import element_classes, slots_and_pointers
-from symmbfn.networks.properties import standard_values, zero_inflated
+from symmbfn.networks.properties import standard_values, zero_scales
 
 LEAST_DEVIATION = 0.05  # of a standardised variable, so that one that never varies stays finite
 LEAST_SPREAD = 1e-6  # of a property, for the same reason
@@ -117,7 +117,7 @@ def property_moments(
         return torch.zeros(0), torch.ones(0)
     if values is None or values.shape[-1] != len(names):
         raise ValueError(f"values of the properties {names} are needed, got {values}")
-    columns = standard_values(values.double(), zero_inflated(names).to(values.device)).unbind(-1)
+    columns = standard_values(values.double(), zero_scales(names).to(values)).unbind(-1)
     known = [column[~column.isnan()] for column in columns]
     if few := [name for name, column in zip(names, known, strict=True) if len(column) < 2]:
         raise ValueError(f"the dataset knows nothing of {', '.join(few)}")

@@ -14,6 +14,7 @@ from torch import nn
 from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnitBatch
 from symmbfn.crystals.elements import COVALENT_RADIUS
+from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.model import network_input
 from symmbfn.model.beliefs.belief import Belief
 from symmbfn.model.beliefs.of_config import beliefs_of
@@ -63,6 +64,7 @@ class SymmBFN(nn.Module):
     lattice_mean: Tensor
     lattice_std: Tensor
     radius: Tensor
+    degrees_of_freedom: Tensor
 
     def __init__(self, config: ModelConfig, statistics: Statistics):
         super().__init__()
@@ -84,6 +86,7 @@ class SymmBFN(nn.Module):
             "lattice_mean": statistics.lattice_mean,
             "lattice_std": statistics.lattice_std,
             "radius": torch.tensor(COVALENT_RADIUS).float()[list(self.config.elements)],
+            "degrees_of_freedom": torch.tensor(symmetry_tables().degrees_of_freedom).float(),
         }
         for name, value in tables.items():
             self.register_buffer(name, value, persistent=False)
@@ -251,21 +254,22 @@ class SymmBFN(nn.Module):
         if c.coords.is_standardised:
             x = near_chart(x)
         elements = self.elements_of_sites({name: read[0] for name, read in classes.items()})
+        atoms = self.symmetry.atoms(classes, conditions)
         return Reading(
             conditions=conditions,
             t=t,
             classes=classes,
             numbers=numbers,
             states={
-                "elements": self.elements.state(classes, conditions),
-                "symmetry": self.symmetry.state(classes, conditions),
+                "elements": self.elements.state(classes, conditions, atoms),
+                "symmetry": self.symmetry.state(classes, conditions, atoms),
             },
             x=x,
             k=self.lattice_k(best["lattice"].clamp(-FARTHEST, FARTHEST), conditions).float(),
             phases=phases(x, c.network.n_frequencies),
             elements=elements,
             radius=self.radius_of(elements),
-            atoms=self.symmetry.atoms(classes, conditions),
+            atoms=atoms,
         )
 
     def losses(
@@ -296,4 +300,16 @@ class SymmBFN(nn.Module):
             total = total + belief.weight * value / belief.size(conditions)
         for value in cross_entropy.values():
             total = total + self.config.loss.cross_entropy * value
+        if self.config.loss.weighs_free_coords:
+            total = total * self._template_weight(conditions)
         return total
+
+    def _template_weight(self, conditions: Conditions) -> Float[Tensor, "B"]:
+        """sqrt(1 + f) for f free coordinates where all letters are conditions, elsewhere 1."""
+        fixed = conditions.fixed
+        if fixed is None or "letters" not in fixed.where:
+            return torch.ones(len(conditions.is_site), device=conditions.is_site.device)
+        has_template = (fixed.where["letters"] | ~conditions.is_site).all(-1)
+        rows = conditions.rows.gather(1, fixed.values["letters"])
+        n_free = (self.degrees_of_freedom[rows] * conditions.is_site).sum(-1)
+        return torch.where(has_template, (1.0 + n_free).sqrt(), 1.0)

@@ -71,6 +71,8 @@ class Conditions:
         positions: embeddings of the group's positions, (B, 27, E), where the weights are fixed
             and they need not be made again for every call; else None.
         properties: (B, Q) in the units of the data, NaN for what is no condition; None for none.
+        composition: atoms in the conventional cell of the element in each slot, (B, S), NaN where
+            that is no condition; None for none. Goes with slots whose elements are fixed.
         known: variables that are fixed, wholly or in places; None for none.
     """
 
@@ -87,6 +89,7 @@ class Conditions:
     is_operation: Bool[Tensor, "B O"]
     positions: Float[Tensor, "B W E"] | None = None
     properties: Float[Tensor, "B Q"] | None = None
+    composition: Float[Tensor, "B S"] | None = None
     fixed: "FixedParts | None" = None
 
 

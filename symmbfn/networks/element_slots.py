@@ -6,6 +6,28 @@ from torch import nn
 from symmbfn._shapes import Bool, Float, Tensor
 from symmbfn.networks.class_table import two_layers, zeroed
 
+N_ATOM_FEATURES = 4
+
+
+def atom_features(
+    held: Float[Tensor, "B S"], wanted: Float[Tensor, "B S"]
+) -> Float[Tensor, "B S 4"]:
+    """What a slot reads of its atoms in the cell.
+
+    Args:
+        held: expected number of atoms in the slot, shape (B, S).
+        wanted: how many there should be, NaN where that is no condition, shape (B, S).
+
+    Returns:
+        Whether the number is a condition, the logarithms of both numbers, and which part of
+        them is missing, shape (B, S, 4).
+    """
+    is_open = wanted.isnan()
+    wanted = torch.where(is_open, 0.0, wanted)
+    missing = torch.where(is_open, 0.0, (wanted - held) / (wanted + held).clamp_min(1.0))
+    features = [(~is_open).to(held), wanted.log1p() / 4, held.log1p() / 4, missing]
+    return torch.stack(features, dim=-1)
+
 
 class ElementSlots(nn.Module):
     """The crystal's elements as a short list, and for every site a pointer to a place in it.
@@ -20,6 +42,7 @@ class ElementSlots(nn.Module):
         width: hidden width H.
         log_prior: log frequency of the elements, shape (K,): the logits before training.
         features: width E of the slot states.
+        reads_atoms: whether the slots read how many atoms they hold and should hold.
 
     Source: book, method-variables.
     """
@@ -31,9 +54,12 @@ class ElementSlots(nn.Module):
         width: int,
         log_prior: Float[Tensor, "K"],
         features: int = 128,
+        reads_atoms: bool = False,
     ):
         super().__init__()
-        self.read_slot = nn.Linear(3 * n_elements + 2 * n_slots, features)
+        self.reads_atoms = reads_atoms
+        n_read = 3 * n_elements + 2 * n_slots + N_ATOM_FEATURES * reads_atoms
+        self.read_slot = nn.Linear(n_read, features)
         self.mix = nn.ModuleList(two_layers(2 * features, features, features) for _ in range(2))
         self.norms = nn.ModuleList(nn.LayerNorm(features) for _ in range(2))
         self.read_site = nn.Linear(features + 3 * n_slots, width)
@@ -56,6 +82,7 @@ class ElementSlots(nn.Module):
         state: Float[Tensor, "B S K"],
         previous: Float[Tensor, "B S K"],
         is_slot: Bool[Tensor, "B S"],
+        atoms: Float[Tensor, "B S A"] | None = None,
     ) -> Float[Tensor, "B S E"]:
         """States of the slots, each computed from all slots of its crystal.
 
@@ -64,6 +91,7 @@ class ElementSlots(nn.Module):
             state: bounded logits, shape (B, S, K).
             previous: probabilities of the previous estimate, shape (B, S, K).
             is_slot: False beyond the crystal's number of elements, shape (B, S).
+            atoms: see `atom_features`, where they are read.
 
         Returns:
             Slot states, shape (B, S, E), 0 where there is no slot.
@@ -72,7 +100,11 @@ class ElementSlots(nn.Module):
         place = torch.eye(n_slots, device=theta.device).expand(len(theta), -1, -1)
         number = torch.arange(1, n_slots + 1, device=theta.device)
         count = (number == is_slot.sum(-1, keepdim=True)).to(theta)[:, None].expand_as(place)
-        v = self.read_slot(torch.cat([theta, state, previous, place, count], dim=-1))
+        read = [theta, state, previous, place, count]
+        if self.reads_atoms:
+            assert atoms is not None
+            read.append(atoms.to(theta))
+        v = self.read_slot(torch.cat(read, dim=-1))
         weight = (is_slot / is_slot.sum(-1, keepdim=True))[..., None].to(v)
         for mix, norm in zip(self.mix, self.norms, strict=True):
             u = norm(v)

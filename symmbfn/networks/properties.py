@@ -5,43 +5,46 @@ import math
 import torch
 from torch import nn
 
-from symmbfn._shapes import Bool, Float, Tensor
+from symmbfn._shapes import Float, Tensor
 
 N_OCTAVES = 8
 FARTHEST = 6.0  # standard deviations; beyond, all values look alike
-ZERO_INFLATED = ("band_gap",)  # a share of the crystals has exactly 0, the others a spread
+# a share of the crystals has exactly 0, the others a spread; with the scale of log(1 + x), eV
+ZERO_INFLATED = {"band_gap": 1.0, "e_above_hull": 0.05}
 NEARLY_ZERO = 1e-3  # eV
 
 
-def zero_inflated(names: tuple[str, ...]) -> Bool[Tensor, "Q"]:
-    """Tell which properties are exactly 0 for a share of the crystals.
+def zero_scales(names: tuple[str, ...]) -> Float[Tensor, "Q"]:
+    """Scales of the properties that are exactly 0 for a share of the crystals.
 
     Args:
         names: of Q properties.
 
     Returns:
-        Mask, shape (Q,).
+        Scales in the units of the data, 0 for the other properties, shape (Q,).
 
     Source: book, method-properties.
     """
-    return torch.tensor([name in ZERO_INFLATED for name in names])
+    return torch.tensor([ZERO_INFLATED.get(name, 0.0) for name in names])
 
 
 def standard_values(
-    values: Float[Tensor, "*X Q"], is_zero_inflated: Bool[Tensor, "Q"]
+    values: Float[Tensor, "*X Q"], zero_scale: Float[Tensor, "Q"]
 ) -> Float[Tensor, "*X Q"]:
     """Values on the scale that is standardised: log(1 + gap) for a band gap, others unchanged.
 
     Args:
         values: in the units of the data, NaN where not known, shape (..., Q).
-        is_zero_inflated: of `zero_inflated`, shape (Q,).
+        zero_scale: of `zero_scales`, shape (Q,).
 
     Returns:
         Values, shape (..., Q).
 
     Source: book, method-properties.
     """
-    return torch.where(is_zero_inflated, values.clamp_min(0).log1p(), values)
+    is_zero_inflated = zero_scale > 0
+    scale = torch.where(is_zero_inflated, zero_scale, 1.0)
+    return torch.where(is_zero_inflated, (values.clamp_min(0) / scale).log1p(), values)
 
 
 class PropertyTokens(nn.Module):
@@ -59,7 +62,7 @@ class PropertyTokens(nn.Module):
 
     mean: Tensor
     std: Tensor
-    is_zero_inflated: Tensor
+    zero_scale: Tensor
 
     def __init__(
         self,
@@ -72,7 +75,7 @@ class PropertyTokens(nn.Module):
         self.width = width
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
-        self.register_buffer("is_zero_inflated", zero_inflated(names), persistent=False)
+        self.register_buffer("zero_scale", zero_scales(names), persistent=False)
         self.read = nn.ModuleList(
             nn.Sequential(nn.Linear(2 + 2 * N_OCTAVES, width), nn.SiLU(), nn.Linear(width, width))
             for _ in names
@@ -90,11 +93,11 @@ class PropertyTokens(nn.Module):
         """
         is_absent = values.isnan()
         present = values.masked_fill(is_absent, 0.0)
-        scaled = (standard_values(present, self.is_zero_inflated) - self.mean) / self.std
+        scaled = (standard_values(present, self.zero_scale) - self.mean) / self.std
         scaled = scaled.clamp(-FARTHEST, FARTHEST)
         octave = torch.arange(N_OCTAVES, dtype=scaled.dtype, device=scaled.device)
         angle = scaled[..., None] * (math.pi / 4 * 2**octave)
-        is_zero = (present < NEARLY_ZERO) & self.is_zero_inflated
+        is_zero = (present < NEARLY_ZERO) & (self.zero_scale > 0)
         numbers = torch.stack([scaled, is_zero.to(scaled)], dim=-1)
         features = torch.cat([numbers, angle.sin(), angle.cos()], dim=-1)
         total = torch.zeros_like(self.null[0]).expand(len(values), -1)

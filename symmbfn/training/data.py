@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from symmbfn.conditions.training_draw import TOLD
 from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.encoding import FAILURES, encode_dataset
@@ -15,6 +16,7 @@ from symmbfn.datasets.registry import (
     cache_folder,
     check_properties,
     dataset_label,
+    dataset_splits,
     load_dataset,
 )
 from symmbfn.model.config import ModelConfig
@@ -133,6 +135,36 @@ def learnable_sets(
         "why": why,
     }
     return train, validation if validation else None, left_out
+
+
+def extra_crystals(
+    name: str, config: ModelConfig, beside: EncodedDataset, held_out: EncodedDataset | None
+) -> EncodedDataset:
+    """Further crystals that a model learns from, each always with its energy above the hull.
+
+    Args:
+        name: of a dataset, or a path.
+        config: of the model, which must know that property.
+        beside: the training set.
+        held_out: the validation set, or None.
+
+    Returns:
+        Those whose energy above the hull is known and whose elements the model knows, without
+        those of the training and validation sets.
+
+    Raises:
+        ValueError: the model has no such property, or no crystal is left.
+    """
+    if TOLD not in config.properties:
+        raise ValueError(f"extra crystals {name!r} need a model with the property {TOLD}")
+    splits = dataset_splits(name)
+    found, _ = only_known(_encoded(name, splits[0], None, "canonical", None), config)
+    is_there = set(beside.identifiers) | set(held_out.identifiers if held_out else ())
+    is_new = torch.tensor([identifier not in is_there for identifier in found.identifiers])
+    is_told = ~found.values_of((TOLD,))[:, 0].isnan()
+    if not (is_new & is_told).any():
+        raise ValueError(f"none of the extra crystals {name!r} is new and has {TOLD}")
+    return found.subset((is_new & is_told).nonzero().flatten())
 
 
 def elements_of(dataset: EncodedDataset) -> tuple[int, ...]:

@@ -23,14 +23,18 @@ class BatchDraws:
         model: decides which variables, conditions and estimates there are.
         dataset: the training set, on the model's device.
         config: the run.
+        n_extra: how many of the last crystals are extra ones, see `draw_conditions`.
 
     Attributes:
         generator: of conditions, times and noise, on the device.
         coin: decides whether the network reads an estimate of its own, on the host.
     """
 
-    def __init__(self, model: SymmBFN, dataset: EncodedDataset, config: TrainingConfig):
+    def __init__(
+        self, model: SymmBFN, dataset: EncodedDataset, config: TrainingConfig, n_extra: int = 0
+    ):
         self.model, self.dataset, self.config = model, dataset, config
+        self.first_extra = len(dataset) - n_extra
         self.device = dataset.site_start.device
         self.properties = dataset.values_of(model.config.properties)
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
@@ -49,9 +53,15 @@ class BatchDraws:
         if self.device.type == "cuda":
             index = index.pin_memory()  # or its copies would wait for all that is queued
         data, conditions = self._encode(index)
-        properties = self.properties[index.to(self.device, non_blocking=True)]
+        index = index.to(self.device, non_blocking=True)
         conditions = draw_conditions(
-            self.model, data, conditions, properties, self.config.conditions, self.generator
+            self.model,
+            data,
+            conditions,
+            self.properties[index],
+            index >= self.first_extra,
+            self.config.conditions,
+            self.generator,
         )
         t = stratified_times(len(index), self.model.config.loss.min_t, self.generator, self.device)
         noise = draw_noise(self.model, conditions, self.generator, self.device)

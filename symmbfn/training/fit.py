@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from symmbfn._shapes import Float, Tensor
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.registry import SAME_COLUMN, dataset_label, dataset_names
 from symmbfn.model.card import model_card
@@ -30,6 +31,7 @@ from symmbfn.training.config import TrainingConfig
 from symmbfn.training.data import (
     CELLS,
     elements_of,
+    extra_crystals,
     learnable_sets,
     training_sets,
     varying_properties,
@@ -55,6 +57,9 @@ class FitConfig:
             dataset's own.
         properties: columns that a new model of the default preset can be conditioned on; None
             takes all numbers of a named dataset, and none of a file of the user's.
+        extra: dataset of further crystals, which the model always sees with their energy above
+            the hull: it learns from them what unstable is, and they leave what it generates
+            without conditions as it was. None for none.
         device: "auto", "cpu" or "cuda".
     """
 
@@ -65,6 +70,7 @@ class FitConfig:
     depth: int | None = None
     symprec: float | None = None
     properties: tuple[str, ...] | None = None
+    extra: str | None = None
     device: str = "auto"
 
     def __post_init__(self):
@@ -144,9 +150,14 @@ def _fit(
         )
     model_config = source.config if source else _new_config(dataset, everything, config)
     train, validation, left_out = learnable_sets(everything, validation, model_config)
+    dataset_seen, n_extra = train, 0
+    if config.extra:
+        extra = extra_crystals(config.extra, model_config, train, validation)
+        dataset_seen, n_extra = train.followed_by(extra), len(extra)
     settings = {
         "dataset": dataset_label(dataset),
-        "data": train.digest,
+        "data": dataset_seen.digest,
+        **({"extra": config.extra, "n_extra": n_extra} if config.extra else {}),
         "preset": None if source else config.preset,
         "continued_from": _digest_of(config.origin) if config.origin else None,
         "width": model_config.network.width,
@@ -161,10 +172,11 @@ def _fit(
     with only_process(folder) if ranks.is_first else nullcontext():
         if (folder / WEIGHTS / CONFIG_FILE).is_file():
             return folder / WEIGHTS
-        model = build_model(model_config, train, source, training.seed).to(device)
+        values = dataset_seen.values_of(model_config.properties)
+        model = build_model(model_config, train, source, training.seed, values).to(device)
         _say_start(model, train, settings)
-        run = training.with_short_warmup(len(train))
-        trainer = Trainer(model, train, validation, run, folder, ranks)
+        run = training.with_short_warmup(len(dataset_seen))
+        trainer = Trainer(model, dataset_seen, validation, run, folder, ranks, n_extra)
         notes = {**settings, "left_out": left_out}
         if not trainer.step and ranks.is_first:
             n_validation = 0 if validation is None else len(validation)
@@ -227,16 +239,29 @@ def _new_config(dataset: str | Path, encoded: EncodedDataset, config: FitConfig)
 
 
 def build_model(
-    config: ModelConfig, dataset: EncodedDataset, source: SymmBFN | None, seed: int
+    config: ModelConfig,
+    dataset: EncodedDataset,
+    source: SymmBFN | None,
+    seed: int,
+    properties: Float[Tensor, "M Q"] | None = None,
 ) -> SymmBFN:
     """A new model, or the source's weights with the requests of the new dataset.
 
     Coordinates and lattice stay standardised as the source's weights know them; which space
     groups and numbers of sites and elements are drawn is the new dataset's.
+
+    Args:
+        config: of the model.
+        dataset: its crystals are those that the model will generate.
+        source: the model that is continued, or None.
+        seed: of new weights.
+        properties: values of the model's properties by which these are scaled, of these or more
+            crystals, shape (M, Q); None takes the dataset's.
     """
     units = dataset.batch(torch.arange(len(dataset)))
     if source is None:
-        statistics = compute_statistics(units, config, dataset.values_of(config.properties))
+        values = dataset.values_of(config.properties) if properties is None else properties
+        statistics = compute_statistics(units, config, values)
     else:
         # properties stay scaled as the source knows them, whatever the new dataset has of them
         new = compute_statistics(units, replace(config, properties=()))

@@ -51,6 +51,8 @@ class Trainer:
         folder: for `log.jsonl` and checkpoints, written by the first rank; resumed from if it
             holds one.
         ranks: the processes that train together.
+        n_extra: how many of the last crystals of the training set are extra ones, which are always
+            conditioned on their energy above the hull.
 
     Attributes:
         updates: the weights, their average and the optimiser.
@@ -73,6 +75,7 @@ class Trainer:
         config: TrainingConfig,
         folder: str | Path,
         ranks: Ranks | None = None,
+        n_extra: int = 0,
     ):
         self.device = next(model.parameters()).device
         self.model, self.config, self.folder = model, config, Path(folder)
@@ -87,7 +90,7 @@ class Trainer:
         self.validation = validation.to(self.device) if validation else None
         self.names = ("loss", *model.continuous, *model.categorical)
         self.updates = Updates(model, config.optimiser, len(self.names))
-        self.draws = BatchDraws(model, self.dataset, config)
+        self.draws = BatchDraws(model, self.dataset, config, n_extra)
         self.loss = lambda *batch: batch_loss(model, *batch)
         if config.is_compiled:
             self.loss = compiled(self.loss, self.device)

@@ -1,5 +1,6 @@
 """What a model is conditioned on: parts of a crystal, and properties."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +14,17 @@ from symmbfn.conditions.training_draw import (
     draw_parts,
     draw_properties,
 )
+from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.generation.sampler import preset_sampler, sample
 from symmbfn.model.statistics import property_moments
 from symmbfn.model.variables import FixedParts
-from symmbfn.networks.properties import PropertyTokens, standard_values, zero_inflated
+from symmbfn.networks.properties import PropertyTokens, standard_values, zero_scales
 from symmbfn.training.config import OptimiserConfig, TrainingConfig
 from symmbfn.training.fit import build_model
 from symmbfn.training.trainer import Trainer
 from tests.models import batch, beliefs_at, dataset, shaken_model, sites, slots
 
-GAP, ENERGY = "band_gap", "formation_energy_per_atom"
+GAP, ENERGY, HULL = "band_gap", "formation_energy_per_atom", "e_above_hull"
 RATES = ConditionRates()
 
 
@@ -35,8 +37,9 @@ def everywhere(model, data, conditions) -> FixedParts:
 def with_parts(model, crystals, t=0.3, seed=0):
     """Beliefs at time t, and conditions drawn as in training."""
     data, beliefs, conditions, time = beliefs_at(model, crystals, t)
-    fixed = draw_parts(model, data, conditions, RATES, torch.Generator().manual_seed(seed))
-    return data, beliefs, replace(conditions, fixed=fixed), time
+    generator = torch.Generator().manual_seed(seed)
+    fixed, composition = draw_parts(model, data, conditions, RATES, generator)
+    return data, beliefs, replace(conditions, fixed=fixed, composition=composition), time
 
 
 @pytest.mark.parametrize("composition", [slots(8), sites()], ids=["slots", "sites"])
@@ -105,7 +108,8 @@ def only(**rates: float) -> ConditionRates:
     return ConditionRates(**{**dict.fromkeys(vars(RATES), 0.0), **rates})
 
 
-NOTHING = only(no_part=1.0, **dict.fromkeys((*PARTS, "site"), 1.0))
+NOTHING = only(no_part=1.0, template=1.0, **dict.fromkeys(PARTS, 1.0))
+TEMPLATE = {"elements", "pointers", "letters"}
 
 
 @pytest.mark.parametrize("composition", [slots(8), sites()], ids=["slots", "sites"])
@@ -113,22 +117,20 @@ NOTHING = only(no_part=1.0, **dict.fromkeys((*PARTS, "site"), 1.0))
     ("rates", "whole"),
     [
         (only(elements=1.0), {"elements"}),
+        (only(composition=1.0), {"elements"}),
         (only(pointers=1.0), {"elements", "pointers"}),
         (only(letters=1.0), {"letters"}),
         (only(lattice=1.0), {"lattice"}),
-        (only(sites=1.0), set()),
-        (only(sites=1.0, site=1.0), {"coords", "letters", "pointers", "elements"}),
-        (only(site=1.0), set()),
         (NOTHING, set()),
     ],
-    ids=[*PARTS[:4], "no site", "all sites", "sites not drawn", "no part"],
+    ids=["elements", "composition", "pointers", "letters", "lattice", "no part"],
 )
 def test_each_rate_is_that_of_its_own_part(
     rates: ConditionRates, whole: set[str], composition
 ) -> None:
     model = shaken_model(composition=composition)
     data, conditions = model.encode(batch())
-    fixed = draw_parts(model, data, conditions, rates, torch.Generator().manual_seed(0))
+    fixed, _ = draw_parts(model, data, conditions, rates, torch.Generator().manual_seed(0))
     for name, where in fixed.where.items():
         expected = model.variables[name].places(conditions)
         if name not in whole:
@@ -136,19 +138,75 @@ def test_each_rate_is_that_of_its_own_part(
         assert torch.equal(where, expected), name
 
 
-def test_parts_and_sites_are_drawn_as_often_as_the_rates_say() -> None:
+def test_a_template_is_whole_and_comes_with_the_lattice_every_other_time() -> None:
+    model = shaken_model()
+    data, conditions = model.encode(dataset(40).batch(torch.arange(16 * 40)))
+    # parts that are drawn beside a template are left out
+    rates = only(template=1.0, sites=1.0, composition=1.0)
+    fixed, composition = draw_parts(
+        model, data, conditions, rates, torch.Generator().manual_seed(0)
+    )
+    for name in TEMPLATE:
+        assert torch.equal(fixed.where[name], model.variables[name].places(conditions)), name
+    assert not fixed.where["coords"].any()
+    assert composition.isnan().all()
+    has_lattice = fixed.where["lattice"][conditions.lattice_free.any(-1)].any(-1)
+    assert abs(has_lattice.double().mean() - 0.5) < 0.1
+
+
+def test_of_some_sites_or_elements_each_is_one_every_other_time() -> None:
+    model = shaken_model()
+    data, conditions = model.encode(dataset(40).batch(torch.arange(16 * 40)))
+    generator = torch.Generator().manual_seed(0)
+    fixed, _ = draw_parts(model, data, conditions, only(sites=1.0), generator)
+    assert abs(fixed.where["coords"][conditions.is_site].double().mean() - 0.5) < 0.05
+    fixed, _ = draw_parts(model, data, conditions, only(slots=1.0), generator)
+    assert abs(fixed.where["elements"][conditions.is_slot].double().mean() - 0.5) < 0.05
+    assert not fixed.where["pointers"].any()
+
+
+def test_a_composition_counts_the_atoms_of_the_cell() -> None:
+    model = shaken_model()
+    units = dataset().batch(torch.arange(16))
+    data, conditions = model.encode(units)
+    generator = torch.Generator().manual_seed(0)
+    fixed, composition = draw_parts(model, data, conditions, only(composition=1.0), generator)
+    assert torch.equal(composition.isnan(), ~conditions.is_slot)
+    for row, crystal in enumerate(reconstruct(units)):
+        counts = Counter(crystal.atomic_numbers.tolist())
+        classes = data["elements"][row][conditions.is_slot[row]].tolist()
+        numbers = [model.config.elements[k] for k in classes]
+        assert composition[row][conditions.is_slot[row]].tolist() == [counts[z] for z in numbers]
+
+
+def test_extra_crystals_are_always_told_their_energy_above_the_hull_and_others_are_not() -> None:
+    model = shaken_model(properties=(ENERGY, HULL))
+    data, conditions = model.encode(batch())
+    values = torch.arange(2.0 * len(batch())).view(-1, 2)
+    is_extra = torch.arange(len(batch())) % 2 == 0
+    rates = replace(NOTHING, no_property=1.0)
+    generator = torch.Generator().manual_seed(0)
+    found = draw_conditions(model, data, conditions, values, is_extra, rates, generator)
+    assert found.properties[:, 0].isnan().all()
+    assert torch.equal(~found.properties[:, 1].isnan(), is_extra)
+    assert torch.equal(found.properties[is_extra, 1], values[is_extra, 1])
+
+
+def test_parts_are_drawn_as_often_as_the_rates_say() -> None:
     model = shaken_model()
     data, conditions = model.encode(dataset(400).batch(torch.arange(16 * 400)))
     generator = torch.Generator().manual_seed(0)
-    fixed = draw_parts(model, data, conditions, RATES, generator)
-    has_part = 1 - RATES.no_part
+    fixed, composition = draw_parts(model, data, conditions, RATES, generator)
+    has_part, others = 1 - RATES.no_part, (1 - RATES.no_part) * (1 - RATES.template)
     lattice = fixed.where["lattice"].any(-1).double().mean()
-    assert abs(lattice - has_part * RATES.lattice) < 0.015
+    assert abs(lattice - has_part * RATES.template / 2 - others * RATES.lattice) < 0.015
     coords = fixed.where["coords"][conditions.is_site].double().mean()
-    assert abs(coords - has_part * RATES.sites * RATES.site) < 0.015
+    assert abs(coords - others * RATES.sites / 2) < 0.015
     letters = fixed.where["letters"][conditions.is_site].double().mean()
-    expected = RATES.letters + (1 - RATES.letters) * RATES.sites * RATES.site
-    assert abs(letters - has_part * expected) < 0.015
+    expected = RATES.letters + (1 - RATES.letters) * RATES.sites / 2
+    assert abs(letters - has_part * RATES.template - others * expected) < 0.015
+    told = (~composition.isnan()).any(-1).double().mean()
+    assert abs(told - others * RATES.composition) < 0.015
     # who holds an element is a condition only together with which one it is
     held = fixed.where["pointers"].long() * (data["pointers"] + 1)
     for b in range(0, len(held), 97):
@@ -183,8 +241,9 @@ def test_the_rates_of_a_run_are_those_that_are_drawn(tmp_path) -> None:
 def test_the_reference_page_has_these_rates() -> None:
     page = (Path(__file__).parents[2] / "book" / "method" / "model.md").read_text()
     words = page.split("(method-conditions)=")[1].split("(method-loss)=")[0]
-    parts = f"{RATES.elements} | {RATES.pointers} | {RATES.letters} | {RATES.lattice} | "
-    assert f"| {parts}{RATES.sites}, then each site with {RATES.site} |" in words
+    rows = "".join(f"| {getattr(RATES, name)} " for name in PARTS)
+    assert f"{rows}|" in words
+    assert f"{RATES.template:.0%} of these on their whole template".replace("%", " %") in words
     assert f"In training, {RATES.no_part:.0%} of the crystals".replace("%", " %") in words
     assert f"left out with probability {RATES.property_left_out}" in words
     assert "half of the crystals have no property" in words and RATES.no_property == 0.5
@@ -201,7 +260,9 @@ def test_a_model_without_conditions_draws_none() -> None:
     data, conditions = model.encode(batch())
     generator = torch.Generator().manual_seed(0)
     state, properties = generator.get_state(), torch.zeros(len(batch()), 0)
-    assert draw_conditions(model, data, conditions, properties, RATES, generator) is conditions
+    is_extra = torch.zeros(len(batch()), dtype=torch.bool)
+    found = draw_conditions(model, data, conditions, properties, is_extra, RATES, generator)
+    assert found is conditions
     assert torch.equal(generator.get_state(), state)
 
 
@@ -232,8 +293,8 @@ def test_the_tables_of_properties_move_with_the_model_and_are_not_saved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read = tokens()
-    assert not {"mean", "std", "is_zero_inflated"} & read.state_dict().keys()
-    assert {name for name, _ in read.named_buffers()} == {"mean", "std", "is_zero_inflated"}
+    assert not {"mean", "std", "zero_scale"} & read.state_dict().keys()
+    assert {name for name, _ in read.named_buffers()} == {"mean", "std", "zero_scale"}
     monkeypatch.setattr(torch, "tensor", pytest.fail)  # a copy to a GPU, and a wait, in every call
     read(torch.zeros(1, 2))
 
@@ -244,7 +305,7 @@ def test_moments_are_those_of_the_known_values() -> None:
     gaps = torch.tensor([0.0, 2.0]).log()[1:]
     torch.testing.assert_close(mean, torch.tensor([2.0, float(gaps) / 2]))
     torch.testing.assert_close(std[0], torch.tensor(2.0).sqrt())
-    assert standard_values(torch.tensor([1.0]), zero_inflated((ENERGY,))) == 1.0
+    assert standard_values(torch.tensor([1.0]), zero_scales((ENERGY,))) == 1.0
     with pytest.raises(ValueError, match=f"knows nothing of {GAP}"):
         property_moments(torch.tensor([[1.0, torch.nan], [2.0, torch.nan]]), (ENERGY, GAP))
 
