@@ -185,9 +185,9 @@ class Templates:
                 before.get(origin, 0.0) * (1.0 if element is None else self._weight[position])
                 for element, origin in origins
             ]
-            element, state = origins[_pick(weights, rng)]
-            if element is not None:
-                sites.append((element, position))
+            holder, state = origins[_pick(weights, rng)]
+            if holder is not None:
+                sites.append((holder, position))
         return Template(self.space_group_number, tuple(sorted(sites)))
 
     def _draw_free(
