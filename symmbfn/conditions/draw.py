@@ -1,0 +1,344 @@
+"""From a request to what each of its crystals is conditioned on, as a function of its number."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+
+import numpy as np
+import torch
+
+from symmbfn._shapes import Bool, Float, Int, Tensor
+from symmbfn.conditions.chemistry import Chemistry, counts_of
+from symmbfn.conditions.request import Request
+from symmbfn.conditions.sites import GivenSites, lattice_k_of
+from symmbfn.crystals.elements import SYMBOLS, element_number
+from symmbfn.crystals.symmetry import positions_of, symmetry_tables
+from symmbfn.crystals.templates import Templates, primitive_multiplicities
+from symmbfn.flows.noise import uniform
+from symmbfn.model.config import ModelConfig
+from symmbfn.model.statistics import Statistics
+
+# streams of the draws before the first step; those of the sampler are not negative
+ROW_STREAM, SLOT_STREAM, VALUE_STREAM = -1, -2, -3
+OPEN = -1  # class of what is no condition
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What B crystals are conditioned on; padded to N sites and S element slots.
+
+    Attributes:
+        rows: space group, number of sites, number of elements, shape (B, 3).
+        elements: class of the element in each slot, -1 where open, shape (B, S).
+        positions, pointers: Wyckoff position and slot of each site, -1 where open, (B, N).
+        coords: fractional coordinates of the sites, NaN where open, (B, N, 3).
+        lattice_k: coefficients of the cell, NaN where open, (B, 6), float64.
+        atoms: atoms in the conventional cell of the element in each slot, 0 where open, (B, S).
+        is_allowed: which classes of elements may be there, (B, K).
+        properties: values in the units of the data, NaN where open, (B, Q).
+    """
+
+    rows: Int[Tensor, "B 3"]
+    elements: Int[Tensor, "B S"]
+    positions: Int[Tensor, "B N"]
+    pointers: Int[Tensor, "B N"]
+    coords: Float[Tensor, "B N 3"]
+    lattice_k: Float[Tensor, "B 6"]
+    atoms: Int[Tensor, "B S"]
+    is_allowed: Bool[Tensor, "B K"]
+    properties: Float[Tensor, "B Q"]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Int[Tensor, "b"]) -> "Drawn":
+        return Drawn(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The kinds of crystals that a request leaves, and how likely each is.
+
+    Attributes:
+        rows: space group, number of sites, number of elements, shape (R, 3).
+        weight: not normalised, shape (R,), float64.
+        formulas: how many formulas of the composition the primitive cell holds, 0 without, (R,).
+    """
+
+    rows: Int[Tensor, "R 3"]
+    weight: Float[Tensor, "R"]
+    formulas: Int[Tensor, "R"]
+
+
+def draw(
+    request: Request,
+    config: ModelConfig,
+    statistics: Statistics,
+    index: Int[Tensor, "B"] | None = None,
+) -> Drawn:
+    """Draw what the crystals of a request are conditioned on.
+
+    Args:
+        request: the conditions.
+        config: of the model.
+        statistics: of its training data.
+        index: numbers of the crystals, shape (B,); None for all of the request.
+
+    Raises:
+        ValueError: no crystal that the model knows can meet the conditions, in one line.
+
+    Source: book, eq:sample-given.
+    """
+    index = request.index if index is None else index.cpu()
+    classes = _classes(config)
+    _check_elements(request, classes)
+    choices = choices_of(request, config, statistics)
+    u = uniform(request.seed, index, ROW_STREAM, ())
+    row = torch.searchsorted(choices.weight.cumsum(0), u * choices.weight.sum(), right=True)
+    row = row.clamp_max(int(choices.weight.nonzero().max()))
+    rows = choices.rows[row]
+    drawn = _open(rows, config, request.chemistry)
+    _put_elements(drawn, request, config, statistics, index)
+    if request.chemistry.composition:
+        _put_atoms(drawn, request.chemistry, choices.formulas[row], classes)
+    if request.sites:
+        _put_sites(drawn, request.sites, classes)
+    if request.lattice:
+        drawn.lattice_k[:] = lattice_k_of(request.lattice)
+    _put_properties(drawn, request, config, index)
+    return drawn
+
+
+def choices_of(request: Request, config: ModelConfig, statistics: Statistics) -> Choices:
+    """Space groups, numbers of sites and of elements that meet a request, with their weights.
+
+    Without a template they come as often as in training; a composition weighs them by how
+    probable the letters are that can hold it.
+
+    Raises:
+        ValueError: there are none, and why.
+    """
+    if request.template:
+        sites = request.template
+        row = [sites.space_group_number, len(sites), len(sites.symbols)]
+        return Choices(torch.tensor([row]), torch.ones(1).double(), torch.zeros(1).long())
+    rows, weight = statistics.conditions, statistics.condition_count.double()
+    group, n_sites, n_elements = rows.unbind(-1)
+    is_possible = torch.isin(group, torch.tensor(request.possible_groups))
+    if not (is_possible & (weight > 0)).any():
+        raise ValueError(
+            f"no training crystal has one of the space groups {_short(request.possible_groups)}"
+        )
+    chemistry = request.chemistry
+    if chemistry.exact:
+        is_possible &= n_elements == len(chemistry.exact)
+    needed = _needed(request)
+    n_allowed = sum(chemistry.allows(SYMBOLS[z]) for z in config.elements)
+    is_possible &= (n_elements >= len(needed)) & (n_elements <= n_allowed)
+    if request.keep:
+        # what is kept leaves sites for the elements that are not kept
+        others = n_sites - len(request.keep)
+        is_possible &= others >= n_elements - len(request.keep.symbols)
+    if not (weight[is_possible] > 0).any():
+        raise ValueError(f"no training crystal has so many elements and sites: {request}")
+    rows, weight = rows[is_possible], weight[is_possible]
+    if chemistry.composition:
+        return _holding(chemistry, rows, weight, statistics)
+    return Choices(rows, weight, torch.zeros(len(rows)).long())
+
+
+def _holding(
+    chemistry: Chemistry, rows: Int[Tensor, "R 3"], weight: Float[Tensor, "R"], known: Statistics
+) -> Choices:
+    """The rows whose groups can hold a composition, once for each number of formulas."""
+    counts = tuple(counts_of(chemistry.composition).values())
+    in_formula = sum(counts)
+    if chemistry.atoms:
+        numbers = [chemistry.atoms // in_formula]
+    else:
+        most = max(in_formula, MOST_ATOMS)
+        numbers = list(range(1, most // in_formula + 1))
+    most_sites = int(rows[:, 1].max())
+    found: list[tuple[Tensor, Tensor, int]] = []
+    for formulas in numbers:
+        atoms = tuple(formulas * count for count in counts)
+        by_sites = torch.stack(
+            [
+                torch.from_numpy(_weights_by_sites(int(group), atoms, most_sites, known))
+                for group in rows[:, 0].unique()
+            ]
+        )
+        place = torch.searchsorted(rows[:, 0].unique(), rows[:, 0].contiguous())
+        found.append((rows, weight * by_sites[place, rows[:, 1]], formulas))
+    choices = Choices(
+        torch.cat([r for r, _, _ in found]),
+        torch.cat([w for _, w, _ in found]),
+        torch.cat([torch.full((len(r),), n) for r, _, n in found]),
+    )
+    if not (choices.weight > 0).any():
+        size = f" with {chemistry.atoms} atoms in the primitive cell" if chemistry.atoms else ""
+        raise ValueError(
+            f"no space group of the request can hold {chemistry.composition}{size} on as many "
+            "sites as training crystals have"
+        )
+    return choices
+
+
+MOST_ATOMS = 20  # of a primitive cell, where a request leaves the number open
+
+
+def _weights_by_sites(
+    group: int, atoms: tuple[int, ...], most_sites: int, statistics: Statistics
+) -> Float[np.ndarray, "D"]:
+    """Weight of all templates of a composition by their number of sites."""
+    smallest = int(primitive_multiplicities(group).min())
+    if any(count < smallest for count in atoms):
+        return np.zeros(most_sites + 1)
+    log_prior = statistics.position_log_prior[positions_of(group)].double().exp().numpy()
+    return Templates(group, atoms, most_sites=most_sites, weights=log_prior).by_sites
+
+
+def _check_elements(request: Request, classes: dict[str, int]) -> None:
+    """Refuse elements that no training crystal has."""
+    chemistry = request.chemistry
+    wanted = dict.fromkeys(_needed(request))
+    if unknown := [symbol for symbol in wanted if symbol not in classes]:
+        raise ValueError(f"no training crystal has the elements {','.join(unknown)}")
+    if chemistry.only and not any(symbol in classes for symbol in chemistry.only):
+        raise ValueError(f"no training crystal has the elements {','.join(chemistry.only)}")
+    if not any(chemistry.allows(symbol) for symbol in classes):
+        raise ValueError("no element that training crystals have is left")
+
+
+def _needed(request: Request) -> tuple[str, ...]:
+    """Elements that each crystal has."""
+    kept = request.sites.symbols if request.sites else ()
+    return tuple(dict.fromkeys((*request.chemistry.required, *kept)))
+
+
+def _classes(config: ModelConfig) -> dict[str, int]:
+    return {SYMBOLS[number]: place for place, number in enumerate(config.elements)}
+
+
+def _open(rows: Int[Tensor, "B 3"], config: ModelConfig, chemistry: Chemistry) -> Drawn:
+    """Crystals of these kinds, on no other condition than which elements are allowed."""
+    b, n, s = len(rows), int(rows[:, 1].max()), config.most_elements
+    is_allowed = torch.tensor([chemistry.allows(SYMBOLS[z]) for z in config.elements])
+    return Drawn(
+        rows=rows,
+        elements=torch.full((b, s), OPEN),
+        positions=torch.full((b, n), OPEN),
+        pointers=torch.full((b, n), OPEN),
+        coords=torch.full((b, n, 3), torch.nan),
+        lattice_k=torch.full((b, 6), torch.nan, dtype=torch.float64),
+        atoms=torch.zeros(b, s, dtype=torch.long),
+        is_allowed=is_allowed.expand(b, -1).clone(),
+        properties=torch.full((b, len(config.properties)), torch.nan),
+    )
+
+
+def _put_elements(
+    drawn: Drawn,
+    request: Request,
+    config: ModelConfig,
+    statistics: Statistics,
+    index: Int[Tensor, "B"],
+) -> None:
+    """Put the elements that each crystal has into slots, drawn where others come between them."""
+    classes = _classes(config)
+    needed = sorted(classes[symbol] for symbol in _needed(request))
+    if not needed:
+        return
+    mass = statistics.element_log_prior.double().exp() * drawn.is_allowed[0]
+    u = uniform(request.seed, index, SLOT_STREAM, ())
+    for n_elements in drawn.rows[:, 2].unique().tolist():
+        mine = drawn.rows[:, 2] == n_elements
+        slots, weight = _slot_choices(tuple(needed), n_elements, tuple(mass.tolist()))
+        pick = torch.searchsorted(weight.cumsum(0), u[mine] * weight.sum(), right=True)
+        chosen = slots[pick.clamp_max(len(slots) - 1)]
+        values = torch.tensor(needed).expand(len(chosen), -1)
+        drawn.elements[mine] = drawn.elements[mine].scatter(1, chosen, values)
+
+
+@cache
+def _slot_choices(
+    needed: tuple[int, ...], n_elements: int, mass: tuple[float, ...]
+) -> tuple[Int[Tensor, "C k"], Float[Tensor, "C"]]:
+    """Slots that given classes can have among ascending ones, and how likely each choice is.
+
+    The other elements fall between the given ones as independent draws from their frequencies
+    would: so many in each gap with the multinomial probability of the gaps' masses.
+    """
+    ends = [-1, *needed, len(mass)]
+    gaps = [mass[low + 1 : high] for low, high in zip(ends, ends[1:], strict=False)]
+    total = [sum(gap) for gap in gaps]
+    room = [sum(x > 0 for x in gap) for gap in gaps]
+    slots, weights = [], []
+    for counts in _divisions(n_elements - len(needed), len(gaps)):
+        if any(count > most for count, most in zip(counts, room, strict=True)):
+            continue
+        ways = 1.0
+        for count, share in zip(counts, total, strict=True):
+            ways *= share**count / math.factorial(count)
+        if ways > 0:
+            before = np.cumsum(counts[:-1])
+            slots.append([int(x) + place for place, x in enumerate(before)])
+            weights.append(ways)
+    if not slots:
+        raise ValueError(f"{n_elements} elements cannot hold those that are asked for")
+    return torch.tensor(slots), torch.tensor(weights, dtype=torch.float64)
+
+
+def _divisions(n: int, parts: int) -> list[tuple[int, ...]]:
+    """All ways to divide n things into so many parts."""
+    if parts == 1:
+        return [(n,)]
+    return [(k, *rest) for k in range(n + 1) for rest in _divisions(n - k, parts - 1)]
+
+
+def _put_atoms(
+    drawn: Drawn, chemistry: Chemistry, formulas: Int[Tensor, "B"], classes: dict[str, int]
+) -> None:
+    """Atoms of each slot in the conventional cell."""
+    counts = {classes[symbol]: n for symbol, n in counts_of(chemistry.composition).items()}
+    per_formula = torch.tensor([counts[place] for place in sorted(counts)])
+    centrings = torch.tensor([_n_centrings(int(group)) for group in drawn.rows[:, 0]])
+    drawn.atoms[:, : len(per_formula)] = per_formula * (formulas * centrings)[:, None]
+
+
+@cache
+def _n_centrings(group: int) -> int:
+    rows = positions_of(group)
+    return int(symmetry_tables().multiplicity[rows][0]) // int(primitive_multiplicities(group)[0])
+
+
+def _put_sites(drawn: Drawn, sites: GivenSites, classes: dict[str, int]) -> None:
+    """Letters and elements of the first sites of each crystal, and coordinates if they have any."""
+    k = len(sites)
+    own = torch.tensor([classes[SYMBOLS[element_number(symbol)]] for symbol in sites.elements])
+    drawn.positions[:, :k] = torch.tensor(sites.positions)
+    # the slot that holds the element
+    drawn.pointers[:, :k] = (drawn.elements[:, None] == own[:, None]).long().argmax(-1)
+    if sites.coords is not None:
+        drawn.coords[:, :k] = torch.tensor(sites.coords)
+
+
+def _put_properties(
+    drawn: Drawn, request: Request, config: ModelConfig, index: Int[Tensor, "B"]
+) -> None:
+    """The values of the properties: the middle of nothing but one value, else a draw."""
+    for name, (low, high) in (request.properties or {}).items():
+        if name not in config.properties:
+            known = ", ".join(config.properties) or "none"
+            raise ValueError(f"the model has no property {name}, only {known}")
+        if math.isinf(low) or math.isinf(high):
+            raise ValueError(f"property {name} needs two ends")
+        column = config.properties.index(name)
+        u = uniform(request.seed, index, VALUE_STREAM - column, ())
+        drawn.properties[:, column] = (low + u * (high - low)).float()
+
+
+def _short(numbers: Sequence[int]) -> str:
+    text = ", ".join(map(str, numbers[:8]))
+    return text + (", ..." if len(numbers) > 8 else "")
