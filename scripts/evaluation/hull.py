@@ -30,8 +30,9 @@ from symmbfn.evaluation.energies.entries import (
     read_columns,
     read_elemental_energies,
 )
-from symmbfn.evaluation.energies.hull import Hull, open_hull
+from symmbfn.evaluation.energies.hull import Hull
 from symmbfn.evaluation.energies.labels import describe_dataset
+from symmbfn.evaluation.energies.mp_hulls import open_hull, whole_hull
 from symmbfn.evaluation.energies.references import (
     ElementReferences,
     chgnet_references,
@@ -41,6 +42,10 @@ from symmbfn.evaluation.energies.references import (
 from symmbfn.intervals import wilson_interval
 
 ELEMENTAL = "mp_elemental_reference_entries_2023-02-07.json.gz"
+ORIGIN = (
+    "DFT with corrections: Materials Project of 2023-02-07, CC BY 4.0, Jain et al. 2013; "
+    "file of janosh/matbench-discovery, MIT"
+)
 ON_THE_HULL = 1e-6  # eV/atom; the official values carry the rounding of their energies
 SINGLE_POINTS = "CHGNet 0.3.0 single points on MP-20 val"
 OPTIMISTIC = "CHGNet was trained on the Materials Project, and most likely on these crystals too"
@@ -71,6 +76,7 @@ def with_energies(rows: pd.DataFrame, split: str) -> pd.DataFrame:
 
 def fit() -> None:
     """Fit the references on train, print what val says of them, and write them."""
+    elements()
     train = with_energies(known_rows("train", "formation_energy_per_atom"), "train")
     elemental = read_elemental_energies(data_path(ELEMENTAL))
     columns = (list(train["composition"]), *energies_of(train))
@@ -87,6 +93,14 @@ def fit() -> None:
     for name, references in (("entries", ElementReferences(elemental)), ("fitted", fitted)):
         left = residuals(references, list(val["composition"]), *energies_of(val))
         print(f"{name}: {1e3 * np.abs(left).mean():.2f} meV/atom on {len(left)} val crystals")
+
+
+def elements() -> None:
+    """Write the elements' own energies, which are facts of the Materials Project."""
+    path = data_path(ELEMENTAL)
+    energies = {symbol: round(mu, 8) for symbol, mu in read_elemental_energies(path).items()}
+    references = ElementReferences(energies, digest=digest_of([path]), potential=ORIGIN)
+    references.save(Path(shipped.__file__).with_name(shipped.ELEMENTAL))
 
 
 def energies_of(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
