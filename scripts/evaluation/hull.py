@@ -3,7 +3,8 @@
 `fit` ties CHGNet's total energies to formation energies on MP-20 train and writes the element
 references that the package ships. `claims` compares, on MP-20 val, energies above our hull with
 the official ones: first with the official formation energies, which tests the hull alone, then
-with CHGNet's. The hull takes its extra points from train, so it knows no answer of val.
+with CHGNet's; against the open hull and against the whole one. Hulls take their extra points from
+train, so they know no answer of val.
 
 CHGNet's energies are single-point energies of the raw crystals; the first call computes those
 of a split, 10 ms a crystal, and later calls find them in the cache.
@@ -32,7 +33,7 @@ from symmbfn.evaluation.energies.entries import (
 )
 from symmbfn.evaluation.energies.hull import Hull
 from symmbfn.evaluation.energies.labels import describe_dataset
-from symmbfn.evaluation.energies.mp_hulls import open_hull, whole_hull
+from symmbfn.evaluation.energies.mp_hulls import CHGNET, open_hull, whole_hull
 from symmbfn.evaluation.energies.references import (
     ElementReferences,
     chgnet_references,
@@ -122,12 +123,16 @@ def distances(
     )
 
 
-def mean_absolute(name: str, errors: np.ndarray, unit: str, note: str) -> Claim:
-    """Mean absolute error, with the interval of a mean."""
-    sizes = np.abs(errors)
-    mean, half = float(sizes.mean()), float(1.96 * sizes.std(ddof=1) / np.sqrt(len(sizes)))
+def mean_of(name: str, values: np.ndarray, unit: str, note: str) -> Claim:
+    """A mean with its interval."""
+    mean, half = float(values.mean()), float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))
     interval = (round(mean - half, 5), round(mean + half, 5))
-    return Claim(name, round(mean, 5), COMMAND, unit, len(sizes), interval=interval, note=note)
+    return Claim(name, round(mean, 5), COMMAND, unit, len(values), interval=interval, note=note)
+
+
+def mean_absolute(name: str, errors: np.ndarray, unit: str, note: str) -> Claim:
+    """Mean absolute error."""
+    return mean_of(name, np.abs(errors), unit, note)
 
 
 def share(name: str, holds: np.ndarray, note: str) -> Claim:
@@ -183,6 +188,44 @@ def hull_claims(hull: Hull, rows: pd.DataFrame) -> list[Claim]:
     ]
 
 
+def whole_hull_claims(whole: Hull, opened: Hull, rows: pd.DataFrame) -> list[Claim]:
+    """The whole hull beside the open one, with official formation energies."""
+    formation = rows["formation_energy_per_atom"].to_numpy(float)
+    official = rows["e_above_hull"].to_numpy(float)
+    errors, stable, times = {}, {}, {}
+    for hull in (whole, opened):
+        start = time.process_time()
+        errors[hull] = 1e3 * (distances(hull, rows, formation, own_entry=True) - official)
+        times[hull] = 1e3 * (time.process_time() - start) / len(rows)
+        stable[hull] = distances(hull, rows, formation, own_entry=False) <= ON_THE_HULL
+    on = f"{whole.name}, digest {whole.digest[:12]}, on MP-20 val with official energies"
+    own_in = f"energy above the hull less the official one, own entry in the hull; {on}"
+    high = 100 * (errors[whole] > 25).mean()
+    shares = {hull: 100 * is_stable.mean() for hull, is_stable in stable.items()}
+    return [
+        mean_of(
+            "hull.full.bias_mev",
+            errors[whole],
+            "meV/atom",
+            f"{own_in}; {errors[opened].mean():.2f} with the open hull",
+        ),
+        mean_absolute(
+            "hull.full.mae_mev",
+            errors[whole],
+            "meV/atom",
+            f"{own_in}; {np.abs(errors[opened]).mean():.2f} with the open hull; more than 25 too "
+            f"high in {high:.1f} %; {times[whole]:.1f} ms processor time a query",
+        ),
+        share(
+            "hull.full.stable_real",
+            stable[whole],
+            f"real crystals called stable, own entry left out; officially "
+            f"{100 * (official <= ON_THE_HULL).mean():.1f} %, {shares[opened]:.1f} % with the open "
+            f"hull; {on}",
+        ),
+    ]
+
+
 def reference_claims(
     val: pd.DataFrame, fitted: ElementReferences, elemental: ElementReferences
 ) -> list[Claim]:
@@ -209,9 +252,7 @@ def reference_claims(
 def judge_claims(hull: Hull, references: ElementReferences, rows: pd.DataFrame) -> list[Claim]:
     """The judge: CHGNet's single-point energies, the references and the hull."""
     official = rows["e_above_hull"].to_numpy(float)
-    total, _ = energies_of(rows)
-    pairs = zip(rows["composition"], total, strict=True)
-    formation = np.array([references.formation_energy(c, float(energy)) for c, energy in pairs])
+    formation = predicted_formation(references, rows)
     true = official <= ON_THE_HULL
     inside, outside = (
         distances(hull, rows, formation, own_entry=own_entry) for own_entry in (True, False)
@@ -237,15 +278,36 @@ def judge_claims(hull: Hull, references: ElementReferences, rows: pd.DataFrame) 
     ]
 
 
+def judge_of_whole_hull(hull: Hull, references: ElementReferences, rows: pd.DataFrame) -> Claim:
+    """The judge with the whole hull."""
+    hull.check_judge(CHGNET)
+    ours = distances(hull, rows, predicted_formation(references, rows), own_entry=True)
+    error = ours - rows["e_above_hull"].to_numpy(float)
+    note = (
+        f"energy above the hull from {SINGLE_POINTS}, own entry in the hull; mean "
+        f"{1e3 * error.mean():.1f} meV/atom; {hull.name}; {OPTIMISTIC}"
+    )
+    return mean_absolute("judge.full.mae_ev", error, "eV/atom", note)
+
+
+def predicted_formation(references: ElementReferences, rows: pd.DataFrame) -> np.ndarray:
+    """Formation energies from CHGNet's total ones, eV/atom."""
+    total, _ = energies_of(rows)
+    pairs = zip(rows["composition"], total, strict=True)
+    return np.array([references.formation_energy(c, float(energy)) for c, energy in pairs])
+
+
 def claims() -> None:
     """Measure hull, references and judge, and record."""
-    hull = open_hull(points_from=("train",))
-    measured = hull_claims(hull, known_rows("val", "formation_energy_per_atom", "e_above_hull"))
+    hull, whole = (make(points_from=("train",)) for make in (open_hull, whole_hull))
+    known = known_rows("val", "formation_energy_per_atom", "e_above_hull")
+    measured = hull_claims(hull, known) + whole_hull_claims(whole, hull, known)
     elemental = ElementReferences(read_elemental_energies(data_path(ELEMENTAL)))
     val = with_energies(known_rows("val", "formation_energy_per_atom"), "val")
     measured += reference_claims(val, chgnet_references(), elemental)
     judged = val[val["e_above_hull"].notna()].reset_index(drop=True)
     measured += judge_claims(hull, chgnet_references(), judged)
+    measured.append(judge_of_whole_hull(whole, chgnet_references(), judged))
     for one in measured:
         print(f"{one.name:32} {one.value} {one.unit} {one.interval} n={one.n} ({one.note})")
     record("evaluation", measured)
