@@ -9,7 +9,7 @@ train, so they know no answer of val.
 CHGNet's energies are single-point energies of the raw crystals; the first call computes those
 of a split, 10 ms a crystal, and later calls find them in the cache.
 
-Run: python -m scripts.evaluation.hull {fit,claims}
+Run: python -m scripts.evaluation.hull {fit,claims,labels}
 """
 
 import argparse
@@ -23,17 +23,20 @@ import numpy as np
 import pandas as pd
 
 from symmbfn.claims.store import Claim, record
+from symmbfn.datasets import label_files
 from symmbfn.datasets.registry import DATASETS
 from symmbfn.evaluation.energies import references as shipped
 from symmbfn.evaluation.energies.entries import (
+    DFT,
     composition_from_formula,
     digest_of,
     read_columns,
     read_elemental_energies,
 )
 from symmbfn.evaluation.energies.hull import Hull
+from symmbfn.evaluation.energies.hull_labels import hull_labels
 from symmbfn.evaluation.energies.labels import describe_dataset
-from symmbfn.evaluation.energies.mp_hulls import CHGNET, open_hull, whole_hull
+from symmbfn.evaluation.energies.mp_hulls import CHGNET, open_hull, whole_hull, whole_phases
 from symmbfn.evaluation.energies.references import (
     ElementReferences,
     chgnet_references,
@@ -313,11 +316,32 @@ def claims() -> None:
     record("evaluation", measured)
 
 
+def labels() -> None:
+    """Write the labels that the package ships, and print how they compare with official ones."""
+    hull, phases = whole_hull(), whole_phases(chgnet_references())
+    for dataset, split in (("mp_20", "train"), ("mp_20", "val"), ("mp2025_other_le20", "train")):
+        rows = read_columns(data_path(DATASETS[dataset].local[split]))
+        table = hull_labels(hull, phases, list(rows["id"]))
+        path = label_files.SHIPPED / f"{dataset}-{split}.parquet"
+        label_files.write_labels(table, path, hull=hull.name, hull_digest=hull.digest)
+        is_dft, is_stable = table["energy_source"] == DFT, table["e_above_hull"] == 0
+        print(
+            f"{path.name}: {len(table)} of {len(rows)} crystals, {is_dft.sum()} by DFT, "
+            f"{is_stable.sum()} on the hull, digest {table.attrs['digest'][:12]}"
+        )
+        if "e_above_hull" in rows:
+            both = table.merge(rows, left_on="material_id", right_on="id", suffixes=("", "_mp"))
+            gap = 1e3 * (both["e_above_hull"] - both["e_above_hull_mp"]).dropna()
+            print(
+                f"  official: MAE {gap.abs().mean():.2f}, bias {gap.mean():.2f} meV, n {len(gap)}"
+            )
+
+
 def main() -> None:
-    """Fit the references, or measure."""
+    """Fit the references, measure, or write labels."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("task", choices=("fit", "claims"))
-    {"fit": fit, "claims": claims}[parser.parse_args().task]()
+    parser.add_argument("task", choices=("fit", "claims", "labels"))
+    {"fit": fit, "claims": claims, "labels": labels}[parser.parse_args().task]()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.label_files import read_labels
 from symmbfn.datasets.registry import SAME_COLUMN, dataset_label, dataset_names
 from symmbfn.model.card import model_card
 from symmbfn.model.checkpoints import (
@@ -55,6 +56,8 @@ class FitConfig:
             dataset's own.
         properties: columns that a new model of the default preset can be conditioned on; None
             takes all numbers of a named dataset, and none of a file of the user's.
+        labels: values joined to the dataset by id, see `read_labels`; later ones go over earlier
+            ones.
         device: "auto", "cpu" or "cuda".
     """
 
@@ -65,6 +68,7 @@ class FitConfig:
     depth: int | None = None
     symprec: float | None = None
     properties: tuple[str, ...] | None = None
+    labels: tuple[str | Path, ...] = ()
     device: str = "auto"
 
     def __post_init__(self):
@@ -133,6 +137,7 @@ def _fit(
     source = load_model(config.origin) if config.origin else None
     cell = _cell(config, source)
     is_canonical = source.config.coords.is_standardised if source else config.preset == "default"
+    labels = [read_labels(name_or_path) for name_or_path in config.labels]
     with ranks.first_alone():
         check_folder(folder)
         everything, validation = training_sets(
@@ -141,6 +146,7 @@ def _fit(
             cell=cell,
             symprec=config.symprec,
             properties=config.properties or (),
+            labels=labels,
         )
     model_config = source.config if source else _new_config(dataset, everything, config)
     train, validation, left_out = learnable_sets(everything, validation, model_config)
@@ -154,6 +160,7 @@ def _fit(
         **({"cell": cell} if cell else {}),
         **({"symprec": config.symprec} if config.symprec else {}),
         **({"properties": config.properties} if config.properties is not None else {}),
+        **({"labels": {one.name: one.digest for one in labels}} if labels else {}),
         **training.settings(),
     }
     with ranks.first_alone():

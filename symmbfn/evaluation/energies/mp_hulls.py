@@ -11,10 +11,12 @@ from symmbfn.datasets.registry import DATASETS
 from symmbfn.evaluation.energies.entries import (
     DFT,
     Entry,
+    Total,
     compositions_of,
     digest_of,
     entries_from_table,
     hull_points,
+    lowest_elements,
     read_columns,
 )
 from symmbfn.evaluation.energies.hull import Hull
@@ -51,8 +53,8 @@ def whole_hull(*, points_from: Collection[str] = POINT_SPLITS) -> Hull:
 
     As `open_hull`, and for all ids without an open DFT energy CHGNet's total energies less the
     element references of the package: `Entry.source` says which. On real crystals they are
-    21 meV/atom off on average, with next to no bias. Pure elements lie at 0, whatever CHGNet
-    says of them. Among the ids are those of test splits: for judging, not for training.
+    21 meV/atom off on average, with next to no bias. Among the ids are those of test splits:
+    leave out a crystal's own by `exclude` where it is judged.
 
     Args:
         points_from: as for `open_hull`.
@@ -103,7 +105,8 @@ def predicted_phases(references: ElementReferences) -> list[Entry]:
     """All phases of the Materials Project by CHGNet's energies, pure elements among them.
 
     The formation energies are made here: those that the file states belong to the references of
-    its day.
+    its day. Those of a pure element count from the lowest one of the element, not from the
+    reference, which takes up what CHGNet gets wrong on average: a ground state lies at 0.
 
     Args:
         references: of the elements, on CHGNet's scale.
@@ -113,12 +116,15 @@ def predicted_phases(references: ElementReferences) -> list[Entry]:
     """
     (path,) = _paths([PREDICTED_ENERGIES])
     table = read_columns(path)
-    energies = table["energy_per_atom"].astype(float)
-    rows = zip(table["id"], compositions_of(table["formula"]), energies, strict=True)
-    phases = [
-        Entry(id_, composition, references.formation_energy(composition, energy), source=CHGNET)
-        for id_, composition, energy in rows
-    ]
+    compositions = compositions_of(table["formula"])
+    energies = table["energy_per_atom"].astype(float).tolist()
+    totals = map(Total, table["id"], compositions, energies)
+    lowest = ElementReferences(lowest_elements(totals))
+    phases = []
+    for id_, composition, energy in zip(table["id"], compositions, energies, strict=True):
+        own = lowest if len(composition) == 1 else references
+        formation = own.formation_energy(composition, energy)
+        phases.append(Entry(id_, composition, formation, source=CHGNET))
     if unknown := [one.id for one in phases if not math.isfinite(one.formation_energy_per_atom)]:
         raise ValueError(
             f"{path.name}: {len(unknown)} phases, such as {unknown[0]}, have no energy, or an "

@@ -230,6 +230,23 @@ def test_sodium_nitride_is_no_missing_value(tmp_path: Path) -> None:
     assert only == Entry("row-0", {"Na": 1.0, "N": 1.0}, -0.25)
 
 
+def test_a_file_says_whose_energies_it_holds(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """And rows with a reason in place of an energy, as `symmbfn hull` writes, are left out."""
+    path = tmp_path / "hull.csv"
+    path.write_text(
+        "id,formula,formation_energy_per_atom,energy_source,source,reason\n"
+        "a,NaCl,-1.0,Mine 2,ICSD,\n"
+        "b,,,Mine 2,ICSD,timeout\n"
+        "c,NaCl3,-0.8,DFT,ICSD,\n"
+    )
+    hull = Hull.from_file(path)
+    assert hull.sources == {"DFT", "Mine 2"} and hull.n_entries == 2
+    assert capsys.readouterr().err == "hull: 1 rows without an energy are left out\n"
+    path.write_text("formula,formation_energy_per_atom,energy_source\nNaCl,-1.0,\n")
+    with pytest.raises(ValueError, match=r"hull.csv: row 0 \(NaCl\) has no energy_source"):
+        Hull.from_file(path)
+
+
 def test_pickles_are_not_opened(tmp_path: Path) -> None:
     """One that would leave a trace if it ran."""
     trace = tmp_path / "trace"
