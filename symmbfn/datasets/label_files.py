@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -59,7 +59,7 @@ class Labels:
             values[:, place] = torch.where(column.isnan(), values[:, place], column)
         return dataset.derived("labels", self.digest, properties=values, property_names=names)
 
-    def count(self, identifiers: Sequence[str]) -> int:
+    def count(self, identifiers: Iterable[str]) -> int:
         """How many of these crystals have a label."""
         return sum(name in self.row_of for name in identifiers)
 

@@ -138,7 +138,7 @@ def test_the_elements_own_energies_are_facts_with_origin_and_packaged(data_folde
     source = data_folder / "mp_elemental_reference_entries_2023-02-07.json.gz"
     assert own.digest == file_digest(source)
     raw = json.loads(gzip.decompress(source.read_bytes()))
-    entries = [ComputedEntry.from_dict(one) for one in raw]
+    entries = [ComputedEntry.from_dict(one) for one in raw.values()]
     theirs = {e.composition.chemical_system: e.energy_per_atom for e in entries}
     assert own.energies == pytest.approx(theirs, abs=1e-7)
     assert (ROOT / "symmbfn/evaluation/energies" / ELEMENTAL).is_file()
