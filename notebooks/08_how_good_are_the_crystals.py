@@ -608,7 +608,7 @@ plt.show()
 # %%
 for phases in (small_hull, hull):
     mixture = phases.at({"Al": 4, "Ni": 1}).decomposition
-    shares = [f"{x:.2f} in {phase}" for phase, x in mixture.items()]
+    shares = [f"{one.share:.2f} in {one.name}" for one in mixture]
     print(f"NiAl4, {phases.name}: {', '.join(shares)}")
 rivals = [by_kind["Ni3Al AuCu3"], by_kind["Ni3Al TiAl3"]]
 e = [entries[k].formation_energy_per_atom for k in rivals]

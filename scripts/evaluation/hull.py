@@ -3,12 +3,13 @@
 `fit` ties CHGNet's total energies to formation energies on MP-20 train and writes the element
 references that the package ships. `claims` compares, on MP-20 val, energies above our hull with
 the official ones: first with the official formation energies, which tests the hull alone, then
-with CHGNet's. The hull takes its extra points from train, so it knows no answer of val.
+with CHGNet's; against the open hull and against the whole one. Hulls take their extra points from
+train, so they know no answer of val.
 
 CHGNet's energies are single-point energies of the raw crystals; the first call computes those
 of a split, 10 ms a crystal, and later calls find them in the cache.
 
-Run: python -m scripts.evaluation.hull {fit,claims}
+Run: python -m scripts.evaluation.hull {fit,claims,labels}
 """
 
 import argparse
@@ -22,16 +23,20 @@ import numpy as np
 import pandas as pd
 
 from symmbfn.claims.store import Claim, record
+from symmbfn.datasets import label_files
 from symmbfn.datasets.registry import DATASETS
 from symmbfn.evaluation.energies import references as shipped
 from symmbfn.evaluation.energies.entries import (
+    DFT,
     composition_from_formula,
     digest_of,
     read_columns,
     read_elemental_energies,
 )
-from symmbfn.evaluation.energies.hull import Hull, open_hull
+from symmbfn.evaluation.energies.hull import Hull
+from symmbfn.evaluation.energies.hull_labels import hull_labels
 from symmbfn.evaluation.energies.labels import describe_dataset
+from symmbfn.evaluation.energies.mp_hulls import CHGNET, open_hull, whole_hull, whole_phases
 from symmbfn.evaluation.energies.references import (
     ElementReferences,
     chgnet_references,
@@ -41,6 +46,10 @@ from symmbfn.evaluation.energies.references import (
 from symmbfn.intervals import wilson_interval
 
 ELEMENTAL = "mp_elemental_reference_entries_2023-02-07.json.gz"
+ORIGIN = (
+    "DFT with corrections: Materials Project of 2023-02-07, CC BY 4.0, Jain et al. 2013; "
+    "file of janosh/matbench-discovery, MIT"
+)
 ON_THE_HULL = 1e-6  # eV/atom; the official values carry the rounding of their energies
 SINGLE_POINTS = "CHGNet 0.3.0 single points on MP-20 val"
 OPTIMISTIC = "CHGNet was trained on the Materials Project, and most likely on these crystals too"
@@ -71,6 +80,7 @@ def with_energies(rows: pd.DataFrame, split: str) -> pd.DataFrame:
 
 def fit() -> None:
     """Fit the references on train, print what val says of them, and write them."""
+    elements()
     train = with_energies(known_rows("train", "formation_energy_per_atom"), "train")
     elemental = read_elemental_energies(data_path(ELEMENTAL))
     columns = (list(train["composition"]), *energies_of(train))
@@ -87,6 +97,14 @@ def fit() -> None:
     for name, references in (("entries", ElementReferences(elemental)), ("fitted", fitted)):
         left = residuals(references, list(val["composition"]), *energies_of(val))
         print(f"{name}: {1e3 * np.abs(left).mean():.2f} meV/atom on {len(left)} val crystals")
+
+
+def elements() -> None:
+    """Write the elements' own energies, which are facts of the Materials Project."""
+    path = data_path(ELEMENTAL)
+    energies = {symbol: round(mu, 8) for symbol, mu in read_elemental_energies(path).items()}
+    references = ElementReferences(energies, digest=digest_of([path]), potential=ORIGIN)
+    references.save(Path(shipped.__file__).with_name(shipped.ELEMENTAL))
 
 
 def energies_of(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -108,12 +126,16 @@ def distances(
     )
 
 
-def mean_absolute(name: str, errors: np.ndarray, unit: str, note: str) -> Claim:
-    """Mean absolute error, with the interval of a mean."""
-    sizes = np.abs(errors)
-    mean, half = float(sizes.mean()), float(1.96 * sizes.std(ddof=1) / np.sqrt(len(sizes)))
+def mean_of(name: str, values: np.ndarray, unit: str, note: str) -> Claim:
+    """A mean with its interval."""
+    mean, half = float(values.mean()), float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))
     interval = (round(mean - half, 5), round(mean + half, 5))
-    return Claim(name, round(mean, 5), COMMAND, unit, len(sizes), interval=interval, note=note)
+    return Claim(name, round(mean, 5), COMMAND, unit, len(values), interval=interval, note=note)
+
+
+def mean_absolute(name: str, errors: np.ndarray, unit: str, note: str) -> Claim:
+    """Mean absolute error."""
+    return mean_of(name, np.abs(errors), unit, note)
 
 
 def share(name: str, holds: np.ndarray, note: str) -> Claim:
@@ -169,6 +191,44 @@ def hull_claims(hull: Hull, rows: pd.DataFrame) -> list[Claim]:
     ]
 
 
+def whole_hull_claims(whole: Hull, opened: Hull, rows: pd.DataFrame) -> list[Claim]:
+    """The whole hull beside the open one, with official formation energies."""
+    formation = rows["formation_energy_per_atom"].to_numpy(float)
+    official = rows["e_above_hull"].to_numpy(float)
+    errors, stable, times = {}, {}, {}
+    for hull in (whole, opened):
+        start = time.process_time()
+        errors[hull] = 1e3 * (distances(hull, rows, formation, own_entry=True) - official)
+        times[hull] = 1e3 * (time.process_time() - start) / len(rows)
+        stable[hull] = distances(hull, rows, formation, own_entry=False) <= ON_THE_HULL
+    on = f"{whole.name}, digest {whole.digest[:12]}, on MP-20 val with official energies"
+    own_in = f"energy above the hull less the official one, own entry in the hull; {on}"
+    high = 100 * (errors[whole] > 25).mean()
+    shares = {hull: 100 * is_stable.mean() for hull, is_stable in stable.items()}
+    return [
+        mean_of(
+            "hull.full.bias_mev",
+            errors[whole],
+            "meV/atom",
+            f"{own_in}; {errors[opened].mean():.2f} with the open hull",
+        ),
+        mean_absolute(
+            "hull.full.mae_mev",
+            errors[whole],
+            "meV/atom",
+            f"{own_in}; {np.abs(errors[opened]).mean():.2f} with the open hull; more than 25 too "
+            f"high in {high:.1f} %; {times[whole]:.1f} ms processor time a query",
+        ),
+        share(
+            "hull.full.stable_real",
+            stable[whole],
+            f"real crystals called stable, own entry left out; officially "
+            f"{100 * (official <= ON_THE_HULL).mean():.1f} %, {shares[opened]:.1f} % with the open "
+            f"hull; {on}",
+        ),
+    ]
+
+
 def reference_claims(
     val: pd.DataFrame, fitted: ElementReferences, elemental: ElementReferences
 ) -> list[Claim]:
@@ -195,9 +255,7 @@ def reference_claims(
 def judge_claims(hull: Hull, references: ElementReferences, rows: pd.DataFrame) -> list[Claim]:
     """The judge: CHGNet's single-point energies, the references and the hull."""
     official = rows["e_above_hull"].to_numpy(float)
-    total, _ = energies_of(rows)
-    pairs = zip(rows["composition"], total, strict=True)
-    formation = np.array([references.formation_energy(c, float(energy)) for c, energy in pairs])
+    formation = predicted_formation(references, rows)
     true = official <= ON_THE_HULL
     inside, outside = (
         distances(hull, rows, formation, own_entry=own_entry) for own_entry in (True, False)
@@ -223,25 +281,67 @@ def judge_claims(hull: Hull, references: ElementReferences, rows: pd.DataFrame) 
     ]
 
 
+def judge_of_whole_hull(hull: Hull, references: ElementReferences, rows: pd.DataFrame) -> Claim:
+    """The judge with the whole hull."""
+    hull.check_judge(CHGNET)
+    ours = distances(hull, rows, predicted_formation(references, rows), own_entry=True)
+    error = ours - rows["e_above_hull"].to_numpy(float)
+    note = (
+        f"energy above the hull from {SINGLE_POINTS}, own entry in the hull; mean "
+        f"{1e3 * error.mean():.1f} meV/atom; {hull.name}; {OPTIMISTIC}"
+    )
+    return mean_absolute("judge.full.mae_ev", error, "eV/atom", note)
+
+
+def predicted_formation(references: ElementReferences, rows: pd.DataFrame) -> np.ndarray:
+    """Formation energies from CHGNet's total ones, eV/atom."""
+    total, _ = energies_of(rows)
+    pairs = zip(rows["composition"], total, strict=True)
+    return np.array([references.formation_energy(c, float(energy)) for c, energy in pairs])
+
+
 def claims() -> None:
     """Measure hull, references and judge, and record."""
-    hull = open_hull(points_from=("train",))
-    measured = hull_claims(hull, known_rows("val", "formation_energy_per_atom", "e_above_hull"))
+    hull, whole = (make(points_from=("train",)) for make in (open_hull, whole_hull))
+    known = known_rows("val", "formation_energy_per_atom", "e_above_hull")
+    measured = hull_claims(hull, known) + whole_hull_claims(whole, hull, known)
     elemental = ElementReferences(read_elemental_energies(data_path(ELEMENTAL)))
     val = with_energies(known_rows("val", "formation_energy_per_atom"), "val")
     measured += reference_claims(val, chgnet_references(), elemental)
     judged = val[val["e_above_hull"].notna()].reset_index(drop=True)
     measured += judge_claims(hull, chgnet_references(), judged)
+    measured.append(judge_of_whole_hull(whole, chgnet_references(), judged))
     for one in measured:
         print(f"{one.name:32} {one.value} {one.unit} {one.interval} n={one.n} ({one.note})")
     record("evaluation", measured)
 
 
+def labels() -> None:
+    """Write the labels that the package ships, and print how they compare with official ones."""
+    hull, phases = whole_hull(), whole_phases(chgnet_references())
+    for dataset, split in (("mp_20", "train"), ("mp_20", "val"), ("mp2025_other_le20", "train")):
+        rows = read_columns(data_path(DATASETS[dataset].local[split]))
+        table = hull_labels(hull, phases, list(rows["id"]))
+        path = label_files.SHIPPED / f"{dataset}-{split}.parquet"
+        label_files.write_labels(table, path, hull=hull.name, hull_digest=hull.digest)
+        is_dft, is_stable = table["energy_source"] == DFT, table["e_above_hull"] == 0
+        print(
+            f"{path.name}: {len(table)} of {len(rows)} crystals, {is_dft.sum()} by DFT, "
+            f"{is_stable.sum()} on the hull, digest {table.attrs['digest'][:12]}"
+        )
+        if "e_above_hull" in rows:
+            both = table.merge(rows, left_on="material_id", right_on="id", suffixes=("", "_mp"))
+            gap = 1e3 * (both["e_above_hull"] - both["e_above_hull_mp"]).dropna()
+            print(
+                f"  official: MAE {gap.abs().mean():.2f}, bias {gap.mean():.2f} meV, n {len(gap)}"
+            )
+
+
 def main() -> None:
-    """Fit the references, or measure."""
+    """Fit the references, measure, or write labels."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("task", choices=("fit", "claims"))
-    {"fit": fit, "claims": claims}[parser.parse_args().task]()
+    parser.add_argument("task", choices=("fit", "claims", "labels"))
+    {"fit": fit, "claims": claims, "labels": labels}[parser.parse_args().task]()
 
 
 if __name__ == "__main__":

@@ -56,6 +56,14 @@ def train(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="columns to condition on: a,b; default: numbers of a named dataset, none else",
     )
+    parser.add_argument(
+        "--labels",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="numbers joined by material_id over the dataset's: a CSV or Parquet file, or "
+        "whole_hull, the shipped energies above the hull of MP-20; may be given again",
+    )
     parser.add_argument("--epochs", type=float, metavar="E", help="default: 100")
     parser.add_argument("--minutes", type=float, metavar="M", help="in place of epochs")
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: 128")
@@ -168,6 +176,17 @@ def label(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, help="as for encode")
     parser.add_argument("--split", help="needed where there are several")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet")
+    parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
+
+
+def hull(parser: argparse.ArgumentParser) -> None:
+    """Which structures, and whose energies."""
+    parser.add_argument("source", help="as for evaluate")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet")
+    parser.add_argument("--potential", default="chgnet", help="chgnet (default)")
+    parser.add_argument(
+        "--relax", action="store_true", help="relax the structures; default: as they stand"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
 
 

@@ -1,4 +1,4 @@
-"""The command line: `symmbfn encode | train | generate | evaluate | label | benchmark | info`.
+"""The command line: `symmbfn VERB`; `symmbfn` alone lists the verbs.
 
 Each verb is one function, which imports what it needs when it is called. A bad argument is one
 line that names the value, and exit code 2; a machine that gives up, such as one without memory
@@ -93,6 +93,8 @@ def train(options: argparse.Namespace) -> int:
         raise ValueError(
             f"epochs {options.epochs} and minutes {options.minutes} exclude each other"
         )
+    if options.labels:
+        _check_libraries("pyarrow")
     _set_threads(options.threads)
     from symmbfn.runtime.distributed import is_first_process
     from symmbfn.training.config import OptimiserConfig, ReportingConfig, TrainingConfig
@@ -120,6 +122,7 @@ def train(options: argparse.Namespace) -> int:
         depth=options.depth,
         symprec=options.symprec,
         properties=options.properties,
+        labels=tuple(options.labels),
         device=options.device,
     )
     try:
@@ -222,6 +225,25 @@ def label(options: argparse.Namespace) -> int:
     return 0
 
 
+def hull(options: argparse.Namespace) -> int:
+    """Energies of structures as phases of a hull, for evaluate --hull; the same call resumes."""
+    _check_libraries("pyarrow")
+    workers = _n_workers(options.workers)
+    _set_threads(1)
+    from symmbfn.screening.phases import write_phases
+
+    table = write_phases(
+        options.source,
+        options.out,
+        options.potential,
+        is_relaxed=options.relax,
+        workers=workers,
+    )
+    n_failed = int((table["reason"] != "").sum())
+    print(f"{len(table)} structures, {n_failed} without an energy: {options.out}")
+    return 0
+
+
 def benchmark(options: argparse.Namespace) -> int:
     """Time sampling, training and their stages, beside PyTorch Geometric in turns."""
     from symmbfn.runtime.devices import DTYPES, pick_device
@@ -292,6 +314,7 @@ def _parser() -> argparse.ArgumentParser:
         (generate, arguments.generate),
         (evaluate, arguments.evaluate),
         (label, arguments.label),
+        (hull, arguments.hull),
         (benchmark, arguments.benchmark),
         (info, arguments.nothing),
     ):

@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -231,18 +232,36 @@ def check_properties(table: "pandas.DataFrame", names: tuple[str, ...]) -> None:
     if missing := [name for name in names if name not in table.columns]:
         only = ", ".join(there) or "none"
         raise ValueError(f"no property {', '.join(missing)} in the dataset, only {only}")
+    check_numbers(table, names)
     for name in names:
-        is_wrong = _numbers(table[name])[1].to_numpy()
+        if name not in there:
+            reason = "empty in every row" if name not in NOT_PROPERTIES else "none of a crystal"
+            raise ValueError(f"column {name} is no property: it is {reason}")
+
+
+def check_numbers(table: "pandas.DataFrame", names: Sequence[str]) -> "pandas.DataFrame":
+    """Return columns as numbers, NaN where a cell is empty or NaN.
+
+    Args:
+        table: with the column `material_id`.
+        names: of the columns.
+
+    Raises:
+        ValueError: a cell is no number; the first such row is named, counted from 1.
+    """
+    import pandas as pd
+
+    columns = {}
+    for name in names:
+        columns[name], is_wrong = _numbers(table[name])
         if is_wrong.any():
-            row = int(is_wrong.argmax())
+            row = int(is_wrong.to_numpy().argmax())
             raise ValueError(
                 f"column {name}, row {row + 1} ({table['material_id'].iloc[row]}): "
                 f"{str(table[name].iloc[row])!r} is no number of single precision such as 1.5; "
                 f"leave the cell empty where the value is unknown ({is_wrong.sum()} such rows)"
             )
-        if name not in there:
-            reason = "empty in every row" if name not in NOT_PROPERTIES else "none of a crystal"
-            raise ValueError(f"column {name} is no property: it is {reason}")
+    return pd.DataFrame(columns)
 
 
 def cache_folder() -> Path:

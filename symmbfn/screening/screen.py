@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from symmbfn.evaluation.energies.hull import Hull, open_hull
+from symmbfn.evaluation.energies.hull import Hull
 from symmbfn.evaluation.energies.matgl import MatglJudge
-from symmbfn.evaluation.energies.potentials import POTENTIAL
+from symmbfn.evaluation.energies.mp_hulls import CHGNET, default_hull
 from symmbfn.evaluation.energies.references import chgnet_references
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig
 from symmbfn.runtime.checks import whole_number
@@ -47,7 +47,8 @@ class ScreeningConfig:
         relax: "chgnet" relaxes them; None judges them as they are.
         relax_first: relax only so many from the start, None for all.
         keeps_space_group: relax within the space group.
-        hull: file of entries for the convex hull; None takes the one from the data folder.
+        hull: file of entries for the convex hull; None takes the one of the data folder, see
+            `default_hull`.
         has_judges: ask M3GNet and MEGNet about the relaxed crystals too; see `make judges`.
 
     Raises:
@@ -140,7 +141,8 @@ def screen(
     judge_versions = _judge_versions() if config.has_judges else {}
     hull = None
     if config.relax is not None:
-        hull = open_hull() if config.hull is None else Hull.from_file(config.hull)
+        hull = default_hull() if config.hull is None else Hull.from_file(config.hull)
+        hull.check_judge(CHGNET)
     folder = Path(folder)
     screening = Screening(
         candidates=read_candidates(source, workers=workers),
@@ -194,7 +196,7 @@ def _facts(screening: Screening, config: ScreeningConfig) -> dict[str, Any]:
         "versions": versions("scipy", "chgnet"),
     }
     if config.relax is not None:
-        model = {"model": f"CHGNet {POTENTIAL}", "device": screening.device}
+        model = {"model": CHGNET, "device": screening.device}
         facts["relaxation"] = {**model, **asdict(screening.relaxation)}
         facts["references"] = chgnet_references().digest
     return facts

@@ -1,6 +1,7 @@
 """The crystals of a training: encoded, divided, and reduced to those that a model can learn."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.encoding import FAILURES, encode_dataset
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
+from symmbfn.datasets.label_files import Labels
 from symmbfn.datasets.registry import (
     DATASETS,
     cache_folder,
+    check_numbers,
     check_properties,
     dataset_label,
     dataset_splits,
@@ -32,6 +35,7 @@ def training_sets(
     cell: str | None = None,
     symprec: float | None = None,
     properties: tuple[str, ...] = (),
+    labels: Sequence[Labels] = (),
 ) -> tuple[EncodedDataset, EncodedDataset | None]:
     """Encoded training and validation crystals; what has no split for it gives one in 20.
 
@@ -41,19 +45,20 @@ def training_sets(
         cell: "conventional" or "primitive", to write out all its atoms; None for sites.
         symprec: symmetry tolerance in angstrom; None takes the dataset's own.
         properties: columns that must hold numbers, which is checked before anything is encoded.
+        labels: values that are joined by id, the later ones over the earlier ones.
 
     Returns:
         The training set, and the validation set or None where it would be empty.
 
     Raises:
-        ValueError: a property that is no column, or has a cell that is no number.
+        ValueError: a property that is no column, or has a cell that is no number; or labels of
+            none of the crystals.
     """
     has_splits = str(dataset) in DATASETS
     splits = _splits_of(str(dataset)) if has_splits else (None,)
-    if properties:
-        for split in splits:
-            check_properties(load_dataset(dataset, split), properties)
-    train, *others = (_encoded(dataset, split, cell, form, symprec) for split in splits)
+    if properties or labels:
+        _check_columns(dataset, splits, properties, labels)
+    train, *others = (_encoded(dataset, split, cell, form, symprec, labels) for split in splits)
     if others:
         return train, others[0]
     is_held_out = torch.tensor([_is_held_out(name) for name in train.identifiers])
@@ -69,15 +74,45 @@ def _splits_of(name: str) -> tuple[str, ...]:
     return ("train", "val") if "val" in known else ("train",)
 
 
+def _check_columns(
+    dataset: str | Path,
+    splits: Sequence[str | None],
+    properties: Sequence[str],
+    labels: Sequence[Labels],
+) -> None:
+    """Before the work: properties are numbers, and every set of labels has some of the ids."""
+    tables = [load_dataset(dataset, split) for split in splits]
+    labelled = {name for one in labels for name in one.names}
+    for table in tables:
+        check_properties(table, tuple(name for name in properties if name not in labelled))
+        check_numbers(table, [name for name in labelled if name in table])
+    for one in labels:
+        if not any(one.count(table["material_id"]) for table in tables):
+            raise ValueError(
+                f"labels {one.name}: none of its {len(one.row_of)} ids, such as "
+                f"{next(iter(one.row_of), '')!r}, is one of {dataset_label(dataset)}"
+            )
+
+
 def _encoded(
-    dataset: str | Path, split: str | None, cell: str | None, form: str, symprec: float | None
+    dataset: str | Path,
+    split: str | None,
+    cell: str | None,
+    form: str,
+    symprec: float | None,
+    labels: Sequence[Labels],
 ) -> EncodedDataset:
-    """Encode a split, and say how many of its rows could not be."""
+    """Encode a split, and say how many of its rows could not be, and how many have labels."""
     encoded = encode_dataset(dataset, split=split, form=form, symprec=symprec)
     if failed := len(encoded.failures):
         rows = f"{failed} of {failed + len(encoded)} rows of {dataset_label(dataset)}"
         reasons = cache_folder() / "encoded" / FAILURES
         print(f"not encoded: {rows} {split or ''}".rstrip() + f", see {reasons}", flush=True)
+    for one in labels:
+        rows = f"{one.count(encoded.identifiers)} of {len(encoded)} crystals"
+        where = f"{dataset_label(dataset)} {split or ''}".rstrip()
+        print(f"labels {one.name}: {rows} of {where}: {', '.join(one.names)}", flush=True)
+        encoded = one.join(encoded)
     return CELLS[cell](encoded) if cell else encoded
 
 
@@ -138,7 +173,11 @@ def learnable_sets(
 
 
 def extra_crystals(
-    name: str, config: ModelConfig, beside: EncodedDataset, held_out: EncodedDataset | None
+    name: str,
+    config: ModelConfig,
+    beside: EncodedDataset,
+    held_out: EncodedDataset | None,
+    labels: Sequence[Labels] = (),
 ) -> EncodedDataset:
     """Further crystals that a model learns from, each always with its energy above the hull.
 
@@ -147,6 +186,7 @@ def extra_crystals(
         config: of the model, which must know that property.
         beside: the training set.
         held_out: the validation set, or None.
+        labels: values that are joined by id, the later ones over the earlier ones.
 
     Returns:
         Those whose energy above the hull is known and whose elements the model knows, without
@@ -158,7 +198,7 @@ def extra_crystals(
     if TOLD not in config.properties:
         raise ValueError(f"extra crystals {name!r} need a model with the property {TOLD}")
     splits = dataset_splits(name)
-    found, _ = only_known(_encoded(name, splits[0], None, "canonical", None), config)
+    found, _ = only_known(_encoded(name, splits[0], None, "canonical", None, labels), config)
     is_there = set(beside.identifiers) | set(held_out.identifiers if held_out else ())
     is_new = torch.tensor([identifier not in is_there for identifier in found.identifiers])
     is_told = ~found.values_of((TOLD,))[:, 0].isnan()

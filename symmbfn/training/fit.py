@@ -10,6 +10,7 @@ import torch
 
 from symmbfn._shapes import Float, Tensor
 from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.label_files import read_labels
 from symmbfn.datasets.registry import SAME_COLUMN, dataset_label, dataset_names
 from symmbfn.model.card import model_card
 from symmbfn.model.checkpoints import (
@@ -60,6 +61,8 @@ class FitConfig:
         extra: dataset of further crystals, which the model always sees with their energy above
             the hull: it learns from them what unstable is, and they leave what it generates
             without conditions as it was. None for none.
+        labels: values joined to the dataset by id, see `read_labels`; later ones go over earlier
+            ones.
         device: "auto", "cpu" or "cuda".
     """
 
@@ -71,6 +74,7 @@ class FitConfig:
     symprec: float | None = None
     properties: tuple[str, ...] | None = None
     extra: str | None = None
+    labels: tuple[str | Path, ...] = ()
     device: str = "auto"
 
     def __post_init__(self):
@@ -139,6 +143,7 @@ def _fit(
     source = load_model(config.origin) if config.origin else None
     cell = _cell(config, source)
     is_canonical = source.config.coords.is_standardised if source else config.preset == "default"
+    labels = [read_labels(name_or_path) for name_or_path in config.labels]
     with ranks.first_alone():
         check_folder(folder)
         everything, validation = training_sets(
@@ -147,12 +152,14 @@ def _fit(
             cell=cell,
             symprec=config.symprec,
             properties=config.properties or (),
+            labels=labels,
         )
     model_config = source.config if source else _new_config(dataset, everything, config)
     train, validation, left_out = learnable_sets(everything, validation, model_config)
     dataset_seen, n_extra = train, 0
     if config.extra:
-        extra = extra_crystals(config.extra, model_config, train, validation)
+        with ranks.first_alone():
+            extra = extra_crystals(config.extra, model_config, train, validation, labels)
         dataset_seen, n_extra = train.followed_by(extra), len(extra)
     settings = {
         "dataset": dataset_label(dataset),
@@ -165,6 +172,7 @@ def _fit(
         **({"cell": cell} if cell else {}),
         **({"symprec": config.symprec} if config.symprec else {}),
         **({"properties": config.properties} if config.properties is not None else {}),
+        **({"labels": {one.name: one.digest for one in labels}} if labels else {}),
         **training.settings(),
     }
     with ranks.first_alone():

@@ -16,6 +16,7 @@ from symmbfn.evaluation.energies.entries import Entry
 from symmbfn.evaluation.energies.hull import Hull
 from symmbfn.evaluation.energies.labels import FEATURES
 from symmbfn.evaluation.energies.matgl import MODELS
+from symmbfn.evaluation.energies.references import elemental_references
 from symmbfn.evaluation.energies.relaxation import Relaxed
 from symmbfn.evaluation.similarity.matching import Duplicate, Known, KnownCrystal
 from symmbfn.evaluation.similarity.nearest import Nearest
@@ -92,6 +93,13 @@ def test_relaxations_belong_to_their_crystals(
     assert rise[0] == pytest.approx(rise[3]), "one composition has one reference"
     height = table["formation_energy_per_atom"] + 2.0
     assert table["e_above_hull"].dropna().to_dict() == pytest.approx({0: height[0], 3: height[3]})
+    # by the paper's rule: less the mean of the elements' own energies, nothing fitted
+    own = elemental_references().energies
+    unfitted = table["energy_per_atom"] - (own["Na"] + own["Cl"]) / 2 + 2.0
+    expected = {0: unfitted[0], 3: unfitted[3]}
+    assert table["e_above_hull_unfitted"].dropna().to_dict() == pytest.approx(expected)
+    assert table["decomposition"].dropna().to_dict() == dict.fromkeys((0, 3), "salt 1.000 DFT")
+    assert table["has_predicted_phases"].dropna().to_dict() == {0: False, 3: False}
 
 
 def test_what_is_asked_of_relaxed_crystals_skips_the_failures(

@@ -20,6 +20,7 @@ from symmbfn.cli.verbs import main
 from symmbfn.conditions.training_draw import ConditionRates
 from symmbfn.crystals.elements import MENDELEEV_NUMBER
 from symmbfn.datasets.encoding import encode_dataset
+from symmbfn.datasets.label_files import read_labels
 from symmbfn.datasets.registry import load_dataset
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.config import paper_config
@@ -408,6 +409,65 @@ def test_a_column_has_the_name_of_the_file_or_the_common_one(table: Path, tmp_pa
     load_dataset(path).assign(energy_above_hull=1.0).to_csv(tmp_path / "two.csv", index=False)
     with pytest.raises(ValueError, match="two columns e_above_hull"):
         load_dataset(tmp_path / "two.csv")
+
+
+def labelled(table: Path, folder: Path, shift: float = 0.0, column: str = "height") -> Path:
+    """Labels of every second crystal of a dataset, last one first."""
+    names = load_dataset(table)["material_id"].tolist()
+    rows = [[name, i / 10 + shift] for i, name in enumerate(names) if i % 2][::-1]
+    path = folder / "labels.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["material_id", column], *rows])
+    return path
+
+
+def test_labels_are_learnt_and_belong_to_the_run(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    labels, out = labelled(table, tmp_path), tmp_path / "out"
+    common = ["train", "--dataset", str(table), "--epochs", "1e-9", "--device", "cpu"]
+    common += ["--width", "16", "--depth", "1", "--out", str(out)]
+    arguments = ["--labels", str(labels), "--properties", "height"]
+    assert main([*common, *arguments]) == 0
+    assert "labels labels.csv: 30 of 60 crystals of mine: height" in capsys.readouterr().out
+    assert load_model(out / "weights").config.properties == ("height",)
+    settings = json.loads((out / "manifest.json").read_text())["settings"]
+    assert settings["labels"].keys() == {"labels.csv"}
+    assert main([*common, *arguments]) == 0
+    capsys.readouterr()
+    labelled(table, tmp_path, shift=1.0)
+    assert main([*common, *arguments]) == 2
+    shown = capsys.readouterr().err
+    assert "holds another run" in shown and "data is" in shown
+
+
+def test_labels_reach_the_crystals_of_their_ids_in_both_sets(table: Path, tmp_path: Path) -> None:
+    sets = training_sets(table, form="canonical", labels=[read_labels(labelled(table, tmp_path))])
+    names = load_dataset(table)["material_id"].tolist()
+    for crystals in sets:
+        values = crystals.values_of(("height",))[:, 0].tolist()
+        for name, value in zip(crystals.identifiers, values, strict=True):
+            place = names.index(name)
+            assert value == pytest.approx(place / 10) if place % 2 else math.isnan(value)
+
+
+def test_labels_that_fit_nothing_are_refused_before_the_work(
+    table: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(training_data, "encode_dataset", pytest.fail)
+    other, texts = tmp_path / "other.csv", tmp_path / "texts.csv"
+    other.write_text("material_id,height\nnobody,1.0\n")
+    texts.write_text("material_id,height\nnobody,tall\n")
+    for path, message in (
+        (other, "none of its 1 ids, such as 'nobody', is one of mine"),
+        (texts, "column height, row 1 (nobody): 'tall' is no number"),
+        ("whole_hull", "labels whole_hull: none of its"),
+        (tmp_path / "nowhere.csv", "nowhere.csv is no readable file of labels"),
+    ):
+        arguments = ["--labels", str(path), "--out", str(tmp_path / "out")]
+        assert main(["train", "--dataset", str(table), *arguments]) == 2
+        shown = capsys.readouterr().err
+        assert message in shown and shown.count("\n") == 1
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, steps: range) -> None:

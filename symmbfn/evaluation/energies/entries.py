@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Amounts = Mapping[str, float | int]  # element symbol -> amount, in any unit
 Composition = dict[str, float]
 COLUMNS = ("formula", "formation_energy_per_atom")
+# not "source", by which tables mean many things, such as the dataset of a crystal
+SOURCE_COLUMN = "energy_source"
+DFT = "DFT"
 # what the datasets and the Materials Project call the same columns
 SAME_COLUMN = {
     **dict.fromkeys(("pretty_formula", "formula_pretty"), "formula"),
@@ -47,6 +50,8 @@ class Entry:
         formation_energy_per_atom: eV/atom, elements at 0.
         is_hull_point: no phase of its own, only the height of the hull at this composition.
         run_type: of the calculation, such as "GGA+U"; empty where the file does not say.
+        source: who says the energy: "DFT", or a potential with its version, such as
+            "CHGNet 0.3.0".
     """
 
     id: str
@@ -54,6 +59,7 @@ class Entry:
     formation_energy_per_atom: float
     is_hull_point: bool = False
     run_type: str = ""
+    source: str = DFT
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,9 @@ def read_entries(path: str | Path) -> list[Entry]:
             `energy_adjustments` or the older `correction`, `entry_id`, and `run_type` in
             `parameters`; the elements' own entries must be among them.
             `.csv`, `.csv.gz` or `.parquet`: columns `formula` and `formation_energy_per_atom`
-            (eV/atom), and where known `id` and `run_type` or `thermo_type`.
+            (eV/atom), and where known `id`, `run_type` or `thermo_type`, and `energy_source`,
+            see `Entry.source`. A row with a `reason` why it has no energy is left out, which
+            standard error says; `symmbfn hull` and `symmbfn label` write such files.
 
     Raises:
         ValueError: a pickle, an unknown kind of file, an entry without sense, by its row, or
@@ -172,18 +180,41 @@ def entries_from_table(table: "pandas.DataFrame") -> list[Entry]:
     """Return one phase a row, see `read_entries`."""
     if missing := [column for column in COLUMNS if column not in table]:
         raise ValueError(f"a table of phases has no column {', '.join(missing)}")
-    ids = table["id"] if "id" in table else [f"row-{row}" for row in range(len(table))]
+    table = _with_energies(table)
+    ids = table["id"] if "id" in table else [f"row-{row}" for row in table.index]
     run_types = _run_types(table, ids)
-    columns = list(zip(ids, *(table[column] for column in COLUMNS), run_types, strict=True))
+    sources = table[SOURCE_COLUMN].astype(str) if SOURCE_COLUMN in table else [DFT] * len(table)
+    columns = (ids, *(table[column] for column in COLUMNS), run_types, sources, table.index)
+    rows = list(zip(*columns, strict=True))
+    compositions = compositions_of(table["formula"])
     entries = []
-    for row in rows_of_one_scale(run_types):
-        id_, formula, energy, run_type = columns[row]
+    for place in rows_of_one_scale(run_types):
+        id_, formula, energy, run_type, source, row = rows[place]
         if not math.isfinite(energy):
             raise ValueError(f"row {row} ({formula}) has no formation energy: {energy}")
-        composition = composition_from_formula(str(formula))
-        name = split_id(str(id_))[0]
-        entries.append(Entry(name, composition, float(energy), run_type=run_type))
+        if not source:
+            raise ValueError(f"row {row} ({formula}) has no {SOURCE_COLUMN}")
+        name, composition = split_id(str(id_))[0], compositions[place]
+        entries.append(Entry(name, composition, float(energy), run_type=run_type, source=source))
     return entries
+
+
+def _with_energies(table: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Rows without a reason why there is no energy."""
+    table = table.reset_index(drop=True)
+    if "reason" not in table:
+        return table
+    has_failed = table["reason"].fillna("") != ""
+    if has_failed.any():
+        print(f"hull: {has_failed.sum()} rows without an energy are left out", file=sys.stderr)
+    return table[~has_failed]
+
+
+def compositions_of(formulas: Iterable[object]) -> list[Composition]:
+    """Compositions of formulas, many of which may be the same: each is read once."""
+    names = [str(formula) for formula in formulas]
+    known = {name: composition_from_formula(name) for name in dict.fromkeys(names)}
+    return [known[name] for name in names]
 
 
 def _run_types(table: "pandas.DataFrame", ids: Iterable[object]) -> list[str]:
@@ -201,9 +232,10 @@ def hull_points(table: "pandas.DataFrame") -> list[Entry]:
     """
     known = table[table["formation_energy_per_atom"].notna() & table["e_above_hull"].notna()]
     height = known["formation_energy_per_atom"] - known["e_above_hull"]
+    compositions = compositions_of(known["formula"])
     return [
-        Entry(str(id_), composition_from_formula(formula), float(energy), is_hull_point=True)
-        for id_, formula, energy in zip(known["id"], known["formula"], height, strict=True)
+        Entry(str(id_), composition, float(energy), is_hull_point=True)
+        for id_, composition, energy in zip(known["id"], compositions, height, strict=True)
     ]
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,25 +9,46 @@ from pathlib import Path
 import numpy as np
 
 from symmbfn._shapes import Float
-from symmbfn.datasets.registry import DATASETS
 from symmbfn.evaluation.energies.entries import (
+    DFT,
     Amounts,
     Composition,
     Entry,
     checked_composition,
     digest_of,
-    entries_from_table,
-    hull_points,
-    read_columns,
     read_entries,
 )
 
-OPEN_ENERGIES = "mp_formation_energies_open.csv.gz"
-POINT_SPLITS = ("train", "val")  # a test split is judged, and must not tell the answers
+ELEMENT = "element"  # source of a pure element in a mixture: it lies at 0 by definition
 ROUNDING = 1e-8  # eV/atom; what the programme's tolerances leave of a phase on the hull
 SAME_FRACTION = 8  # digits
+LEAST_SHARE = 1e-9  # of the atoms; less is rounding
 
 Key = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class MixedPhase:
+    """One phase of the mixture that a composition decomposes into.
+
+    Args:
+        name: id of the phase, "hull of" an id where only the height of the hull is known, or
+            the symbol of a pure element.
+        share: of the atoms.
+        source: of its energy, as in `Entry`; "element" for a pure element.
+    """
+
+    name: str
+    share: float
+    source: str
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether a potential says its energy."""
+        return self.source not in (DFT, ELEMENT)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.share:.3f} {self.source}"
 
 
 @dataclass(frozen=True)
@@ -37,20 +57,25 @@ class HullPoint:
 
     Args:
         hull_energy_per_atom: eV/atom, elements at 0; NaN where it is not covered.
-        decomposition: competing phases, id or element -> share of the atoms.
+        decomposition: the competing phases, whose shares sum to 1; empty where not covered.
         n_phases: compositions of two or more elements among the competitors.
         is_covered: the reference knows every element, and a compound of some of them.
         knows_system: it knows a phase of exactly these elements.
     """
 
     hull_energy_per_atom: float
-    decomposition: dict[str, float]
+    decomposition: tuple[MixedPhase, ...]
     n_phases: int
     is_covered: bool
     knows_system: bool
 
+    @property
+    def has_predicted_phases(self) -> bool:
+        """Whether a potential says the energy of one of the competing phases."""
+        return any(phase.is_predicted for phase in self.decomposition)
 
-UNKNOWN = HullPoint(math.nan, {}, 0, False, False)
+
+UNKNOWN = HullPoint(math.nan, (), 0, False, False)
 
 
 class Hull:
@@ -58,10 +83,12 @@ class Hull:
 
     Nothing is built ahead but an index by chemical system: the height at one composition is
     the least energy of any mixture of known phases with that composition, a linear programme
-    of as many unknowns as the system has phases.
+    of as many unknowns as the system has phases. At one composition the lowest phase counts,
+    whoever says its energy.
 
     Args:
-        entries: phases and hull points; every element among them is at 0.
+        entries: phases and hull points. Every element among them is at 0: pure elements of a
+            potential, whose energies may lie on either side of 0 by its error, are no phases.
         name: what figures against this hull are labelled with.
         digest: SHA-256 of what it was read from.
 
@@ -72,6 +99,7 @@ class Hull:
     def __init__(self, entries: Iterable[Entry], *, name: str, digest: str) -> None:
         self.name, self.digest = name, digest
         self.n_entries = self.n_hull_points = 0
+        self.sources: set[str] = set()
         self.elements: set[str] = set()
         self._keys: dict[str, set[Key]] = {}
         self._systems: dict[frozenset[str], dict[Key, list[Entry]]] = {}
@@ -82,11 +110,14 @@ class Hull:
             raise ValueError(f"hull {name!r} has no entries")
         for phases in self._systems.values():
             for same in phases.values():
-                same.sort(key=lambda entry: entry.formation_energy_per_atom)
+                same.sort(key=_rank)
         self._largest = max(len(system) for system in self._systems)
 
     def _add(self, entry: Entry) -> None:
         key = composition_key(entry.composition)
+        if len(key) == 1 and entry.source != DFT:
+            self.elements.add(key[0][0])
+            return
         if len(key) == 1 and entry.formation_energy_per_atom < -ROUNDING:
             raise ValueError(
                 f"{entry.id} puts pure {key[0][0]} at {entry.formation_energy_per_atom} eV/atom: "
@@ -94,6 +125,7 @@ class Hull:
             )
         self.n_entries += not entry.is_hull_point
         self.n_hull_points += entry.is_hull_point
+        self.sources.add(entry.source)
         system = frozenset(symbol for symbol, _ in key)
         self.elements |= system
         self._keys.setdefault(entry.id, set()).add(key)
@@ -113,6 +145,29 @@ class Hull:
         run_types = sorted({entry.run_type for entry in entries} - {""})
         name = f"{path.name} ({', '.join(run_types)})" if run_types else path.name
         return cls(entries, name=name, digest=digest_of([path]))
+
+    def check_judge(self, potential: str, *, is_tied_to_dft: bool = False) -> None:
+        """Make sure that energies of a potential may be compared with this hull.
+
+        They may where all phases are DFT's or the potential's own. Phases of another potential
+        carry its errors, which do not cancel against those of the one at hand.
+
+        Args:
+            potential: name with version, as in `Entry.source`.
+            is_tied_to_dft: allow other potentials' phases too. Both then count as estimates of
+                one DFT formation energy: right where the element references of the potential
+                at hand were fitted to DFT formation energies, as those of the phases were, and
+                with the errors of both.
+
+        Raises:
+            ValueError: the hull has phases of another potential.
+        """
+        others = sorted(self.sources - {DFT, potential})
+        if others and not is_tied_to_dft:
+            raise ValueError(
+                f"energies of {potential} cannot be compared with hull {self.name!r}, which has "
+                f"phases of {', '.join(others)}: give a hull of DFT or of {potential}"
+            )
 
     def at(self, composition: Amounts, *, exclude: Collection[str] = ()) -> HullPoint:
         """Height of the hull at one composition.
@@ -153,21 +208,28 @@ class Hull:
         if not self.elements.issuperset(system):
             return UNKNOWN
         if len(system) == 1:
-            return HullPoint(0.0, {system[0]: 1.0}, 0, True, True)
+            return HullPoint(0.0, (MixedPhase(system[0], 1.0, ELEMENT),), 0, True, True)
         phases = self._competitors(system, left_out)
         if not phases:
             return UNKNOWN
         # the elements too, at energy 0
         shares = np.array([fractions_row(phase.composition, system) for phase in phases])
         energies = np.array([phase.formation_energy_per_atom for phase in phases])
-        labels = [f"hull of {p.id}" if p.is_hull_point else p.id for p in phases] + system
+        labels = [
+            *((f"hull of {p.id}" if p.is_hull_point else p.id, p.source) for p in phases),
+            *((symbol, ELEMENT) for symbol in system),
+        ]
         amounts = least_energy_mixture(
             np.concatenate([shares, np.eye(len(system))]),
             np.concatenate([energies, np.zeros(len(system))]),
             np.array([fractions[symbol] for symbol in system]),
         )
         height = float(amounts[: len(energies)] @ energies)
-        mixture = {label: float(x) for label, x in zip(labels, amounts, strict=True) if x > 1e-9}
+        mixture = tuple(
+            MixedPhase(name, float(x), source)
+            for (name, source), x in zip(labels, amounts, strict=True)
+            if x > LEAST_SHARE
+        )
         knows_system = any(len(phase.composition) == len(system) for phase in phases)
         return HullPoint(height, mixture, len(phases), True, knows_system)
 
@@ -188,34 +250,10 @@ class Hull:
         return phases
 
 
-def open_hull(*, points_from: Collection[str] = POINT_SPLITS) -> Hull:
-    """The hull of the open formation energies of the Materials Project in `SYMMBFN_DATA`.
-
-    41,467 phases of the MP-20 and MPTS-52 ids, and a hull point for every MP-20 crystal of the
-    named splits whose distance to the official hull is known. Missing phases raise this hull,
-    never lower it, which flatters new crystals a little.
-
-    Args:
-        points_from: splits of MP-20, of "train" and "val". To judge val itself, train only.
-
-    Raises:
-        ValueError: another split, or files that are not there.
-    """
-    if wrong := sorted(set(points_from) - set(POINT_SPLITS)):
-        raise ValueError(f"hull points come from {', '.join(POINT_SPLITS)}, not {wrong}")
-    folder = os.environ.get("SYMMBFN_DATA")
-    splits = [split for split in POINT_SPLITS if split in points_from]
-    names = [OPEN_ENERGIES, *(DATASETS["mp_20"].local[split] for split in splits)]
-    paths = [Path(folder or "", name) for name in names]
-    if missing := [path.name for path in paths if not (folder and path.is_file())]:
-        raise ValueError(
-            f"no convex hull: the folder SYMMBFN_DATA ({folder or 'unset'}) has no "
-            f"{', '.join(missing)}; name a file of entries as the hull"
-        )
-    phases = entries_from_table(read_columns(paths[0]))
-    points = [point for path in paths[1:] for point in hull_points(read_columns(path))]
-    name = f"open MP energies ({len(phases)} phases, {len(points)} hull points)"
-    return Hull([*phases, *points], name=name, digest=digest_of(paths))
+def _rank(entry: Entry) -> tuple[float, bool, bool]:
+    """Lowest first; of two alike a phase before a hull point, and DFT before a potential."""
+    energy = round(entry.formation_energy_per_atom, 9)
+    return energy, entry.is_hull_point, entry.source != DFT
 
 
 def fractions_of(composition: Amounts) -> Composition:

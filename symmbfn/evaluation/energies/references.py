@@ -15,6 +15,7 @@ from symmbfn.evaluation.energies.entries import Amounts, mean_of
 from symmbfn.runtime.files import write_whole
 
 SHIPPED = "chgnet_references.json"
+ELEMENTAL = "elemental_references.json"
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,19 @@ class ElementReferences:
 def chgnet_references() -> ElementReferences:
     """The references of CHGNet 0.3.0, as `python -m scripts.evaluation.hull fit` made them."""
     with as_file(files("symmbfn.evaluation.energies") / SHIPPED) as path:
+        return ElementReferences.load(path)
+
+
+@cache
+def elemental_references() -> ElementReferences:
+    """The elements' own energies in the Materials Project, eV/atom, corrected; nothing is fitted.
+
+    Those of 2023-02-07 of 89 elements, on whose scale CHGNet's energies lie.
+
+    Source: Jain et al. 2013 (Materials Project): data under CC BY 4.0, from the file
+    2023-02-07-mp-elemental-reference-entries.json.gz of janosh/matbench-discovery (MIT).
+    """
+    with as_file(files("symmbfn.evaluation.energies") / ELEMENTAL) as path:
         return ElementReferences.load(path)
 
 

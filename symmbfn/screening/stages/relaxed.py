@@ -7,7 +7,7 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
 from symmbfn.evaluation.energies.hull import Hull
-from symmbfn.evaluation.energies.references import chgnet_references
+from symmbfn.evaluation.energies.references import chgnet_references, elemental_references
 from symmbfn.evaluation.energies.relaxation import Relaxed, relax_all
 from symmbfn.runtime.journal import Journal
 from symmbfn.screening.sources import Candidate
@@ -23,13 +23,16 @@ RELAXATION = (
 )
 ABOVE_HULL = (
     *("formation_energy_per_atom", "hull_energy_per_atom", "is_covered", "knows_system"),
-    *("n_phases", "e_above_hull", "e_above_hull_without_own"),
+    *("n_phases", "decomposition", "has_predicted_phases"),
+    *("e_above_hull", "e_above_hull_without_own", "e_above_hull_unfitted"),
 )
 TYPES = {
     **dict.fromkeys(("formation_energy_per_atom", "hull_energy_per_atom"), "float64"),
     **dict.fromkeys(("e_above_hull", "e_above_hull_without_own"), "float64"),
+    "e_above_hull_unfitted": "float64",
     **dict.fromkeys(("relaxed_group", "n_phases"), "Int64"),
     **dict.fromkeys(("is_covered", "knows_system", "is_converged"), "boolean"),
+    "has_predicted_phases": "boolean",
 }
 
 
@@ -88,6 +91,7 @@ def _columns(screening: Screening, answers: Journal) -> "pandas.DataFrame":
         if one.cell is not None:
             source = screening.candidates.rows[index]
             row |= above_hull(one.cell, one.energy_per_atom, source, screening.hull)
+            row |= above_hull_unfitted(one.cell, one.energy_per_atom, screening.hull)
             found = search_symmetry(one.cell, SYMPREC)
             row["relaxed_group"] = None if found is None else int(found.number)
         rows.append(row)
@@ -116,9 +120,23 @@ def above_hull(cell: Cell, energy_per_atom: float, source: Candidate, hull: Hull
         "is_covered": point.is_covered,
         "knows_system": point.knows_system,
         "n_phases": point.n_phases,
+        "decomposition": "; ".join(map(str, point.decomposition)),
+        "has_predicted_phases": point.has_predicted_phases,
         "e_above_hull": hull.e_above_hull(composition, energy),
         "e_above_hull_without_own": hull.e_above_hull(composition, energy, exclude=own),
     }
+
+
+def above_hull_unfitted(cell: Cell, energy_per_atom: float, hull: Hull) -> dict[str, float]:
+    """Distance from the hull by the paper's rule: energies less those of the elements, no fit.
+
+    Args:
+        cell: relaxed.
+        energy_per_atom: of the potential, eV/atom.
+        hull: of formation energies, the same as for `above_hull`.
+    """
+    energy = elemental_references().formation_energy(cell.composition, energy_per_atom)
+    return {"e_above_hull_unfitted": hull.e_above_hull(cell.composition, energy)}
 
 
 RELAXED = Stage(

@@ -21,11 +21,16 @@ from symmbfn.evaluation.energies.entries import (
     hull_points,
     read_entries,
 )
-from symmbfn.evaluation.energies.hull import OPEN_ENERGIES, Hull, least_energy_mixture, open_hull
+from symmbfn.evaluation.energies.hull import Hull, HullPoint, least_energy_mixture
+from symmbfn.evaluation.energies.mp_hulls import OPEN_ENERGIES, open_hull
 
 
 def entry(id_: str, formula: str, energy: float, **options: bool) -> Entry:
     return Entry(id_, composition_from_formula(formula), energy, **options)
+
+
+def shares(point: HullPoint) -> dict[str, float]:
+    return {phase.name: phase.share for phase in point.decomposition}
 
 
 def binary() -> Hull:
@@ -66,7 +71,7 @@ def test_a_binary_by_hand() -> None:
     # three quarters Cl: half NaCl, half pure Cl, and lower than the phase that is there
     rich = hull.at({"Na": 1, "Cl": 3})
     assert rich.hull_energy_per_atom == pytest.approx(-1.0)
-    assert rich.decomposition == pytest.approx({"salt": 0.5, "Cl": 0.5})
+    assert shares(rich) == pytest.approx({"salt": 0.5, "Cl": 0.5})
     assert (rich.n_phases, rich.is_covered) == (2, True)
     assert hull.e_above_hull({"Na": 1, "Cl": 3}, -0.9) == pytest.approx(0.1)
     assert hull.e_above_hull({"Na": 3, "Cl": 3}, -2.5) == pytest.approx(-0.5)
@@ -79,7 +84,7 @@ def test_without_its_own_entry_the_next_one_of_the_composition_counts() -> None:
     # without both: two thirds of NaCl3 and one third of Na
     both = hull.at({"Na": 1, "Cl": 1}, exclude=["salt", "other salt"])
     assert both.hull_energy_per_atom == pytest.approx(-0.9 * 2 / 3)
-    assert both.decomposition == pytest.approx({"rich": 2 / 3, "Na": 1 / 3})
+    assert shares(both) == pytest.approx({"rich": 2 / 3, "Na": 1 / 3})
     assert hull.at({"Na": 1, "Cl": 1}, exclude=["nobody"]) == hull.at({"Na": 1, "Cl": 1})
 
 
@@ -99,8 +104,8 @@ def test_hull_points_go_with_the_crystal_that_they_would_repeat() -> None:
     hull = Hull([*phases, *points], name="points", digest="")
     assert (hull.n_entries, hull.n_hull_points) == (2, 3)
     left_out = hull.at({"Na": 1, "Cl": 1}, exclude=["salt"])
-    assert left_out.decomposition == pytest.approx({"other salt": 1.0})
-    assert hull.at({"Na": 1, "Cl": 3}).decomposition == pytest.approx({"hull of rich": 1.0})
+    assert shares(left_out) == pytest.approx({"other salt": 1.0})
+    assert shares(hull.at({"Na": 1, "Cl": 3})) == pytest.approx({"hull of rich": 1.0})
     # leaving out a crystal of another composition takes only its own point
     assert hull.at({"Na": 1, "Cl": 3}, exclude=["rich"]).hull_energy_per_atom == pytest.approx(-1)
 
@@ -141,7 +146,7 @@ def test_random_systems_agree_with_pymatgen(seed: int) -> None:
         expected = diagram.get_hull_energy_per_atom(Composition(composition))
         point = hull.at(composition)
         assert point.hull_energy_per_atom == pytest.approx(expected, abs=1e-8)
-        assert sum(point.decomposition.values()) == pytest.approx(1)
+        assert sum(shares(point).values()) == pytest.approx(1)
     for phase in theirs:
         ours = hull.e_above_hull(phase.composition.as_dict(), phase.energy_per_atom)
         assert ours == pytest.approx(diagram.get_e_above_hull(phase), abs=1e-8)
@@ -223,6 +228,23 @@ def test_sodium_nitride_is_no_missing_value(tmp_path: Path) -> None:
     path.write_text("formula,formation_energy_per_atom\nNaN,-0.25\n")
     (only,) = read_entries(path)
     assert only == Entry("row-0", {"Na": 1.0, "N": 1.0}, -0.25)
+
+
+def test_a_file_says_whose_energies_it_holds(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """And rows with a reason in place of an energy, as `symmbfn hull` writes, are left out."""
+    path = tmp_path / "hull.csv"
+    path.write_text(
+        "id,formula,formation_energy_per_atom,energy_source,source,reason\n"
+        "a,NaCl,-1.0,Mine 2,ICSD,\n"
+        "b,,,Mine 2,ICSD,timeout\n"
+        "c,NaCl3,-0.8,DFT,ICSD,\n"
+    )
+    hull = Hull.from_file(path)
+    assert hull.sources == {"DFT", "Mine 2"} and hull.n_entries == 2
+    assert capsys.readouterr().err == "hull: 1 rows without an energy are left out\n"
+    path.write_text("formula,formation_energy_per_atom,energy_source\nNaCl,-1.0,\n")
+    with pytest.raises(ValueError, match=r"hull.csv: row 0 \(NaCl\) has no energy_source"):
+        Hull.from_file(path)
 
 
 def test_pickles_are_not_opened(tmp_path: Path) -> None:

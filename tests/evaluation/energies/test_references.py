@@ -1,24 +1,30 @@
 """Element references: found again where they are known, and left alone where they are not."""
 
+import gzip
+import json
 import math
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pymatgen.entries.computed_entries import ComputedEntry
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.elements import SYMBOLS
 from symmbfn.evaluation.energies.references import (
+    ELEMENTAL,
     SHIPPED,
     ElementReferences,
     chgnet_references,
+    elemental_references,
     fit_references,
     residuals,
 )
+from symmbfn.runtime.files import file_digest
 
 ROOT = Path(__file__).parents[3]
-ELEMENTAL = {"Na": -1.3, "Cl": -1.8, "O": -4.9, "Fe": -8.4, "Xe": 0.0}
+OWN = {"Na": -1.3, "Cl": -1.8, "O": -4.9, "Fe": -8.4, "Xe": 0.0}
 TRUE = {"Na": -1.4, "Cl": -1.7, "O": -5.2, "Fe": -8.0, "Xe": 0.0}
 
 
@@ -50,29 +56,29 @@ def test_a_formation_energy_by_hand() -> None:
 
 def test_the_fit_finds_the_references_of_the_potential() -> None:
     data = crystals(400, 0, noise=0.02)
-    fitted = fit_references(*data, elemental=ELEMENTAL, strength=0.01)
+    fitted = fit_references(*data, elemental=OWN, strength=0.01)
     for symbol in ("Na", "Cl", "O", "Fe"):
         assert fitted.energies[symbol] == pytest.approx(TRUE[symbol], abs=0.02)
-    assert fitted.energies["Xe"] == ELEMENTAL["Xe"] and fitted.n_by_element["Xe"] == 0
+    assert fitted.energies["Xe"] == OWN["Xe"] and fitted.n_by_element["Xe"] == 0
     assert fitted.n_crystals == len(data[0])
     others = crystals(200, 1, noise=0.02)
     left = residuals(fitted, *others)
     assert abs(left.mean()) < 0.005
     assert np.abs(left).mean() == pytest.approx(0.02 * math.sqrt(2 / math.pi), rel=0.2)
-    assert np.abs(left).mean() < np.abs(residuals(ElementReferences(ELEMENTAL), *others)).mean()
+    assert np.abs(left).mean() < np.abs(residuals(ElementReferences(OWN), *others)).mean()
 
 
 def test_the_fit_is_the_least_squares_solution_of_its_own_sum() -> None:
     """Its gradient vanishes: the same sum, written out, grows in every direction."""
     compositions, energies, formation = crystals(30, 2, noise=0.1)
-    fitted = fit_references(compositions, energies, formation, elemental=ELEMENTAL, strength=0.7)
+    fitted = fit_references(compositions, energies, formation, elemental=OWN, strength=0.7)
 
     def penalty(mu: dict[str, float]) -> float:
         misses = residuals(ElementReferences(mu), compositions, energies, formation)
-        return (misses**2).sum() + 0.7 * sum((mu[s] - ELEMENTAL[s]) ** 2 for s in mu)
+        return (misses**2).sum() + 0.7 * sum((mu[s] - OWN[s]) ** 2 for s in mu)
 
     least = penalty(fitted.energies)
-    for symbol in ELEMENTAL:
+    for symbol in OWN:
         for step in (-1e-3, 1e-3):
             moved = fitted.energies | {symbol: fitted.energies[symbol] + step}
             assert penalty(moved) > least
@@ -81,15 +87,15 @@ def test_the_fit_is_the_least_squares_solution_of_its_own_sum() -> None:
 def test_few_crystals_leave_an_element_near_its_own_energy() -> None:
     compositions, energies, formation = crystals(400, 0)
     few, many = (
-        fit_references(compositions[:n], energies[:n], formation[:n], elemental=ELEMENTAL)
+        fit_references(compositions[:n], energies[:n], formation[:n], elemental=OWN)
         for n in (1, 400)
     )
-    held = fit_references(compositions, energies, formation, elemental=ELEMENTAL, strength=1e9)
-    gap = {s: abs(TRUE[s] - ELEMENTAL[s]) for s in compositions[0]}
+    held = fit_references(compositions, energies, formation, elemental=OWN, strength=1e9)
+    gap = {s: abs(TRUE[s] - OWN[s]) for s in compositions[0]}
     for symbol in gap:
-        moved = abs(few.energies[symbol] - ELEMENTAL[symbol])
-        assert moved < abs(many.energies[symbol] - ELEMENTAL[symbol])
-        assert held.energies[symbol] == pytest.approx(ELEMENTAL[symbol], abs=1e-5)
+        moved = abs(few.energies[symbol] - OWN[symbol])
+        assert moved < abs(many.energies[symbol] - OWN[symbol])
+        assert held.energies[symbol] == pytest.approx(OWN[symbol], abs=1e-5)
 
 
 def test_what_cannot_be_fitted_is_refused() -> None:
@@ -97,14 +103,14 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     with pytest.raises(ValueError, match="no elemental energy of Fe, O"):
         fit_references(compositions, energies, formation, elemental={"Na": -1.0, "Cl": -2.0})
     with pytest.raises(ValueError, match="got 0"):
-        fit_references(compositions, energies, formation, elemental=ELEMENTAL, strength=0.0)
+        fit_references(compositions, energies, formation, elemental=OWN, strength=0.0)
     energies[3] = math.nan
     with pytest.raises(ValueError, match="1 energies are not finite"):
-        fit_references(compositions, energies, formation, elemental=ELEMENTAL)
+        fit_references(compositions, energies, formation, elemental=OWN)
 
 
 def test_references_are_stored_whole(tmp_path: Path) -> None:
-    fitted = fit_references(*crystals(20, 0), elemental=ELEMENTAL)
+    fitted = fit_references(*crystals(20, 0), elemental=OWN)
     fitted.save(tmp_path / "references.json")
     assert ElementReferences.load(tmp_path / "references.json") == fitted
     for wrong in ("{", "[]", '{"energies": {}}', '{"energies": {"Na": NaN}}', '{"mu": 1}'):
@@ -122,6 +128,20 @@ def test_the_shipped_references_are_of_every_element_of_the_data_and_packaged() 
     patterns = package["package-data"]["symmbfn"]
     shipped = ROOT / "symmbfn" / "evaluation" / "energies" / SHIPPED
     assert any(shipped in (ROOT / "symmbfn").glob(pattern) for pattern in patterns)
+
+
+def test_the_elements_own_energies_are_facts_with_origin_and_packaged(data_folder: Path) -> None:
+    """Those of the Materials Project's file, which is small enough to read again here."""
+    own = elemental_references()
+    assert own.energies.keys() == chgnet_references().energies.keys() and own.n_crystals == 0
+    assert "CC BY 4.0" in own.potential and "matbench-discovery" in own.potential
+    source = data_folder / "mp_elemental_reference_entries_2023-02-07.json.gz"
+    assert own.digest == file_digest(source)
+    raw = json.loads(gzip.decompress(source.read_bytes()))
+    entries = [ComputedEntry.from_dict(one) for one in raw.values()]
+    theirs = {e.composition.chemical_system: e.energy_per_atom for e in entries}
+    assert own.energies == pytest.approx(theirs, abs=1e-7)
+    assert (ROOT / "symmbfn/evaluation/energies" / ELEMENTAL).is_file()
 
 
 @pytest.mark.parametrize(
