@@ -52,6 +52,18 @@ class Drawn:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def has_conditions(self) -> bool:
+        """Whether anything but the rows is a condition."""
+        is_open = (
+            (self.elements == OPEN).all()
+            & (self.positions == OPEN).all()
+            & self.lattice_k.isnan().all()
+            & self.properties.isnan().all()
+            & self.is_allowed.all()
+        )
+        return not bool(is_open)
+
     def __getitem__(self, index: Int[Tensor, "b"]) -> "Drawn":
         return Drawn(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
@@ -108,6 +120,11 @@ def draw(
         drawn.lattice_k[:] = lattice_k_of(request.lattice)
     _put_properties(drawn, request, config, index)
     return drawn
+
+
+def never_drawn(request: Request, statistics: Statistics) -> list[int]:
+    """Those of the chosen space groups that no training crystal has, in order."""
+    return sorted({*request.space_groups} - {*statistics.conditions[:, 0].tolist()})
 
 
 def choices_of(request: Request, config: ModelConfig, statistics: Statistics) -> Choices:

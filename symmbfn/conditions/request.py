@@ -90,7 +90,9 @@ class Request:
         names = {one.name for one in fields(Chemistry)}
         chemistry = {name: value for name, value in values.items() if name in names}
         others = {name: value for name, value in values.items() if name not in names}
-        return cls(**others, **({"chemistry": Chemistry(**chemistry)} if chemistry else {}))
+        if chemistry:
+            others["chemistry"] = Chemistry(**chemistry)
+        return cls(**others)
 
     def _check_agreement(self) -> None:
         """Refuse sites that the groups, elements and lattice of the request exclude."""

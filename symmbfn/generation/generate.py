@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
 
 from symmbfn._shapes import Int, Tensor
+from symmbfn.conditions.draw import OPEN, Drawn, draw, never_drawn
 from symmbfn.conditions.request import Request
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.symmetry_search import check_symmetry
@@ -28,7 +29,7 @@ from symmbfn.generation.sampler import (
 )
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN
-from symmbfn.model.variables import Conditions
+from symmbfn.model.variables import Conditions, FixedParts, Variables
 from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.devices import pick_device
 
@@ -71,12 +72,12 @@ def generate_batches(
     """
     device = next(model.parameters()).device
     index = request.index if index is None else index
-    drawn = request.rows(model.statistics, index)
+    drawn = draw(request, model.config, model.statistics, index)
     waiting: list[FinalUnits] = []
-    for chunk in size_batches(drawn, batch_size):
-        most = int(edge_of(drawn[chunk, 1].max(), SITE_EDGES))
+    for chunk in size_batches(drawn.rows, batch_size):
+        most = int(edge_of(drawn.rows[chunk, 1].max(), SITE_EDGES))
         rows = full_rows(chunk, most, batch_size, device) if has_full_rows else chunk
-        conditions = model_conditions(model, drawn[rows])
+        conditions = conditions_of_drawn(model, drawn[rows])
         seed, numbers = request.seed, index[rows].to(device)
         estimates = sample(model, conditions, sampler, seed=seed, index=numbers, predict=predict)
         whole = final_units(model, estimates, conditions, sampler, seed=seed, index=numbers)
@@ -98,6 +99,59 @@ def model_conditions(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Conditions:
     most = int(edge_of(rows[:, 1].max(), SITE_EDGES))
     is_site = torch.arange(most, device=device) < n_sites[:, None]
     return model.conditions(groups, is_site, n_elements)
+
+
+def conditions_of_drawn(model: SymmBFN, drawn: Drawn) -> Conditions:
+    """What crystals are conditioned on, as a model reads it, on its device.
+
+    Args:
+        model: that will make them.
+        drawn: of `draw`.
+
+    Raises:
+        ValueError: the model can be conditioned on the space group alone.
+    """
+    conditions = model_conditions(model, drawn.rows)
+    if not drawn.has_conditions:
+        return conditions
+    if not model.config.has_fixed_parts:
+        raise ValueError("this model can be conditioned on the space group alone")
+    device, most = conditions.is_site.device, conditions.is_site.shape[1]
+
+    def sites(value: Tensor, empty: float) -> Tensor:
+        value = value[:, :most].to(device)
+        shape = (len(value), most - value.shape[1], *value.shape[2:])
+        return torch.cat([value, value.new_full(shape, empty)], dim=1)
+
+    elements = drawn.elements.to(device)
+    positions, pointers = sites(drawn.positions, OPEN), sites(drawn.pointers, OPEN)
+    coords, k = sites(drawn.coords, torch.nan), drawn.lattice_k.to(device)
+    where = {
+        "elements": (elements != OPEN) & conditions.is_slot,
+        "pointers": (pointers != OPEN) & conditions.is_site,
+        "letters": (positions != OPEN) & conditions.is_site,
+        "lattice": ~k.isnan() & conditions.lattice_free,
+        "coords": ~coords.isnan().any(-1) & conditions.is_site,
+    }
+    numbers = {
+        "lattice": ((k.float() - model.lattice_mean) / model.lattice_std).nan_to_num(),
+        "coords": ((coords - model.coords_mean) / model.coords_std).nan_to_num(),
+    }
+    classes = {
+        "elements": elements.clamp_min(0),
+        "pointers": pointers.clamp_min(0),
+        "letters": positions.clamp_min(0),
+    }
+    values = Variables(numbers, {n: v for n, v in classes.items() if n in model.classes})
+    where = {name: mask for name, mask in where.items() if name in model.variables}
+    atoms, is_allowed = drawn.atoms.to(device), drawn.is_allowed.to(device)
+    return replace(
+        conditions,
+        properties=drawn.properties.to(device) if drawn.properties.shape[1] else None,
+        composition=torch.where(atoms > 0, atoms.float(), torch.nan),
+        is_element=None if is_allowed.all() else is_allowed,
+        fixed=FixedParts(values, where),
+    )
 
 
 def full_rows(
@@ -193,7 +247,7 @@ def generate(
         weights if isinstance(weights, SymmBFN) else load_model(weights, device=pick_device(device))
     )
     sampler = sampler_of(model, sampler, changes)
-    if unknown := request.never_drawn(model.statistics):
+    if unknown := never_drawn(request, model.statistics):
         warnings.warn(
             f"never drawn, since no training crystal has them: space groups {unknown}", stacklevel=2
         )

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from symmbfn._shapes import Int, Tensor
+from symmbfn.conditions.draw import draw, never_drawn
 from symmbfn.conditions.request import Request
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.records import RECORDS
@@ -85,7 +86,8 @@ class _Source:
 
     def batches(self) -> list[Int[Tensor, "_"]]:
         """Numbers of the crystals of each batch, as planned."""
-        places = size_batches(self.request.rows(self.model.statistics), self.batch_size)
+        drawn = draw(self.request, self.model.config, self.model.statistics)
+        places = size_batches(drawn.rows, self.batch_size)
         return [self.request.index[rows] for rows in places]
 
     def crystals(self, index: Int[Tensor, "B"], has_full_rows: bool = True) -> list[Crystal]:
@@ -110,7 +112,7 @@ class _Source:
         return [c for half in index.chunk(2) for c in self.crystals(half, has_full_rows=False)]
 
     def _failed(self, index: Int[Tensor, "1"], error: BaseException) -> Crystal:
-        group = int(self.request.rows(self.model.statistics, index)[0, 0])
+        group = int(draw(self.request, self.model.config, self.model.statistics, index).rows[0, 0])
         sentences = str(error).split(". ")
         reason = next((text for text in sentences if "memory" in text), "no memory left")
         return Crystal.failed(int(index), self.request.seed, "out_of_memory", reason, group)
@@ -157,7 +159,7 @@ def generate_run(
     run = RunSettings(request, sampler, digest, is_compiled, dtype, primitive)
     facts = {
         "weights_name": str(weights),
-        "space_groups_not_in_training": request.never_drawn(model.statistics),
+        "space_groups_not_in_training": never_drawn(request, model.statistics),
         "batch_size": BATCH_SIZE[place.type],
         "buckets": {"sites": list(SITE_EDGES), "operations": list(OPERATION_EDGES)},
         "device": place.type,

@@ -14,7 +14,7 @@ from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
 from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.symmetry import MAX_POSITIONS, symmetry_tables
 from symmbfn.flows.schedules import CategoricalSchedule
-from symmbfn.model.beliefs.categorical import Categorical, Letters, Pointers
+from symmbfn.model.beliefs.categorical import Categorical, Elements, Letters, Pointers
 from symmbfn.model.channels import (
     N_AXES,
     N_AXIS_CLASSES,
@@ -68,7 +68,7 @@ class ElementSlotsConfig:
         self, n_elements: int, log_prior: Float[Tensor, "K"], *, is_preconditioned: bool
     ) -> tuple[Categorical, ...]:
         """The beliefs about the slots' elements and about the pointers."""
-        elements = Categorical(
+        elements = Elements(
             name="elements",
             where="is_slot",
             weight=self.weight,
@@ -135,7 +135,7 @@ class SiteElementsConfig:
         self, n_elements: int, log_prior: Float[Tensor, "K"], *, is_preconditioned: bool
     ) -> tuple[Categorical, ...]:
         """The belief about the sites' elements."""
-        elements = Categorical(
+        elements = Elements(
             name="elements",
             where="is_site",
             weight=self.weight,

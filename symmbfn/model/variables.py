@@ -73,7 +73,8 @@ class Conditions:
         properties: (B, Q) in the units of the data, NaN for what is no condition; None for none.
         composition: atoms in the conventional cell of the element in each slot, (B, S), NaN where
             that is no condition; None for none. Goes with slots whose elements are fixed.
-        known: variables that are fixed, wholly or in places; None for none.
+        is_element: classes of elements that a crystal may have, (B, K); None for all.
+        fixed: variables that are fixed, wholly or in places; None for none.
     """
 
     space_group_number: Int[Tensor, "B"]
@@ -90,6 +91,7 @@ class Conditions:
     positions: Float[Tensor, "B W E"] | None = None
     properties: Float[Tensor, "B Q"] | None = None
     composition: Float[Tensor, "B S"] | None = None
+    is_element: Bool[Tensor, "B K"] | None = None
     fixed: "FixedParts | None" = None
 
 

@@ -174,6 +174,15 @@ class Categorical(Belief):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Elements(Categorical):
+    """Which element a slot or a site holds."""
+
+    def allowed(self, conditions: Conditions) -> Bool[Tensor, "B #P K"] | None:
+        """The elements that the crystal may have; None for all."""
+        return None if conditions.is_element is None else conditions.is_element[:, None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pointers(Categorical):
     """Which of the crystal's element slots a site points to."""
 
