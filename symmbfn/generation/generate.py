@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from symmbfn._shapes import Int, Tensor
+from symmbfn.conditions.check import checked
+from symmbfn.conditions.chemistry import Chemistry
 from symmbfn.conditions.draw import OPEN, Drawn, draw, never_drawn
 from symmbfn.conditions.request import Request
 from symmbfn.crystals.crystal import Crystal
@@ -20,6 +22,7 @@ from symmbfn.datasets.batches import (
 )
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.final_estimates import FinalUnits, final_units, rebuild
+from symmbfn.generation.guidance import guided
 from symmbfn.generation.sampler import (
     Predictor,
     check_sampler,
@@ -74,6 +77,8 @@ def generate_batches(
     index = request.index if index is None else index
     drawn = draw(request, model.config, model.statistics, index)
     waiting: list[FinalUnits] = []
+    if request.properties and request.guidance != 1:
+        predict = guided(predict or predictor(model), request.guidance)
     for chunk in size_batches(drawn.rows, batch_size):
         most = int(edge_of(drawn.rows[chunk, 1].max(), SITE_EDGES))
         rows = full_rows(chunk, most, batch_size, device) if has_full_rows else chunk
@@ -83,10 +88,10 @@ def generate_batches(
         whole = final_units(model, estimates, conditions, sampler, seed=seed, index=numbers)
         waiting.append(whole[: len(chunk)])
         if sum(map(len, waiting)) >= REBUILT_AT_ONCE:
-            yield rebuild(waiting, request.seed)
+            yield [checked(request, crystal) for crystal in rebuild(waiting, request.seed)]
             waiting = []
     if waiting:
-        yield rebuild(waiting, request.seed)
+        yield [checked(request, crystal) for crystal in rebuild(waiting, request.seed)]
 
 
 def model_conditions(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Conditions:
@@ -271,7 +276,7 @@ def request_of(request: Request | None, settings: dict[str, Any]) -> tuple[Reque
     """
     if not isinstance(request, Request | None):
         raise ValueError(f"request must be a Request, got {request!r}: for its fields write n=5")
-    of_request = {field.name for field in fields(Request)}
+    of_request = {field.name for part in (Request, Chemistry) for field in fields(part)}
     known = of_request | {field.name for field in fields(SamplerConfig)}
     if unknown := sorted(settings.keys() - known):
         raise TypeError(f"no setting {', '.join(unknown)}: there are {', '.join(sorted(known))}")
@@ -282,7 +287,7 @@ def request_of(request: Request | None, settings: dict[str, Any]) -> tuple[Reque
         raise ValueError("n is missing: how many crystals?")
     if request is not None and asked:
         raise ValueError(f"give a request or its fields, not both: got {', '.join(asked)}, too")
-    return request or Request(**asked), changes
+    return request or Request.of(**asked), changes
 
 
 def sampler_of(
