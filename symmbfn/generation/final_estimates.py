@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
-from symmbfn.crystals.composition_decoding import decode_composition
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.reconstruction import cells_as_they_are, reconstruct
-from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 from symmbfn.flows import categorical
 from symmbfn.flows.noise import STREAMS_PER_STEP, uniform
 from symmbfn.flows.sampler_config import SamplerConfig
@@ -19,7 +16,6 @@ from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.model.variables import Conditions, Variables
 
 FINAL_STEP = 1_000_000  # number of the draws after the last step
-IMPOSSIBLE = -1e3  # log-probability of what cannot be
 
 
 @dataclass(frozen=True)
@@ -76,8 +72,6 @@ def final_units(
             u = uniform(seed, index, FINAL_STEP * STREAMS_PER_STEP + stream, value.shape[1:-1])
             e = categorical.sample_one_hot(sampler.tempered(name, value), u)
             log_p[name] = torch.where(e > 0, 0.0, -1e3).to(value)
-    if conditions.composition is not None and {"pointers", "letters"} <= log_p.keys():
-        log_p |= with_composition(log_p, conditions)
     if "pointers" in log_p:
         slots = ascending_classes(log_p["elements"], conditions.is_slot)
         classes = slots.gather(1, every_slot_used(log_p["pointers"], conditions))
@@ -94,52 +88,11 @@ def final_units(
     return FinalUnits(units, log_p.get("letters"), log_p.get("axes"), index, _is_exact(conditions))
 
 
-def with_composition(
-    log_p: dict[str, Tensor], conditions: Conditions
-) -> dict[str, Float[Tensor, "B N C"]]:
-    """Letters and pointers that together have the atoms that are asked for.
-
-    Args:
-        log_p: log-probabilities of the classes of each variable.
-        conditions: `composition` says how many atoms each slot should have.
-
-    Returns:
-        "letters" and "pointers", certain where a composition is a condition and can be met.
-
-    Source: book, method-composition.
-    """
-    assert conditions.composition is not None
-    found = {name: log_p[name].clone() for name in ("letters", "pointers")}
-    for row in (~conditions.composition.isnan()).any(-1).nonzero().flatten().tolist():
-        is_site, is_slot = conditions.is_site[row], conditions.is_slot[row]
-        group = int(conditions.space_group_number[row])
-        rows = positions_of(group)
-        tables, n = symmetry_tables(), rows.stop - rows.start
-        letters = log_p["letters"][row, is_site, :n].double().cpu().numpy()
-        pointers = log_p["pointers"][row, is_site][:, is_slot].double().cpu().numpy()
-        choice = decode_composition(
-            np.where(letters > IMPOSSIBLE, letters, -np.inf),
-            np.where(pointers > IMPOSSIBLE, pointers, -np.inf),
-            tables.multiplicity[rows].astype(np.int64),
-            tables.degrees_of_freedom[rows] == 0,
-            conditions.composition[row, is_slot].cpu().numpy().astype(np.int64),
-        )
-        if choice is None:
-            continue
-        for name, classes in zip(found, choice, strict=True):
-            certain = torch.full_like(found[name][row, is_site], -1e3)
-            certain[torch.arange(len(classes)), torch.from_numpy(classes)] = 0.0
-            found[name][row, is_site] = certain
-    return found
-
-
 def _is_exact(conditions: Conditions) -> Bool[Tensor, "B"]:
-    """Crystals with a letter or the composition as a condition."""
+    """Crystals with a letter as a condition."""
     is_exact = torch.zeros_like(conditions.is_site[:, 0])
     if conditions.fixed is not None and "letters" in conditions.fixed.where:
         is_exact = is_exact | conditions.fixed.where["letters"].any(-1)
-    if conditions.composition is not None:
-        is_exact = is_exact | ~conditions.composition.isnan().all(-1)
     return is_exact
 
 

@@ -21,6 +21,7 @@ from symmbfn.datasets.batches import (
     n_operations,
 )
 from symmbfn.flows.sampler_config import SamplerConfig
+from symmbfn.generation.composition import has_composition, with_templates
 from symmbfn.generation.final_estimates import FinalUnits, final_units, rebuild
 from symmbfn.generation.guidance import guided
 from symmbfn.generation.sampler import (
@@ -85,6 +86,11 @@ def generate_batches(
         conditions = conditions_of_drawn(model, drawn[rows])
         seed, numbers = request.seed, index[rows].to(device)
         estimates = sample(model, conditions, sampler, seed=seed, index=numbers, predict=predict)
+        if has_composition(conditions):
+            conditions = with_templates(estimates, conditions)
+            estimates = sample(
+                model, conditions, sampler, seed=seed, index=numbers, predict=predict
+            )
         whole = final_units(model, estimates, conditions, sampler, seed=seed, index=numbers)
         waiting.append(whole[: len(chunk)])
         if sum(map(len, waiting)) >= REBUILT_AT_ONCE:

@@ -140,7 +140,7 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
         "lattice": lattice,
         "images": images if take("has_images") else None,
         "network": {field.name: take(field.name) for field in fields(NetworkConfig)},
-        "loss": {field.name: take(field.name) for field in fields(LossConfig)},
+        "loss": {name: take(name) for name in ("cross_entropy", "min_t")},
         "has_fixed_parts": take("has_known_parts", False),
     }
     # what is left is named today as it was
