@@ -109,6 +109,7 @@ def generate(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="numbers, symbols, crystal systems: 225,Fm-3m,cubic; default: as in training",
     )
+    _conditions(parser.add_argument_group("conditions", "all of them hold for every crystal"))
     parser.add_argument("--steps", type=int, metavar="N", help="default: the model's own")
     parser.add_argument("--solver", help="bfn, ode2 or sde2; default: the model's own")
     parser.add_argument(
@@ -125,6 +126,42 @@ def generate(parser: argparse.ArgumentParser) -> None:
         "--compile", action="store_true", help="a minute at the start, then faster calls"
     )
     parser.add_argument("--primitive", action="store_true", help="write primitive cells")
+
+
+def _conditions(group: argparse._ArgumentGroup) -> None:
+    """What every crystal of a request shall be."""
+    group.add_argument("--elements", metavar="LIST", help="exactly these: Li,Fe,P,O")
+    group.add_argument("--only", metavar="LIST", help="no others than these")
+    group.add_argument("--require", metavar="LIST", help="these, and others or not")
+    group.add_argument("--exclude", metavar="LIST", help="none of these")
+    group.add_argument("--composition", metavar="FORMULA", help="exactly: LiFePO4")
+    group.add_argument(
+        "--atoms", type=int, metavar="N", help="of the primitive cell, with --composition"
+    )
+    group.add_argument(
+        "--template",
+        metavar="FILE.cif|TEXT",
+        help="Wyckoff letters and elements of all sites: '62: Li 4a, Fe 4c, P 4c, 2 x O 4c, O 8d'",
+    )
+    group.add_argument(
+        "--lattice", metavar="FILE.cif|TEXT", help="the conventional cell: '10.3 6.0 4.7 90 90 90'"
+    )
+    group.add_argument(
+        "--keep", metavar="FILE.cif:1,3", help="sites of a crystal, with their coordinates"
+    )
+    group.add_argument(
+        "--property",
+        action="append",
+        metavar="NAME=X",
+        help="what the crystals should be like: band_gap=2, band_gap=1..2; once for each property",
+    )
+    group.add_argument(
+        "--guidance",
+        type=float,
+        default=1.0,
+        metavar="W",
+        help="how strongly the elements follow the properties; default: 1, as learnt",
+    )
 
 
 def evaluate(parser: argparse.ArgumentParser) -> None:

@@ -142,11 +142,22 @@ def generate(options: argparse.Namespace) -> int:
     from symmbfn.generation.run import generate_run
     from symmbfn.pages.gallery import PAGE, write_gallery
 
-    request = Request(
+    request = Request.of(
         n=options.n,
         first=options.first,
         seed=options.seed,
         space_group_number=options.space_group,
+        elements=options.elements,
+        only=options.only,
+        require=options.require,
+        exclude=options.exclude,
+        composition=options.composition,
+        atoms=options.atoms,
+        template=options.template,
+        lattice=options.lattice,
+        keep=options.keep,
+        properties=options.property,
+        guidance=options.guidance,
     )
     summary = generate_run(
         options.out,
