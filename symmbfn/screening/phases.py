@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,9 @@ from symmbfn.evaluation.energies.entries import (
     composition_from_formula,
     lowest_elements,
 )
-from symmbfn.evaluation.energies.mp_hulls import CHGNET
-from symmbfn.evaluation.energies.references import ElementReferences, chgnet_references
+from symmbfn.evaluation.energies.judge import NAMES, Judge, check_judge, judge_of
+from symmbfn.evaluation.energies.own_judge import without_references
+from symmbfn.evaluation.energies.references import ElementReferences
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig, Relaxed, relax_all
 from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.files import whole_file
@@ -41,14 +41,14 @@ def write_phases(
 
     What a stopped call leaves in the `.jsonl` beside the file, the next one goes on with.
 
-    Elements count from the references that the package ships for CHGNet, so that these phases
-    may lie beside DFT's; with any other potential from its own lowest energy of each pure
-    element among the structures.
+    Elements count from the references that the package ships for CHGNet and SevenNet, so that
+    these phases may lie beside DFT's; with a potential of the user from its own lowest energy of
+    each pure element among the structures.
 
     Args:
         source: see `read_candidates`.
         out: Parquet file, new or of the same call.
-        potential: "chgnet".
+        potential: "chgnet", "sevennet" or "module:factory", see `judge_of`.
         is_relaxed: relax the structures first; else their energies are taken as they stand.
         workers: processes of one thread each.
 
@@ -64,36 +64,37 @@ def write_phases(
     workers = whole_number("workers", workers)
     if out.suffix != ".parquet" or out.is_dir():
         raise ValueError(f"out must be a file that ends in .parquet, got {str(out)!r}")
-    name, digest, references = _potential(potential)
+    judge = _judge(potential)
+    has_references = bool(judge.references.energies)
     candidates = read_candidates(source, workers=workers)
-    asked = [candidates.digest, name, digest, is_relaxed, references and references.energies]
+    asked = [candidates.digest, judge.name, judge.digest, is_relaxed, judge.references.energies]
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     if (done := _written(out, digest)) is not None:
         return done
-    if references is None:
+    if not has_references:
         _check_elements(candidates)
     journal = Journal(out.with_name(f"{out.stem}-{digest[:8]}.jsonl"))
     config = RelaxationConfig() if is_relaxed else AS_THEY_STAND
     todo = [row.index for row in candidates.rows if row.index not in journal]
-    for row in progress(_ask(candidates, todo, config, workers), total=len(todo), label=out.stem):
+    answers = _ask(candidates, todo, config, judge, workers)
+    for row in progress(answers, total=len(todo), label=out.stem):
         journal.add(row)
-    table = _table(candidates, journal, name, references)
-    table.attrs = {"potential": name, "digest": digest, "is_relaxed": is_relaxed}
+    table = _table(candidates, journal, judge)
+    table.attrs = {"potential": judge.name, "digest": digest, "is_relaxed": is_relaxed}
     with whole_file(out) as part:
         table.to_parquet(part, index=False)
     journal.path.unlink(missing_ok=True)
     return table
 
 
-def _potential(name: str) -> tuple[str, str, ElementReferences | None]:
-    """Full name, digest and references of a potential; None takes its own elements."""
-    if name != "chgnet":
-        raise ValueError(f"potential must be 'chgnet', got {name!r}")
-    return CHGNET, version("chgnet"), chgnet_references()
+def _judge(potential: str) -> Judge:
+    """The judge of a name; one of the user's has no references, and takes its own elements."""
+    check_judge(potential)
+    return judge_of(potential) if potential in NAMES else without_references(potential)
 
 
 def _ask(
-    candidates: Candidates, todo: list[int], config: RelaxationConfig, workers: int
+    candidates: Candidates, todo: list[int], config: RelaxationConfig, judge: Judge, workers: int
 ) -> Iterator[dict]:
     """Energies as they come, and the reasons of those that have no structure."""
     cells = {}
@@ -103,27 +104,30 @@ def _ask(
         else:
             cells[row.index] = row.crystal or row.cell
     indices = list(cells)
-    for place, relaxed in relax_all(list(cells.values()), config, workers=workers):
-        yield {"index": indices[place], **_outcome(relaxed, is_relaxed=config.max_steps > 0)}
+    for place, relaxed in relax_all(list(cells.values()), config, judge=judge, workers=workers):
+        found = _outcome(relaxed, judge, is_relaxed=config.max_steps > 0)
+        yield {"index": indices[place], **found}
 
 
-def _outcome(relaxed: Relaxed, *, is_relaxed: bool) -> dict:
+def _outcome(relaxed: Relaxed, judge: Judge, *, is_relaxed: bool) -> dict:
     """Energy of a structure, or why there is none; one that moves on has not arrived."""
     reason = relaxed.reason or ("" if relaxed.status == "ok" else relaxed.status)
     if is_relaxed and relaxed.status == "ok" and not relaxed.is_converged:
         reason = f"not relaxed after {relaxed.n_steps} steps"
-    return {"energy_per_atom": None if reason else relaxed.energy_per_atom, "reason": reason}
+    energy = None
+    if not reason and relaxed.cell is not None:
+        energy = judge.total_energy(relaxed.cell, relaxed.energy_per_atom)
+    return {"energy_per_atom": energy, "reason": reason}
 
 
-def _table(
-    candidates: Candidates, journal: Journal, name: str, references: ElementReferences | None
-) -> "pandas.DataFrame":
+def _table(candidates: Candidates, journal: Journal, judge: Judge) -> "pandas.DataFrame":
     import pandas as pd
 
     formulas = ["" if row.cell is None else row.cell.formula for row in candidates.rows]
     compositions = [composition_from_formula(one) if one else {} for one in formulas]
     energies = [row["energy_per_atom"] for row in journal]
-    if references is None:
+    name, references = judge.name, judge.references
+    if not references.energies:
         pairs = zip(candidates.rows, compositions, energies, strict=True)
         totals = [Total(row.name, c, energy) for row, c, energy in pairs if energy is not None]
         references = ElementReferences(lowest_elements(totals), potential=name)

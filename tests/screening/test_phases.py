@@ -14,7 +14,8 @@ from symmbfn.cli.verbs import main
 from symmbfn.crystals.cell import Cell
 from symmbfn.evaluation.energies.entries import read_entries
 from symmbfn.evaluation.energies.hull import Hull
-from symmbfn.evaluation.energies.references import chgnet_references
+from symmbfn.evaluation.energies.judge import Judge
+from symmbfn.evaluation.energies.references import ElementReferences, chgnet_references
 from symmbfn.evaluation.energies.relaxation import Relaxed
 from symmbfn.screening import phases
 from symmbfn.screening.phases import write_phases
@@ -24,7 +25,7 @@ ENERGIES = {"Na": -1.0, "Cl": -2.0, "NaCl": -3.5, "Na3N": -2.5}
 
 
 def by_formula(
-    cells: list[Cell], config: Any, *, workers: int = 1
+    cells: list[Cell], config: Any, *, judge: Any = None, workers: int = 1
 ) -> Iterator[tuple[int, Relaxed]]:
     """Answers in another order than that of the questions."""
     for place, cell in reversed(list(enumerate(cells))):
@@ -51,7 +52,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def own_potential(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "relax_all", by_formula)
-    monkeypatch.setattr(phases, "_potential", lambda name: ("Made-up 1", "digest", None))
+    made_up = Judge("Made-up 1", "digest", dict, ElementReferences({}))
+    monkeypatch.setattr(phases, "_judge", lambda name: made_up)
 
 
 def test_phases_of_a_potential_become_a_hull(
@@ -180,7 +182,7 @@ def test_chgnet_counts_from_the_shipped_references(folder: Path, tmp_path: Path)
     ("arguments", "message"),
     [
         (["--out", "hull.csv"], "must be a file that ends in .parquet"),
-        (["--out", "hull.parquet", "--potential", "m3gnet"], "must be 'chgnet', got 'm3gnet'"),
+        (["--out", "hull.parquet", "--potential", "m3gnet"], "got 'm3gnet'"),
         (["--out", "hull.parquet", "--workers", "0"], "workers"),
     ],
 )
