@@ -177,6 +177,7 @@ def evaluate(options: argparse.Namespace) -> int:
     workers = _n_workers(options.workers)
     _set_threads(1)
     from symmbfn.datasets.registry import dataset_splits
+    from symmbfn.evaluation.summary import summary_said
     from symmbfn.pages.screening_report import PAGE, write_report
     from symmbfn.runtime.devices import pick_device
     from symmbfn.screening.screen import ScreeningConfig, screen
@@ -203,8 +204,7 @@ def evaluate(options: argparse.Namespace) -> int:
         has_coverage=options.coverage,
         workers=workers,
     )
-    funnel = ", ".join(f"{step['count']} {step['name']}" for step in report["funnel"])
-    print(funnel)
+    print(summary_said(report))
     print(f"look at {options.out / PAGE}")
     return 0
 
