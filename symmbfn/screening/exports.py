@@ -1,4 +1,4 @@
-"""Structures of a screening as files for others: CIFs of the relaxed ones, a CSV for a benchmark."""
+"""Structures of a screening as files for others: CIFs of relaxed cells, a CSV for a benchmark."""
 
 import io
 import json

@@ -49,7 +49,7 @@ def shortlist(table: "pandas.DataFrame") -> "pandas.DataFrame":
     if "second_status" in table:
         is_answered = chosen.second_status.eq("ok").fillna(False).astype(bool)
         by_both = is_answered & (
-            chosen[["e_above_hull", "second_e_above_hull"]].max(axis=1) <= STABLE
+            chosen[["e_above_hull", "second_e_above_hull"]].max(axis=1, skipna=False) <= STABLE
         )
         chosen = chosen.assign(is_stable_by_both=by_both, is_doubted=~by_both)
         order = ["is_doubted", *order]
