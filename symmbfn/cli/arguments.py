@@ -182,6 +182,9 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="ask it about so many, and all stable, unique and novel ones; default: all",
     )
+    parser.add_argument(
+        "--export", metavar="FORM", help="lemat: write lemat.csv, the input of LeMat-GenBench"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or auto; to relax")
     parser.add_argument("--seed", type=int, default=0, help="of floors and deviations; 0")

@@ -179,11 +179,17 @@ def evaluate(options: argparse.Namespace) -> int:
     _check_libraries("pyarrow", *(["matminer"] if options.coverage else []))
     workers = _n_workers(options.workers)
     _set_threads(1)
+    from symmbfn.claims.store import claims
     from symmbfn.datasets.registry import dataset_splits
+    from symmbfn.evaluation.summary import summary_said
     from symmbfn.pages.screening_report import PAGE, write_report
     from symmbfn.runtime.devices import pick_device
+    from symmbfn.screening.exports import write_lemat
     from symmbfn.screening.screen import ScreeningConfig, screen
+    from symmbfn.screening.sources import read_candidates
 
+    if options.export is not None:
+        one_of("export", options.export, ("lemat",))
     splits = dataset_splits(options.reference)
     if options.split not in (None, *splits):
         raise ValueError(f"{options.reference} has no split {options.split!r}, only {splits}")
@@ -209,9 +215,11 @@ def evaluate(options: argparse.Namespace) -> int:
         seed=options.seed,
         has_coverage=options.coverage,
         workers=workers,
+        controls=claims("control.*"),
     )
-    funnel = ", ".join(f"{step['count']} {step['name']}" for step in report["funnel"])
-    print(funnel)
+    print(summary_said(report))
+    if options.export:
+        print(write_lemat(options.out, read_candidates(options.source, workers=workers).rows))
     print(f"look at {options.out / PAGE}")
     return 0
 

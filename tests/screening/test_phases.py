@@ -134,7 +134,8 @@ def test_another_question_is_not_written_over_the_answer(
     write_phases(folder, out)
     with pytest.raises(ValueError, match="holds something else: nothing is overwritten"):
         write_phases(folder, out, is_relaxed=True)
-    monkeypatch.setattr(phases, "_potential", lambda name: ("Made-up 2", "digest", None))
+    other = Judge("Made-up 2", "digest", dict, ElementReferences({}))
+    monkeypatch.setattr(phases, "_judge", lambda name: other)
     with pytest.raises(ValueError, match="holds something else"):
         write_phases(folder, out)
 
