@@ -189,7 +189,11 @@ def test_command_line_judges_a_run_without_relaxation(
     table = pd.read_parquet(tmp_path / "judged" / TABLE)
     assert len(table) == 5 and "e_above_hull" not in table
     report = json.loads((tmp_path / "judged" / "report.json").read_text())
-    assert report["rates"]["group_kept"]["n"] == 5
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    kept = {"group_kept": "space_group_found", "ok": "ok", "no_short_contact": "no_short_contact"}
+    for name, there in kept.items():
+        assert report["rates"][name]["count"] == summary["rates"][there]["count"], name
+        assert report["rates"][name]["n"] == 5
     assert report["source_facts"]["settings"]["sampler"]["n_steps"] == 4
     # at another tolerance the reference is another
     symprec, known = ["--symprec", "0.01"], ["--reference", str(folders["known"])]

@@ -3,7 +3,8 @@
 The judge is pymatgen's StructureMatcher with its own settings (ltol 0.2, stol 0.3, 5 degrees,
 primitive cells, scaled volumes), the earlier or known crystal as its first argument. It never
 matches two compositions, so only crystals of one reduced formula meet, and each is reduced once,
-to its primitive cell, not in every comparison. All of it runs in processes that can be killed: no
+as the matcher would, not in every comparison. More than it matches are only crystals whose copies
+within 0.1 angstrom hide a smaller cell. All of it runs in processes that can be killed: no
 crystal costs more than its time, and one that would says so.
 """
 
@@ -110,7 +111,7 @@ def find_duplicates(cells: Sequence[Cell | None], *, workers: int) -> list[Dupli
         for place, row in enumerate(there):
             label = prepared[row][1]
             todo[row] = sorted(there[:place], key=lambda r: (prepared[r][1] != label, r))
-    search = partial(first_match, cells={row: cell for row, (cell, _) in prepared.items()})
+    search = partial(first_match, forms={row: forms for row, (forms, _) in prepared.items()})
     first: dict[int, int] = {}
     while todo:
         found, lost = run(search, {row: (row, others) for row, others in todo.items()})
@@ -166,7 +167,7 @@ def find_known(
 
     Source: book, method-matching.
     """
-    from symmbfn.evaluation.similarity.matching_tasks import all_matches, reduce_cell
+    from symmbfn.evaluation.similarity.matching_tasks import all_matches, reduced_forms
 
     run = partial(_run, workers=whole_number("workers", workers))
     datasets = [reference] if isinstance(reference, EncodedDataset) else list(reference)
@@ -178,9 +179,9 @@ def find_known(
         row: others[name] for name, rows in mine.items() for row in rows if name in others
     }
     everyone = {row: cells[row] for row in candidates} | dict(enumerate(known_cells, start=n))
-    reduced, failed = run(reduce_cell, everyone)
+    reduced, failed = run(reduced_forms, everyone)
     found, lost = run(
-        partial(all_matches, cells=reduced),
+        partial(all_matches, forms=reduced),
         {
             row: (row, [k for k in known if k in reduced])
             for row, known in candidates.items()

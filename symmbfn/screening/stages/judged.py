@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas
 
 TIME_LIMIT = 60.0  # seconds of wall time for one crystal
+GROUPS = ("space_group_number", "found_group", "default_group")
 LATTICE = ("a", "b", "c", "alpha", "beta", "gamma")  # angstrom and degrees
 VALUES = tuple(
     field.name for field in fields(Judgement) if field.name not in ("index", "lattice_parameters")
@@ -39,8 +40,7 @@ def _columns(screening: Screening, answers: Journal) -> "pandas.DataFrame":
     parameters = pd.DataFrame(
         table.pop("lattice_parameters").tolist(), columns=[*LATTICE], index=table.index, dtype=float
     )
-    groups = dict.fromkeys(("space_group_number", "found_group"), "Int64")
-    return table.join(parameters).astype(groups)
+    return table.join(parameters).astype(dict.fromkeys(GROUPS, "Int64"))
 
 
 def judge_candidate(row: Candidate) -> Judgement:
@@ -64,4 +64,4 @@ def _lost(row: Candidate, status: str, reason: str) -> Candidate:
     return replace(row, status=status, reason=reason, cell=None, crystal=crystal)
 
 
-JUDGED = Stage("judged", adds=(*VALUES, "name", *LATTICE), ask=_ask, columns=_columns)
+JUDGED = Stage("validity", adds=(*VALUES, "name", *LATTICE), ask=_ask, columns=_columns)
