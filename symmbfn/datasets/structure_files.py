@@ -28,6 +28,7 @@ from symmbfn.datasets.structure_texts import (
     frames,
     not_read,
 )
+from symmbfn.runtime.progress import progress
 from symmbfn.runtime.workers import run_killable
 
 if TYPE_CHECKING:
@@ -219,7 +220,8 @@ def _cifs(texts: list[_Text], workers: int) -> list[str]:
         if text.kind != CIF and not text.text.startswith(NOT_READ)
     ]
     items = [(texts[row].kind, texts[row].text) for row in rows]
-    for outcome in run_killable(cif_of, items, workers=workers, time_limit=TIME_LIMIT):
+    outcomes = run_killable(cif_of, items, workers=workers, time_limit=TIME_LIMIT)
+    for outcome in progress(outcomes, total=len(items), label="reading files"):
         row = rows[outcome.index]
         reason = not_read(f"{texts[row].kind}: {outcome.reason}")
         cifs[row] = reason if outcome.value is None else outcome.value

@@ -146,7 +146,7 @@ def screen(
     folder = Path(folder)
     screening = Screening(
         candidates=read_candidates(source, workers=workers),
-        known=Reference.load(config.reference, config.symprec),
+        known=Reference.load(config.reference, config.symprec, workers=workers),
         folder=folder / STAGES,
         relaxation=RelaxationConfig(keeps_space_group=config.keeps_space_group),
         relax_first=config.relax_first,

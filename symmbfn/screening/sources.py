@@ -14,6 +14,7 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.records import RECORDS, read_crystals
 from symmbfn.datasets.registry import DATASETS, dataset_splits, load_dataset
 from symmbfn.generation.run_outputs import SUMMARY
+from symmbfn.runtime.progress import progress
 from symmbfn.runtime.workers import run_killable
 
 TIME_LIMIT = 60.0  # seconds for one file of others
@@ -113,7 +114,8 @@ def _files(source: str, workers: int) -> Candidates:
     names, texts = table["material_id"].tolist(), table["cif"].tolist()
     digest = hashlib.sha256(json.dumps([names, texts]).encode()).hexdigest()
     rows: list[Candidate] = []
-    for outcome in run_killable(read_cif, texts, workers=workers, time_limit=TIME_LIMIT):
+    outcomes = run_killable(read_cif, texts, workers=workers, time_limit=TIME_LIMIT)
+    for outcome in progress(outcomes, total=len(texts), label="reading crystals"):
         cell = None if outcome.value is None else Cell(*outcome.value)
         status, name = outcome.status or "reconstruction_failed", names[outcome.index]
         rows.append(Candidate(outcome.index, name, status, outcome.reason, cell))
