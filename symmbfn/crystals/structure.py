@@ -61,7 +61,8 @@ def parse_cif(source: str | bytes | PathLike[str] | IO[Any]) -> Structure:
     Raises:
         ValueError: this is no CIF of one ordered, finite, non-overlapping crystal, its symmetry
             is left open or contradicts itself, a site is no whole atom of a known element, or
-            the sites do not make up the formula; the message says what is wrong.
+            the sites do not make up the formula; the message says what is wrong. A
+            `GeometryError` carries the atoms that overlap.
     """
     block = read_block(read_text(source))
     parameters = cell_parameters(block)
@@ -72,10 +73,13 @@ def parse_cif(source: str | bytes | PathLike[str] | IO[Any]) -> Structure:
     sites = sites_of_cif(block, formula)
     try:
         return _filled(lattice, sites, operations, formula, EXACT)
-    except GeometryError:
+    except GeometryError as error:
         # of few digits, the images of a special position miss each other
         with suppress(ValueError):
-            return _filled(lattice, sites, operations, formula, ROUNDING)
+            try:
+                return _filled(lattice, sites, operations, formula, ROUNDING)
+            except GeometryError as again:
+                error.atoms = again.atoms
         raise
 
 
@@ -95,7 +99,11 @@ def _filled(
         coords[order],
         labels=[sites.labels[rows[i]] for i in order],
     )
-    check_structure(structure)
+    try:
+        check_structure(structure)
+    except GeometryError as error:
+        error.atoms = structure
+        raise
     check_formula(formula, Counter(sites.symbols[row] for row in rows))
     return structure
 

@@ -195,6 +195,10 @@ def read_table(path: Path) -> "pandas.DataFrame":
     table = table.rename(columns=SAME_COLUMN)
     if twice := table.columns[table.columns.duplicated()].unique().tolist():
         raise ValueError(f"{path} has two columns {', '.join(twice)}")
+    names = table["material_id"]
+    if twice := names[names.duplicated()].unique().tolist():
+        more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+        print(f"{path}: several rows are called {twice[0]!r}{more}", file=sys.stderr)
     for column in table.columns.difference(["material_id", "cif"]):
         numbers, is_wrong = _numbers(table[column])
         if not is_wrong.any() and numbers.notna().any():

@@ -48,7 +48,11 @@ def judge_candidate(row: Candidate) -> Judgement:
     if row.crystal is not None:
         return replace(judge(row.crystal), index=row.index)
     if row.cell is not None:
-        return judge_cell(row.cell, index=row.index)
+        judged = judge_cell(row.cell, index=row.index)
+        if row.status == "ok":
+            return judged
+        judged = replace(judged, status=row.status, reason=row.reason)
+        return replace(judged, is_structurally_valid=False, has_good_contacts=False)
     nothing = Crystal.failed(row.index, None, row.status, row.reason, 1)
     return replace(
         judge(nothing), space_group_number=None, symmetry=UNASKED, sharp_symmetry=UNASKED

@@ -111,9 +111,7 @@ def above_hull(cell: Cell, energy_per_atom: float, source: Candidate, hull: Hull
     """
     composition = cell.composition
     energy = chgnet_references().formation_energy(composition, energy_per_atom)
-    point = hull.at(composition)
-    # the number of a request may be the name of some other phase
-    own = [] if source.crystal is not None else [source.name]
+    point, own = hull.at(composition), source.own_phases
     return {
         "formation_energy_per_atom": energy,
         "hull_energy_per_atom": point.hull_energy_per_atom,
