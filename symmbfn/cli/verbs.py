@@ -21,7 +21,7 @@ BAD_ARGUMENT, STOPPED = 2, 130
 # what a stopped verb leaves behind, where it does not say so itself
 KEPT = {
     "generate": "the crystals so far are in {out}, the same command goes on",
-    "evaluate": "the answers so far are in {out}, the same command goes on",
+    "evaluate": "what is done is kept in {out} and the cache, the same command goes on",
     "benchmark": "nothing is kept but what is printed",
     "info": "there was nothing to keep",
 }

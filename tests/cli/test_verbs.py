@@ -147,7 +147,7 @@ def test_a_stopped_verb_says_what_is_kept(
         (["encode", "--dataset", "x"], "what is done is kept, the same command goes on"),
         (["train", "--dataset", "x", "--out", out], "the same command goes on"),
         (["generate", "--n", "3", "--out", out], f"crystals so far are in {out}, the same"),
-        (["evaluate", "x", "--out", out], f"answers so far are in {out}, the same command goes on"),
+        (["evaluate", "x", "--out", out], f"what is done is kept in {out} and the cache, the same"),
         (["label", "--dataset", "x", "--out", out], "what is done is kept, the same command"),
         (["benchmark"], "nothing is kept"),
         (["info"], "nothing to keep"),
@@ -188,7 +188,7 @@ def test_a_signal_ends_the_workers_too_and_is_one_line(number: int, tmp_path: Pa
     os.killpg(run.pid, number) if number == signal.SIGINT else run.send_signal(number)
     said = run.communicate(timeout=60)[1]
     assert run.returncode == 130
-    kept = "the answers so far are in there, the same command goes on"
+    kept = "what is done is kept in there and the cache, the same command goes on"
     assert said == f"symmbfn evaluate: stopped; {kept}\n"
     assert not is_running(int(note.read_text()))
 

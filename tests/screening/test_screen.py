@@ -249,7 +249,7 @@ def test_nothing_but_failures_is_a_report(
     made = tmp_path / "made"
     made.mkdir()
     (made / "a.cif").write_text("no crystal")
-    rock_salt("MgO", 1.5).to(str(made / "b.cif"))
+    rock_salt("MgO", 0.9).to(str(made / "b.cif"))  # a cell too small for its atoms to be read
     hull = None if relax is None else folders["hull"]
     config = ScreeningConfig(reference=str(folders["known"]), relax=relax, hull=hull)
     table = screen(made, tmp_path / "out", config)
