@@ -40,6 +40,7 @@ RATES = {
     "compositionally_valid": "validity_smact",
     "no_short_contact": "contacts",
     "group_kept": "group_kept",
+    "group_kept_default": "group_kept_default",
     "unique": "unique",
     "novel": "novel",
     "novel_anywhere": "novel_anywhere",

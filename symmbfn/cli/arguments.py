@@ -122,7 +122,10 @@ def generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="default: OMP_NUM_THREADS, or 1")
     parser.add_argument("--dtype", default="float32", help="float32 (default) or bf16")
     parser.add_argument(
-        "--compile", action="store_true", help="a minute at the start, then faster calls"
+        "--compile",
+        action="store_true",
+        help="for long runs: minutes of compiling, then quicker calls; by its rounding a crystal "
+        "here and there is another",
     )
     parser.add_argument("--primitive", action="store_true", help="write primitive cells")
 

@@ -2,7 +2,8 @@
 
 Each verb is one function, which imports what it needs when it is called. A bad argument is one
 line that names the value, and exit code 2; a machine that gives up, such as one without memory
-left, is one line and exit code 1.
+left, is one line and exit code 1. Ctrl-C and SIGTERM are one line that says what is kept, and exit
+code 130.
 """
 
 import argparse
@@ -14,8 +15,17 @@ import symmbfn
 from symmbfn.cli import arguments
 from symmbfn.cli.arguments import FINE_TUNING_RATE
 from symmbfn.runtime.checks import one_of, whole_number
+from symmbfn.runtime.signals import sigterm_as_interrupt
 
-BAD_ARGUMENT = 2
+BAD_ARGUMENT, STOPPED = 2, 130
+# what a stopped verb leaves behind, where it does not say so itself
+KEPT = {
+    "generate": "the crystals so far are in {out}, the same command goes on",
+    "evaluate": "what is done is kept in {out} and the cache, the same command goes on",
+    "benchmark": "nothing is kept but what is printed",
+    "info": "there was nothing to keep",
+}
+KEPT_BY_OTHERS = "what is done is kept, the same command goes on"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,17 +36,22 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a verb and return the exit code: 0, 1 for a result below the bar, 2 for bad input."""
+    """Run a verb and return the exit code.
+
+    0; 1 for a result below the bar; 2 for bad input; 130 where it was stopped.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.verb is None:
         parser.print_help()
         return 0
     try:
-        return options.run(options)
+        with sigterm_as_interrupt():
+            return options.run(options)
     except KeyboardInterrupt as stop:
-        print(f"symmbfn {options.verb}: {stop or 'interrupted'}", file=sys.stderr)
-        return 130
+        kept = KEPT.get(options.verb, KEPT_BY_OTHERS).format(**vars(options))
+        print(f"symmbfn {options.verb}: {str(stop) or f'stopped; {kept}'}", file=sys.stderr)
+        return STOPPED
     except (ValueError, OSError) as error:
         print(f"symmbfn {options.verb}: {_one_line(error)}", file=sys.stderr)
         return BAD_ARGUMENT

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from symmbfn.crystals.symmetry_search import is_group_kept
 from symmbfn.evaluation.energies.stability import (
     BOTH,
     CONVENTIONS,
@@ -166,9 +167,11 @@ def _facts(table: "pandas.DataFrame") -> dict[str, "pandas.Series"]:
         "not_compared": table["comparison"] != "ok",
     }
     if (table["symmetry"] != UNASKED).any():
+        asked = table["space_group_number"]
         facts |= {
-            "group_kept": table["symmetry"] == "kept",
-            "group_kept_sharp": table["sharp_symmetry"] == "kept",
+            "group_kept": is_group_kept(table["status"], asked, table["found_group"]),
+            "group_kept_default": is_group_kept(table["status"], asked, table["default_group"]),
+            "group_kept_sharp": is_ok & (table["sharp_symmetry"] == "kept"),
         }
     return facts
 

@@ -52,7 +52,7 @@ def write_report(
             where there is one.
         seed: of the draws for deviations and floors.
         has_coverage: compare fingerprints of 1,000 crystals with 1,000 of the split, minutes.
-        workers: processes for the fingerprints.
+        workers: processes.
         controls: recorded figures of real crystals and of nonsense, shown beside ours where they
             rest on the same hull and judge.
 
@@ -69,7 +69,8 @@ def write_report(
         raise ValueError(f"{str(folder)!r} holds no {TABLE}: the screening is not finished")
     manifest = json.loads((folder / MANIFEST).read_text())
     table = pd.read_parquet(folder / TABLE)
-    known = Reference.load(manifest["settings"]["reference"], manifest.get("symprec"))
+    name, symprec = manifest["settings"]["reference"], manifest.get("symprec")
+    known = Reference.load(name, symprec, workers=workers)
     split = _split_of(known, split)
     report = _content(folder, manifest, table, known, split, seed)
     if has_coverage:

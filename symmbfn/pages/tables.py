@@ -42,6 +42,7 @@ RATES = {
     "novel_anywhere": "Novel: in no split of the reference",
     "unique_and_novel": "Unique and novel",
     "group_kept": "Space group as asked (0.1 Å)",
+    "group_kept_default": "Space group as asked (0.01 Å, pymatgen's default)",
     "group_kept_sharp": "Space group as asked (0.001 Å)",
     "not_compared": "Could not be compared",
 }

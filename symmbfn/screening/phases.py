@@ -146,7 +146,8 @@ def _table(candidates: Candidates, journal: Journal, judge: Judge) -> "pandas.Da
 
 def _check_elements(candidates: Candidates) -> None:
     """Before the work: every element has a structure of its own."""
-    systems = [set(row.cell.composition) for row in candidates.rows if row.cell is not None]
+    cells = [row.cell for row in candidates.rows if row.cell is not None and row.status == "ok"]
+    systems = [set(cell.composition) for cell in cells]
     alone = {symbol for system in systems if len(system) == 1 for symbol in system}
     if missing := sorted(set().union(*systems) - alone):
         raise ValueError(

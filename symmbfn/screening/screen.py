@@ -137,7 +137,7 @@ def screen(
     check_stages(stages)
     screening = Screening(
         candidates=read_candidates(source, workers=workers),
-        known=Reference.load(config.reference, config.symprec),
+        known=Reference.load(config.reference, config.symprec, workers=workers),
         folder=folder / STAGES,
         relaxation=RelaxationConfig(keeps_space_group=config.keeps_space_group),
         relax_first=config.relax_first,

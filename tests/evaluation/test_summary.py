@@ -144,6 +144,27 @@ def test_seconds_are_priced_per_crystal_that_counts() -> None:
     assert report["costs"]["stable"]["generation"]["seconds"] == pytest.approx(2.0)
 
 
+def test_a_group_counts_as_kept_in_a_valid_structure_only() -> None:
+    """Ten requests, whose groups are found at 0.1, 0.01 and 0.001 angstrom or are not."""
+    asked = {"space_group_number": 225, "default_group": 225, "symmetry": "kept"}
+    kept = {**asked, "sharp_symmetry": "kept"}
+    report = summarise(
+        table(
+            kept,
+            {**kept, "status": "invalid_geometry"},
+            {**kept, "status": "symmetry_mismatch"},
+            {**kept, "found_group": None, "default_group": None, "symmetry": "none"},
+            {**kept, "default_group": 221},
+            {**kept, "sharp_symmetry": "lost"},
+        )
+    )
+    rates = {name: row for name, row in report["rates"].items() if name.startswith("group_kept")}
+    assert {name: row["count"] for name, row in rates.items()} == {
+        **{"group_kept": 3, "group_kept_default": 2, "group_kept_sharp": 3}
+    }
+    assert {row["n"] for row in rates.values()} == {6}
+
+
 def test_nothing_is_no_screening() -> None:
     with pytest.raises(ValueError, match="0 crystals"):
         summarise(table({})[:0])

@@ -297,7 +297,11 @@ def test_command_line_judges_a_run_without_relaxation(
     table = pd.read_parquet(tmp_path / "judged" / TABLE)
     assert len(table) == 5 and "e_above_hull" not in table
     report = json.loads((tmp_path / "judged" / "report.json").read_text())
-    assert report["rates"]["group_kept"]["n"] == 5
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    kept = {"group_kept": "space_group_found", "ok": "ok", "no_short_contact": "no_short_contact"}
+    for name, there in kept.items():
+        assert report["rates"][name]["count"] == summary["rates"][there]["count"], name
+        assert report["rates"][name]["n"] == 5
     assert report["source_facts"]["settings"]["sampler"]["n_steps"] == 4
     # at another tolerance the reference is another
     symprec, known = ["--symprec", "0.01"], ["--reference", str(folders["known"])]
@@ -353,7 +357,7 @@ def test_nothing_but_failures_is_a_report(
     made = tmp_path / "made"
     made.mkdir()
     (made / "a.cif").write_text("no crystal")
-    rock_salt("MgO", 1.5).to(str(made / "b.cif"))
+    rock_salt("MgO", 0.9).to(str(made / "b.cif"))  # a cell too small for its atoms to be read
     hull = None if relax is None else folders["hull"]
     config = ScreeningConfig(reference=str(folders["known"]), relax=relax, hull=hull)
     table = screen(made, tmp_path / "out", config)

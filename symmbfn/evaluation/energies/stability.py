@@ -252,8 +252,9 @@ def _rows(convention: str, figures: dict[str, "pandas.Series"]) -> list[dict[str
             continue
         rate = Rate(int(holds.sum()), len(holds))
         low, high = rate.interval
+        named: dict[str, object] = {"convention": convention, "figure": figure}
         counted = {"count": rate.count, "n": rate.n, "rate": rate.value, "low": low, "high": high}
-        rows.append({"convention": convention, "figure": figure} | counted)
+        rows.append({**named, **counted})
     return rows
 
 

@@ -122,9 +122,7 @@ def above_hull(cell: Cell, energy: float, source: Candidate, hull: Hull) -> dict
         hull: of formation energies.
     """
     composition = cell.composition
-    point = hull.at(composition)
-    # the number of a request may be the name of some other phase
-    own = [] if source.crystal is not None else [source.name]
+    point, own = hull.at(composition), source.own_phases
     return {
         "formation_energy_per_atom": energy,
         "hull_energy_per_atom": point.hull_energy_per_atom,
