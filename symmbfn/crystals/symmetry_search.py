@@ -69,9 +69,7 @@ def search_symmetry(cell: Cell, symprec: float = SYMPREC) -> "SpglibDataset | No
     symprec = real_number("symprec", symprec, above=0.0)
     atoms: Any = (cell.lattice_matrix, cell.fractional_coords, cell.atomic_numbers)
     try:
-        return spglib.get_symmetry_dataset(
-            atoms, symprec=symprec, angle_tolerance=ANGLE_TOLERANCE
-        )
+        return spglib.get_symmetry_dataset(atoms, symprec=symprec, angle_tolerance=ANGLE_TOLERANCE)
     except Exception:  # newer versions raise where older ones return None
         return None
 

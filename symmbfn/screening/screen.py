@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from symmbfn.evaluation.energies.hull import Hull
+from symmbfn.evaluation.energies.judge import chgnet_judge
 from symmbfn.evaluation.energies.matgl import MatglJudge
 from symmbfn.evaluation.energies.mp_hulls import CHGNET, default_hull
-from symmbfn.evaluation.energies.references import chgnet_references
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig
 from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.files import whole_file
@@ -150,9 +150,9 @@ def screen(
         folder=folder / STAGES,
         relaxation=RelaxationConfig(keeps_space_group=config.keeps_space_group),
         relax_first=config.relax_first,
+        judge=chgnet_judge(device),
         hull=hull,
         workers=workers,
-        device=device,
     )
     facts = {"source_name": str(source), **_facts(screening, config), "judges": judge_versions}
     open_folder(folder, asdict(_settings(screening, config)), facts)
@@ -196,7 +196,8 @@ def _facts(screening: Screening, config: ScreeningConfig) -> dict[str, Any]:
         "versions": versions("scipy", "chgnet"),
     }
     if config.relax is not None:
-        model = {"model": CHGNET, "device": screening.device}
+        judge = screening.judge
+        model = {"model": judge.name, "weights": judge.digest, "device": judge.device}
         facts["relaxation"] = {**model, **asdict(screening.relaxation)}
-        facts["references"] = chgnet_references().digest
+        facts["references"] = judge.references.digest
     return facts

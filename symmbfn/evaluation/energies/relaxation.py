@@ -3,7 +3,7 @@
 import ctypes
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,7 +17,8 @@ from symmbfn.crystals.contacts import closest_contacts
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.distances import MINIMUM_DISTANCE
 from symmbfn.evaluation.energies.fire import Descent
-from symmbfn.evaluation.energies.potentials import CRYSTALS_AT_ONCE, Chgnet, Potential, SinglePoint
+from symmbfn.evaluation.energies.judge import Judge, chgnet_judge
+from symmbfn.evaluation.energies.potentials import CRYSTALS_AT_ONCE, Potential, SinglePoint
 from symmbfn.evaluation.energies.symmetriser import Symmetriser
 from symmbfn.runtime.workers import is_out_of_memory, run_killable
 
@@ -149,18 +150,19 @@ def relax_all(
     cells: Sequence[Cell | Crystal],
     config: RelaxationConfig | None = None,
     *,
+    judge: Judge | None = None,
     workers: int = 1,
     time_limit: float = 900.0,
-    device: str = "cpu",
 ) -> Iterator[tuple[int, Relaxed]]:
-    """Relax crystals with CHGNet 0.3.0 and yield them as they are done.
+    """Relax crystals and yield them as they are done.
 
     Args:
         cells: cells, or crystals with a structure.
         config: when to stop; None takes the defaults.
+        judge: whose potential moves them; None takes CHGNet 0.3.0. On an accelerator it takes
+            batches, which are halved where memory ends.
         workers: processes of one thread each; on an accelerator there is this one process.
         time_limit: seconds of wall time for one crystal; on an accelerator steps alone limit it.
-        device: "cpu", or an accelerator, which takes batches and halves them where memory ends.
 
     Yields:
         Place in `cells` and the row.
@@ -170,29 +172,31 @@ def relax_all(
     """
     if workers < 1 or not time_limit > 0:
         raise ValueError(f"workers {workers} and time_limit {time_limit} must be positive")
-    config = config or RelaxationConfig()
-    if torch.device(device).type == "cpu":
-        alone = partial(_relax_alone, config)
+    config, judge = config or RelaxationConfig(), judge or chgnet_judge()
+    if judge.device == "cpu":
+        alone = partial(_relax_alone, config, judge.make)
         outcomes = run_killable(alone, cells, workers=workers, time_limit=time_limit)
         for outcome in outcomes:
             status = outcome.status or "relaxation_diverged"
             yield outcome.index, outcome.value or Relaxed(status, outcome.reason)
         return
-    potential = Chgnet(device=device)
+    potential = judge.make()
     for start in range(0, len(cells), CRYSTALS_AT_ONCE):
         some = cells[start : start + CRYSTALS_AT_ONCE]
         yield from enumerate(_relax_halving(some, potential, config), start=start)
 
 
-def _relax_alone(config: RelaxationConfig, cell: Cell | Crystal) -> Relaxed:
-    return relax([cell], _own_chgnet(), config)[0]
+def _relax_alone(
+    config: RelaxationConfig, make: Callable[[], Potential], cell: Cell | Crystal
+) -> Relaxed:
+    return relax([cell], own_potential(make), config)[0]
 
 
 @cache
-def _own_chgnet() -> Chgnet:
-    """The potential of a worker process, which does nothing else."""
+def own_potential(make: Callable[[], Potential]) -> Potential:
+    """The potential of a worker process, which does nothing else, made once."""
     _keep_freed_memory()
-    return Chgnet()
+    return make()
 
 
 def _keep_freed_memory() -> None:

@@ -7,7 +7,7 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
 from symmbfn.evaluation.energies.hull import Hull
-from symmbfn.evaluation.energies.references import chgnet_references, elemental_references
+from symmbfn.evaluation.energies.references import elemental_references
 from symmbfn.evaluation.energies.relaxation import Relaxed, relax_all
 from symmbfn.runtime.journal import Journal
 from symmbfn.screening.sources import Candidate
@@ -73,9 +73,9 @@ def _ask(screening: Screening, table: "pandas.DataFrame", todo: Sequence[int]) -
     done = relax_all(
         list(origins.values()),
         screening.relaxation,
+        judge=screening.judge,
         workers=screening.workers,
         time_limit=TIME_LIMIT,
-        device=screening.device,
     )
     for place, relaxed in done:
         yield {"index": indices[place], **relaxed.to_record()}
@@ -90,7 +90,8 @@ def _columns(screening: Screening, answers: Journal) -> "pandas.DataFrame":
         row = vars(one) | {"index": index, "relax_status": one.status, "relax_reason": one.reason}
         if one.cell is not None:
             source = screening.candidates.rows[index]
-            row |= above_hull(one.cell, one.energy_per_atom, source, screening.hull)
+            energy = screening.judge.formation_energy(one.cell, one.energy_per_atom)
+            row |= above_hull(one.cell, energy, source, screening.hull)
             row |= above_hull_unfitted(one.cell, one.energy_per_atom, screening.hull)
             found = search_symmetry(one.cell, SYMPREC)
             row["relaxed_group"] = None if found is None else int(found.number)
@@ -100,17 +101,16 @@ def _columns(screening: Screening, answers: Journal) -> "pandas.DataFrame":
     return table.reindex(columns=[*RELAXED.adds]).astype(TYPES)
 
 
-def above_hull(cell: Cell, energy_per_atom: float, source: Candidate, hull: Hull) -> dict[str, Any]:
+def above_hull(cell: Cell, energy: float, source: Candidate, hull: Hull) -> dict[str, Any]:
     """Formation energy of a relaxed crystal and its distance from the hull, eV/atom.
 
     Args:
         cell: relaxed.
-        energy_per_atom: by CHGNet, eV/atom.
+        energy: of formation, eV/atom.
         source: the crystal that was relaxed, whose own entry of the hull may be left out.
         hull: of formation energies.
     """
     composition = cell.composition
-    energy = chgnet_references().formation_energy(composition, energy_per_atom)
     point = hull.at(composition)
     # the number of a request may be the name of some other phase
     own = [] if source.crystal is not None else [source.name]
