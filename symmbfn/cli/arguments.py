@@ -147,7 +147,12 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--symprec", type=float, metavar="ANGSTROM", help="of the reference, as for encode"
     )
-    parser.add_argument("--relax", metavar="POTENTIAL", help="chgnet; default: no relaxation")
+    parser.add_argument(
+        "--relax",
+        metavar="JUDGE",
+        help="chgnet, sevennet, or module:factory, a function without arguments that gives a "
+        "calculator of ASE; default: no relaxation",
+    )
     parser.add_argument(
         "--relax-first", type=int, metavar="N", help="relax only so many; default: all"
     )
@@ -165,6 +170,17 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--judges", action="store_true", help="ask M3GNet and MEGNet too, after `make judges`"
+    )
+    parser.add_argument(
+        "--second-judge",
+        metavar="JUDGE",
+        help="as --relax: relaxes the relaxed crystals on and says how stable they are",
+    )
+    parser.add_argument(
+        "--second-first",
+        type=int,
+        metavar="N",
+        help="ask it about so many, and all stable, unique and novel ones; default: all",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or auto; to relax")

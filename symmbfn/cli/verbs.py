@@ -196,7 +196,11 @@ def evaluate(options: argparse.Namespace) -> int:
         keeps_space_group=options.keep_space_group,
         hull=options.hull,
         has_judges=options.judges,
+        second_judge=options.second_judge,
+        second_first=options.second_first,
     )
+    # the folder of a script is on Python's path, that of a command is not: for module:factory
+    sys.path.append(os.getcwd())
     device = pick_device(options.device).type
     screen(options.source, options.out, config, workers=workers, device=device)
     report = write_report(

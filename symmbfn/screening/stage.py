@@ -137,10 +137,13 @@ def run_stages(stages: Sequence[Stage], screening: Screening) -> "pandas.DataFra
     table = pd.DataFrame(index=pd.RangeIndex(len(screening.candidates), name="index"))
     for stage in stages:
         answers = screening.journal(stage.name)
-        todo = [index for index in stage.crystals(screening, table) if index not in answers]
+        asked = stage.crystals(screening, table)
+        todo = [index for index in asked if index not in answers]
         if todo:
             found = stage.ask(screening, table, todo)
             for answer in progress(found, total=len(todo), label=stage.name):
                 answers.add(answer)
-        table = table.join(stage.table(screening, answers))
+        found = stage.table(screening, answers)
+        # another call may have asked about more crystals than this one does
+        table = table.join(found[found.index.isin(asked)])
     return table

@@ -13,6 +13,8 @@ from symmbfn.evaluation.energies.potentials import POTENTIAL, Chgnet, Potential
 from symmbfn.evaluation.energies.references import ElementReferences, chgnet_references
 from symmbfn.runtime.files import file_digest
 
+NAMES = ("chgnet", "sevennet")
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -22,7 +24,8 @@ class Judge:
         name: of the potential with its version, such as "CHGNet 0.3.0".
         digest: SHA-256 of its weights.
         make: called without arguments in each worker process, gives the potential; picklable.
-        references: of the elements, on the scale of its energies.
+        references: of the elements, on the scale of its energies after the correction.
+        correction: what is added to the energy of a crystal before, eV/atom; None for nothing.
         device: where the potential computes; "cpu" sends one crystal at a time to each of
             several processes, an accelerator takes batches in this one.
     """
@@ -31,7 +34,12 @@ class Judge:
     digest: str
     make: Callable[[], Potential]
     references: ElementReferences
+    correction: Callable[[Cell], float] | None = None
     device: str = "cpu"
+
+    def total_energy(self, cell: Cell, energy_per_atom: float) -> float:
+        """What the references belong to, eV/atom: the potential's energy after the correction."""
+        return energy_per_atom + (0.0 if self.correction is None else self.correction(cell))
 
     def formation_energy(self, cell: Cell, energy_per_atom: float) -> float:
         """Formation energy on the scale of the hull, eV/atom; NaN where an element is unknown.
@@ -40,7 +48,12 @@ class Judge:
             cell: the crystal that the energy is of.
             energy_per_atom: what the potential says, eV/atom.
         """
-        return self.references.formation_energy(cell.composition, energy_per_atom)
+        energy = self.total_energy(cell, energy_per_atom)
+        return self.references.formation_energy(cell.composition, energy)
+
+    def without_reference(self, cell: Cell) -> list[str]:
+        """Symbols of the elements of a crystal that have no reference."""
+        return sorted(cell.composition.keys() - self.references.energies.keys())
 
 
 def chgnet_judge(device: torch.device | str = "cpu") -> Judge:
@@ -52,6 +65,41 @@ def chgnet_judge(device: torch.device | str = "cpu") -> Judge:
         chgnet_references(),
         device=torch.device(device).type,
     )
+
+
+def judge_of(text: str, *, workers: int = 1, device: str = "cpu") -> Judge:
+    """The judge of a name on the command line.
+
+    Args:
+        text: see `check_judge`.
+        workers: processes that fit references where none are shipped.
+        device: where CHGNet computes; the others decide themselves.
+
+    Raises:
+        ValueError: the potential or its references are not to be had; in one line.
+    """
+    from symmbfn.evaluation.energies.own_judge import own_judge
+    from symmbfn.evaluation.energies.sevennet import sevennet_judge
+
+    check_judge(text)
+    if text == "chgnet":
+        return chgnet_judge(device)
+    if device != "cpu":
+        raise ValueError(f"{text!r} takes no device, got {device!r}: it decides itself")
+    return sevennet_judge() if text == "sevennet" else own_judge(text, workers=workers)
+
+
+def check_judge(text: str) -> None:
+    """Make sure that a text has the form of a judge: "chgnet", "sevennet" or "module:factory".
+
+    Raises:
+        ValueError: another text.
+    """
+    module, colon, attribute = text.partition(":")
+    is_path = colon and all(part.isidentifier() for part in (*module.split("."), attribute))
+    if text not in NAMES and not is_path:
+        names = ", ".join(map(repr, NAMES))
+        raise ValueError(f"potential must be {names} or 'module:factory', got {text!r}")
 
 
 @cache

@@ -1,12 +1,10 @@
 """Relaxation of positions and cells, many at once or in processes that may be killed."""
 
-import ctypes
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,12 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.distances import MINIMUM_DISTANCE
 from symmbfn.evaluation.energies.fire import Descent
 from symmbfn.evaluation.energies.judge import Judge, chgnet_judge
-from symmbfn.evaluation.energies.potentials import CRYSTALS_AT_ONCE, Potential, SinglePoint
+from symmbfn.evaluation.energies.potentials import (
+    CRYSTALS_AT_ONCE,
+    Potential,
+    SinglePoint,
+    own_potential,
+)
 from symmbfn.evaluation.energies.symmetriser import Symmetriser
 from symmbfn.runtime.workers import is_out_of_memory, run_killable
 
@@ -26,7 +29,6 @@ VOLUME_PER_ATOM = 3.0, 200.0  # cubic angstrom, before anything is computed
 VOLUME_CHANGE = 0.3, 3.0  # of the cell that it started with
 MAX_FORCE = 1e3  # eV/angstrom
 NAN = float("nan")
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 @dataclass(frozen=True)
@@ -190,24 +192,6 @@ def _relax_alone(
     config: RelaxationConfig, make: Callable[[], Potential], cell: Cell | Crystal
 ) -> Relaxed:
     return relax([cell], own_potential(make), config)[0]
-
-
-@cache
-def own_potential(make: Callable[[], Potential]) -> Potential:
-    """The potential of a worker process, which does nothing else, made once."""
-    _keep_freed_memory()
-    return make()
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed: every step needs the same again, and pages are dear.
-
-    A quarter of the time of a step of 9 atoms went into handing memory back and forth.
-    """
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            libc.mallopt(option, 1 << 30)
 
 
 def _relax_halving(

@@ -7,6 +7,7 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
 from symmbfn.evaluation.energies.hull import Hull
+from symmbfn.evaluation.energies.judge import Judge
 from symmbfn.evaluation.energies.references import elemental_references
 from symmbfn.evaluation.energies.relaxation import Relaxed, relax_all
 from symmbfn.runtime.journal import Journal
@@ -87,7 +88,8 @@ def _columns(screening: Screening, answers: Journal) -> "pandas.DataFrame":
     assert screening.hull is not None
     rows = []
     for index, one in relaxed_crystals(answers).items():
-        row = vars(one) | {"index": index, "relax_status": one.status, "relax_reason": one.reason}
+        row = vars(one) | {"index": index, "relax_status": one.status}
+        row["relax_reason"] = reason_of(one, screening.judge)
         if one.cell is not None:
             source = screening.candidates.rows[index]
             energy = screening.judge.formation_energy(one.cell, one.energy_per_atom)
@@ -99,6 +101,13 @@ def _columns(screening: Screening, answers: Journal) -> "pandas.DataFrame":
     table = pd.DataFrame(rows).set_index("index").rename(columns={"seconds": "relax_seconds"})
     # where nothing could be relaxed, no row has all of them
     return table.reindex(columns=[*RELAXED.adds]).astype(TYPES)
+
+
+def reason_of(relaxed: Relaxed, judge: Judge) -> str:
+    """Why a crystal has no structure, or no energy of formation; empty where it has both."""
+    if relaxed.cell is None or not (unknown := judge.without_reference(relaxed.cell)):
+        return relaxed.reason
+    return f"no reference energy of {', '.join(unknown)} for {judge.name}"
 
 
 def above_hull(cell: Cell, energy: float, source: Candidate, hull: Hull) -> dict[str, Any]:
