@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from symmbfn.crystals.cell import Cell
-from symmbfn.evaluation.energies.judge import chgnet_judge
+from symmbfn.evaluation.energies.judge import chgnet_judge, judge_of
 from symmbfn.evaluation.energies.references import chgnet_references
 
 FCC = np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
@@ -29,3 +29,14 @@ def test_what_makes_a_potential_goes_to_other_processes() -> None:
     assert chgnet_judge().formation_energy(SALT, point.energy_per_atom) == pytest.approx(
         -2.1, abs=0.1
     )
+
+
+@pytest.mark.parametrize("text", ["magic", "a.b", ":factory", "a..b:c", "a b:c", ""])
+def test_a_text_that_names_no_judge_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="'chgnet', 'sevennet' or 'module:factory'"):
+        judge_of(text)
+
+
+def test_a_device_is_for_the_potential_that_takes_one() -> None:
+    with pytest.raises(ValueError, match="takes no device, got 'cuda'"):
+        judge_of("sevennet", device="cuda")

@@ -1,0 +1,71 @@
+"""The second judge, where its package is at hand."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from symmbfn.crystals.cell import Cell
+from symmbfn.evaluation.energies import sevennet
+from symmbfn.evaluation.energies.judge import judge_of
+from symmbfn.evaluation.energies.relaxation import RelaxationConfig, relax
+from symmbfn.evaluation.energies.sevennet import SevenNet, sevennet_judge, sevennet_references
+from tests.evaluation.energies.test_judge import SALT
+
+needs_sevenn = pytest.mark.skipif(
+    find_spec("sevenn") is None, reason="needs sevenn: pip install 'symmbfn[sevennet]'"
+)
+
+
+def test_references_are_tied_to_the_known_weights() -> None:
+    references = sevennet_references()
+    assert references.potential == f"SevenNet {sevennet.MODEL}"
+    assert references.held_out_mae is not None and references.held_out_mae < 0.03
+    assert len(references.energies) == 89 and references.n_held_out > 450
+
+
+@needs_sevenn
+def test_rock_salt_is_as_stable_as_everybody_says() -> None:
+    judge = sevennet_judge()
+    (row,) = relax([SALT], judge.make(), RelaxationConfig(fmax=0.05))
+    assert row.cell is not None and row.is_converged
+    # -2.11 eV/atom in the Materials Project
+    assert judge.formation_energy(row.cell, row.energy_per_atom) == pytest.approx(-2.11, abs=0.03)
+
+
+@needs_sevenn
+def test_forces_are_the_slope_of_the_energy() -> None:
+    moved = SALT.fractional_coords + [[0.0] * 3, [0.03, 0.01, -0.02]]
+    cell = Cell(SALT.lattice_matrix, SALT.atomic_numbers, moved)
+    step = 1e-2 * np.array([[0.0] * 3, [0.6, 0.0, 0.8]])
+    ahead, behind = (
+        Cell(
+            cell.lattice_matrix,
+            cell.atomic_numbers,
+            moved + sign * step @ np.linalg.inv(cell.lattice_matrix),
+        )
+        for sign in (1, -1)
+    )
+    here, there, back = SevenNet()([cell, ahead, behind])
+    slope = -2 * (there.energy_per_atom - back.energy_per_atom) / 2
+    assert float((here.forces * step).sum()) == pytest.approx(slope, rel=0.02)
+
+
+@needs_sevenn
+def test_weights_of_others_are_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sevennet, "DIGEST", "0" * 64)
+    with pytest.raises(ValueError, match="is not the file that is known"):
+        SevenNet()
+
+
+@needs_sevenn
+def test_an_element_that_it_does_not_know_is_named() -> None:
+    radium = Cell(4.0 * np.eye(3), np.array([88]), np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="88"):
+        SevenNet()([radium])
+
+
+def test_without_the_package_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sevennet, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'symmbfn\[sevennet\]'"):
+        judge_of("sevennet")
