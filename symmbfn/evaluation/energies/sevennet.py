@@ -3,17 +3,22 @@
 `pip install 'symmbfn[sevennet]'` brings it with its weights.
 """
 
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from symmbfn.crystals.cell import Cell
 from symmbfn.evaluation.energies.corrections import mp2020_correction
 from symmbfn.evaluation.energies.judge import Judge
-from symmbfn.evaluation.energies.potentials import AsePotential, SinglePoint
+from symmbfn.evaluation.energies.potentials import SinglePoint
 from symmbfn.evaluation.energies.references import ElementReferences
+from symmbfn.evaluation.energies.sevennet_sum import NeighbourSum, equal_edges
 from symmbfn.runtime.files import file_digest
 
 MODEL = "7net-l3i5"
@@ -38,19 +43,43 @@ class SevenNet:
 
     def __init__(self) -> None:
         path = _checkpoint()
-        from sevenn.calculator import SevenNetCalculator
+        from sevenn.checkpoint import SevenNetCheckpoint
 
-        calculator = SevenNetCalculator(path, device="cpu")
-        calculator.model.requires_grad_(False)
-        self._ase = AsePotential(calculator)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript, which is deprecated in torch
+            model = SevenNetCheckpoint(str(path)).build_model()
+        for name, layer in model.named_children():
+            if name.endswith("_convolution"):
+                model.replace_module(name, NeighbourSum(layer))
+        model.set_is_batch_data(False)
+        self._model = model.eval().requires_grad_(False)
+        self._known = set(model.type_map or ())
 
     def __call__(self, cells: Sequence[Cell]) -> list[SinglePoint]:
         """One point for each cell.
 
         Raises:
-            ValueError: an element that it does not know, or an atom without neighbour.
+            ValueError: an element that it does not know.
         """
-        return self._ase(cells)
+        return [self._point(cell) for cell in cells]
+
+    def _point(self, cell: Cell) -> SinglePoint:
+        if strange := sorted(set(cell.atomic_numbers.tolist()) - self._known):
+            raise ValueError(f"{MODEL} does not know elements of number {strange}")
+        edges, vectors = equal_edges(cell, self._model.cutoff)
+        found = self._model(
+            {
+                "atomic_numbers": torch.as_tensor(cell.atomic_numbers, dtype=torch.int64),
+                "edge_index": torch.as_tensor(edges, dtype=torch.int64),
+                "edge_vec": torch.as_tensor(vectors, dtype=torch.float32),
+                "num_atoms": torch.tensor(len(cell)),
+                "cell_volume": torch.tensor(cell.volume, dtype=torch.float32),
+            }
+        )
+        energy = float(found["inferred_total_energy"]) / len(cell)
+        xx, yy, zz, xy, yz, zx = (-found["inferred_stress"].double()).tolist()
+        stress = np.array([[xx, xy, zx], [xy, yy, yz], [zx, yz, zz]])
+        return SinglePoint(energy, found["inferred_force"].double().numpy(), stress)
 
 
 def _checkpoint() -> Path:
