@@ -5,6 +5,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import as_file, files
 from importlib.util import find_spec
@@ -99,7 +100,12 @@ def sevennet_judge() -> Judge:
         ValueError: no package sevenn, or altered weights.
     """
     _checkpoint()
-    return Judge(f"SevenNet {MODEL}", DIGEST, SevenNet, sevennet_references(), mp2020_correction)
+    return replace(bare_sevennet(), references=sevennet_references())
+
+
+def bare_sevennet() -> Judge:
+    """The same without references, which are to be fitted."""
+    return Judge(f"SevenNet {MODEL}", DIGEST, SevenNet, ElementReferences({}), mp2020_correction)
 
 
 @cache
