@@ -217,6 +217,7 @@ def _facts(screening: Screening, config: ScreeningConfig, second: Judge | None) 
         "has_judges": config.has_judges,
         "hull_name": None if screening.hull is None else screening.hull.name,
         "hull": None if screening.hull is None else screening.hull.digest,
+        "hull_sources": [] if screening.hull is None else sorted(screening.hull.sources),
         "versions": versions("scipy", "chgnet", "sevenn"),
     }
     if config.relax is not None:

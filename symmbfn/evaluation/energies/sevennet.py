@@ -18,7 +18,7 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.evaluation.energies.corrections import mp2020_correction
 from symmbfn.evaluation.energies.judge import Judge
 from symmbfn.evaluation.energies.potentials import SinglePoint
-from symmbfn.evaluation.energies.references import ElementReferences
+from symmbfn.evaluation.energies.references import ElementReferences, elemental_references
 from symmbfn.evaluation.energies.sevennet_sum import NeighbourSum, equal_edges
 from symmbfn.runtime.files import file_digest
 
@@ -105,7 +105,14 @@ def sevennet_judge() -> Judge:
 
 def bare_sevennet() -> Judge:
     """The same without references, which are to be fitted."""
-    return Judge(f"SevenNet {MODEL}", DIGEST, SevenNet, ElementReferences({}), mp2020_correction)
+    return Judge(
+        f"SevenNet {MODEL}",
+        DIGEST,
+        SevenNet,
+        ElementReferences({}),
+        correction=mp2020_correction,
+        unfitted=elemental_references(),
+    )
 
 
 @cache
