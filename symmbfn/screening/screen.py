@@ -142,7 +142,7 @@ def screen(
         relaxation=RelaxationConfig(keeps_space_group=config.keeps_space_group),
         relax_first=config.relax_first,
         judge=judge,
-        hull=_hull(config, judge),
+        hull=_hull(config, judge, second),
         workers=workers,
     )
     settings = _settings(screening, config)
@@ -168,21 +168,22 @@ def _judge_versions() -> dict[str, str]:
         return judge.versions
 
 
-def _hull(config: ScreeningConfig, judge: Judge) -> Hull | None:
-    """The hull that the energies of a judge are compared with, None where there are none.
-
-    Without a file CHGNet's are compared with the whole hull where it is at hand, and those of
-    another judge with the open one, all of whose phases are DFT's.
+def _hull(config: ScreeningConfig, judge: Judge, second: Judge | None) -> Hull | None:
+    """The hull that energies are compared with, None where there are none.
 
     Raises:
-        ValueError: the hull has phases of another potential.
+        ValueError: it has phases of another potential than the judge.
     """
     if config.relax is None:
         return None
-    if config.hull is None:
-        return default_hull() if judge.name == CHGNET else open_hull()
-    hull = Hull.from_file(config.hull)
+    if config.hull is not None:
+        hull = Hull.from_file(config.hull)
+    else:
+        hull = default_hull() if judge.name == CHGNET else open_hull()
     hull.check_judge(judge.name)
+    if second is not None:
+        # asked beside the first one, of the same hull, so that one thing differs and not two
+        hull.check_judge(second.name, is_tied_to_dft=True)
     return hull
 
 
@@ -216,6 +217,7 @@ def _facts(screening: Screening, config: ScreeningConfig, second: Judge | None) 
         "has_judges": config.has_judges,
         "hull_name": None if screening.hull is None else screening.hull.name,
         "hull": None if screening.hull is None else screening.hull.digest,
+        "hull_sources": [] if screening.hull is None else sorted(screening.hull.sources),
         "versions": versions("scipy", "chgnet", "sevenn"),
     }
     if config.relax is not None:

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -95,11 +94,22 @@ def rows_of_all_elements(compositions: Sequence[Amounts], per_element: int) -> l
     return sorted(chosen)
 
 
+def train_sample() -> Labelled:
+    """The crystals of train that references are fitted to."""
+    train = Labelled.load("train")
+    return train.take(rows_of_all_elements(train.compositions, PER_ELEMENT))
+
+
+def held_out() -> Labelled:
+    """The crystals of val that references are measured on."""
+    val = Labelled.load("val")
+    return val.take(np.random.default_rng(0).permutation(len(val))[:N_HELD_OUT].tolist())
+
+
 def fit_judge(judge: Judge, *, workers: int = 1) -> Judge:
     """Tie a potential to the scale of the hull: the same judge with references of its own.
 
-    The single points are kept in `cache_folder()/evaluation/references`, so that the next call
-    computes none and a stopped one goes on.
+    They are kept in `cache_folder()/evaluation/references`, and the next call finds them.
 
     Args:
         judge: whose references are replaced; its digest names what is kept.
@@ -109,21 +119,17 @@ def fit_judge(judge: Judge, *, workers: int = 1) -> Judge:
         ValueError: the potential fails on most of the crystals, or misses their known formation
             energies by more than 0.2 eV/atom; or as `Labelled.load`.
     """
-    train = Labelled.load("train")
-    train = train.take(rows_of_all_elements(train.compositions, PER_ELEMENT))
-    val = Labelled.load("val")
-    chosen = np.random.default_rng(0).permutation(len(val))[:N_HELD_OUT]
-    val = val.take(sorted(chosen.tolist()))
-    known = [val.formation_energy_per_atom.tolist(), train.formation_energy_per_atom.tolist()]
-    facts = [judge.name, judge.digest, judge.correction is not None, train.texts, val.texts, known]
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    stem = cache_folder() / "evaluation" / "references" / digest[:16]
-    if (path := stem.with_suffix(".json")).is_file():
+    train, val = train_sample(), held_out()
+    known = [some.formation_energy_per_atom.tolist() for some in (train, val)]
+    used = [_points_digest(judge, some) for some in (train, val)]
+    text = json.dumps([*used, known, judge.correction is not None])
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    path = cache_folder() / "evaluation" / "references" / f"{digest[:16]}.json"
+    if path.is_file():
         return replace(judge, references=ElementReferences.load(path))
-    energies = total_energies(judge, train, Path(f"{stem}-train.jsonl"), workers)
-    fitted = replace(_fit(judge, train, energies), digest=digest, potential=judge.name)
-    energies = total_energies(judge, val, Path(f"{stem}-val.jsonl"), workers)
-    fitted = _measure(fitted, val, energies)
+    fitted = fit_to(train, total_energies(judge, train, workers=workers))
+    fitted = replace(fitted, digest=digest, potential=judge.name)
+    fitted = _measured(fitted, val, total_energies(judge, val, workers=workers))
     print(
         f"references of {judge.name}: fitted to {fitted.n_crystals} crystals, "
         f"{fitted.held_out_mae:.3f} eV/atom off on others",
@@ -133,29 +139,29 @@ def fit_judge(judge: Judge, *, workers: int = 1) -> Judge:
     return replace(judge, references=fitted)
 
 
-def total_energies(
-    judge: Judge, crystals: Labelled, path: Path, workers: int
-) -> Float[np.ndarray, "n"]:
+def total_energies(judge: Judge, crystals: Labelled, *, workers: int = 1) -> Float[np.ndarray, "n"]:
     """Energies of crystals as they stand, corrected, eV/atom, NaN where there is none; shape (n,).
+
+    The answers are kept in `cache_folder()/evaluation/points`, so that the next call computes
+    none and a stopped one goes on.
 
     Args:
         judge: whose potential is asked; its references do not matter.
         crystals: n of them.
-        path: of a journal; what it holds is not computed again.
         workers: processes.
 
     Raises:
         ValueError: most of them have none.
     """
-    journal = Journal(path)
+    name = f"{_points_digest(judge, crystals)[:16]}.jsonl"
+    journal = Journal(cache_folder() / "evaluation" / "points" / name)
     todo = [row for row in range(len(crystals)) if row not in journal]
-    ask = partial(_total_energy, judge)
+    ask = partial(_energies, judge)
     texts = [crystals.texts[row] for row in todo]
     outcomes = run_killable(ask, texts, workers=workers, time_limit=TIME_LIMIT)
-    for outcome in progress(outcomes, total=len(todo), label=f"references of {judge.name}"):
-        row = {"energy_per_atom": outcome.value, "reason": outcome.reason}
-        journal.add({"index": todo[outcome.index], **row})
-    energies = np.array([journal[row]["energy_per_atom"] for row in range(len(crystals))], float)
+    for outcome in progress(outcomes, total=len(todo), label=f"energies by {judge.name}"):
+        energies = outcome.value or dict.fromkeys(("energy_per_atom", "correction"))
+        journal.add({"index": todo[outcome.index], **energies, "reason": outcome.reason})
     reasons = Counter(row["reason"] for row in journal if row["energy_per_atom"] is None)
     if 2 * sum(reasons.values()) > len(crystals):
         reason, count = reasons.most_common(1)[0]
@@ -163,19 +169,33 @@ def total_energies(
             f"{judge.name} fails on {sum(reasons.values())} of {len(crystals)} crystals of "
             f"{DATASET}, so no references can be fitted; {count} times: {reason}"
         )
-    return energies
+    columns = ["energy_per_atom", *(["correction"] if judge.correction else [])]
+    values = [[row[column] for column in columns] for row in journal]
+    return np.array(values, dtype=float).sum(axis=1)
 
 
-def _total_energy(judge: Judge, text: str) -> float:
+def _points_digest(judge: Judge, crystals: Labelled) -> str:
+    """SHA-256 of what decides the energies of crystals by a potential."""
+    text = json.dumps([judge.name, judge.digest, crystals.texts])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _energies(judge: Judge, text: str) -> dict[str, float]:
     """What a worker returns."""
     from symmbfn.datasets.structure_texts import structure_of
 
     cell = Cell.from_pymatgen(structure_of(text))
-    return judge.total_energy(cell, own_potential(judge.make)([cell])[0].energy_per_atom)
+    energy = own_potential(judge.make)([cell])[0].energy_per_atom
+    return {"energy_per_atom": energy, "correction": judge.total_energy(cell, 0.0)}
 
 
-def _fit(judge: Judge, crystals: Labelled, energies: Float[np.ndarray, "n"]) -> ElementReferences:
-    """References of the elements that are in enough crystals which have an energy."""
+def fit_to(crystals: Labelled, energies: Float[np.ndarray, "n"]) -> ElementReferences:
+    """References of the elements that are in enough crystals which have an energy.
+
+    Args:
+        crystals: n of them.
+        energies: total, eV/atom, NaN where there is none, shape (n,).
+    """
     rows = np.flatnonzero(np.isfinite(energies)).tolist()
     while True:
         counts = Counter(symbol for row in rows for symbol in crystals.compositions[row])
@@ -193,7 +213,7 @@ def _fit(judge: Judge, crystals: Labelled, energies: Float[np.ndarray, "n"]) -> 
     )
 
 
-def _measure(
+def _measured(
     fitted: ElementReferences, crystals: Labelled, energies: Float[np.ndarray, "n"]
 ) -> ElementReferences:
     """The references with the mean error on crystals that they were not fitted to.

@@ -1,5 +1,6 @@
 """Who says how high an energy lies: a potential, and what ties its energies to the hull."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -10,7 +11,11 @@ import torch
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.evaluation.energies.potentials import POTENTIAL, Chgnet, Potential
-from symmbfn.evaluation.energies.references import ElementReferences, chgnet_references
+from symmbfn.evaluation.energies.references import (
+    ElementReferences,
+    chgnet_references,
+    elemental_references,
+)
 from symmbfn.runtime.files import file_digest
 
 NAMES = ("chgnet", "sevennet")
@@ -26,6 +31,8 @@ class Judge:
         make: called without arguments in each worker process, gives the potential; picklable.
         references: of the elements, on the scale of its energies after the correction.
         correction: what is added to the energy of a crystal before, eV/atom; None for nothing.
+        unfitted: the elements' own energies on the same scale, where the potential is one for it;
+            None where nobody knows.
         device: where the potential computes; "cpu" sends one crystal at a time to each of
             several processes, an accelerator takes batches in this one.
     """
@@ -35,6 +42,7 @@ class Judge:
     make: Callable[[], Potential]
     references: ElementReferences
     correction: Callable[[Cell], float] | None = None
+    unfitted: ElementReferences | None = None
     device: str = "cpu"
 
     def total_energy(self, cell: Cell, energy_per_atom: float) -> float:
@@ -51,6 +59,13 @@ class Judge:
         energy = self.total_energy(cell, energy_per_atom)
         return self.references.formation_energy(cell.composition, energy)
 
+    def unfitted_energy(self, cell: Cell, energy_per_atom: float) -> float:
+        """The same against the elements' own energies, nothing fitted; NaN where unknown."""
+        if self.unfitted is None:
+            return math.nan
+        energy = self.total_energy(cell, energy_per_atom)
+        return self.unfitted.formation_energy(cell.composition, energy)
+
     def without_reference(self, cell: Cell) -> list[str]:
         """Symbols of the elements of a crystal that have no reference."""
         return sorted(cell.composition.keys() - self.references.energies.keys())
@@ -63,6 +78,7 @@ def chgnet_judge(device: torch.device | str = "cpu") -> Judge:
         _chgnet_digest(),
         partial(Chgnet, device=device),
         chgnet_references(),
+        unfitted=elemental_references(),
         device=torch.device(device).type,
     )
 

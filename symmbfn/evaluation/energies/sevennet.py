@@ -5,6 +5,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import as_file, files
 from importlib.util import find_spec
@@ -17,7 +18,7 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.evaluation.energies.corrections import mp2020_correction
 from symmbfn.evaluation.energies.judge import Judge
 from symmbfn.evaluation.energies.potentials import SinglePoint
-from symmbfn.evaluation.energies.references import ElementReferences
+from symmbfn.evaluation.energies.references import ElementReferences, elemental_references
 from symmbfn.evaluation.energies.sevennet_sum import NeighbourSum, equal_edges
 from symmbfn.runtime.files import file_digest
 
@@ -99,7 +100,19 @@ def sevennet_judge() -> Judge:
         ValueError: no package sevenn, or altered weights.
     """
     _checkpoint()
-    return Judge(f"SevenNet {MODEL}", DIGEST, SevenNet, sevennet_references(), mp2020_correction)
+    return replace(bare_sevennet(), references=sevennet_references())
+
+
+def bare_sevennet() -> Judge:
+    """The same without references, which are to be fitted."""
+    return Judge(
+        f"SevenNet {MODEL}",
+        DIGEST,
+        SevenNet,
+        ElementReferences({}),
+        correction=mp2020_correction,
+        unfitted=elemental_references(),
+    )
 
 
 @cache

@@ -8,8 +8,6 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
 from symmbfn.evaluation.energies.hull import Hull
 from symmbfn.evaluation.energies.judge import Judge
-from symmbfn.evaluation.energies.mp_hulls import CHGNET
-from symmbfn.evaluation.energies.references import elemental_references
 from symmbfn.evaluation.energies.relaxation import Relaxed, relax_all
 from symmbfn.runtime.journal import Journal
 from symmbfn.screening.sources import Candidate
@@ -95,8 +93,10 @@ def _columns(screening: Screening, answers: Journal) -> "pandas.DataFrame":
             source = screening.candidates.rows[index]
             energy = screening.judge.formation_energy(one.cell, one.energy_per_atom)
             row |= above_hull(one.cell, energy, source, screening.hull)
-            if screening.judge.name == CHGNET:
-                row |= above_hull_unfitted(one.cell, one.energy_per_atom, screening.hull)
+            # by the paper's rule: energies less those of the elements, no fit
+            unfitted = screening.judge.unfitted_energy(one.cell, one.energy_per_atom)
+            height = screening.hull.e_above_hull(one.cell.composition, unfitted)
+            row["e_above_hull_unfitted"] = height
             found = search_symmetry(one.cell, SYMPREC)
             row["relaxed_group"] = None if found is None else int(found.number)
         rows.append(row)
@@ -134,18 +134,6 @@ def above_hull(cell: Cell, energy: float, source: Candidate, hull: Hull) -> dict
         "e_above_hull": hull.e_above_hull(composition, energy),
         "e_above_hull_without_own": hull.e_above_hull(composition, energy, exclude=own),
     }
-
-
-def above_hull_unfitted(cell: Cell, energy_per_atom: float, hull: Hull) -> dict[str, float]:
-    """Distance from the hull by the paper's rule: energies less those of the elements, no fit.
-
-    Args:
-        cell: relaxed.
-        energy_per_atom: of the potential, eV/atom.
-        hull: of formation energies, the same as for `above_hull`.
-    """
-    energy = elemental_references().formation_energy(cell.composition, energy_per_atom)
-    return {"e_above_hull_unfitted": hull.e_above_hull(cell.composition, energy)}
 
 
 RELAXED = Stage(

@@ -4,13 +4,16 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.evaluation.energies import sevennet
 from symmbfn.evaluation.energies.judge import judge_of
+from symmbfn.evaluation.energies.potentials import AsePotential
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig, relax
 from symmbfn.evaluation.energies.sevennet import SevenNet, sevennet_judge, sevennet_references
 from tests.evaluation.energies.test_judge import SALT
+from tests.evaluation.energies.test_potentials import rattled
 
 needs_sevenn = pytest.mark.skipif(
     find_spec("sevenn") is None, reason="needs sevenn: pip install 'symmbfn[sevennet]'"
@@ -49,6 +52,32 @@ def test_forces_are_the_slope_of_the_energy() -> None:
     here, there, back = SevenNet()([cell, ahead, behind])
     slope = -2 * (there.energy_per_atom - back.energy_per_atom) / 2
     assert float((here.forces * step).sum()) == pytest.approx(slope, rel=0.02)
+
+
+@needs_sevenn
+def test_the_sum_over_neighbours_is_that_of_its_own_calculator() -> None:
+    """Crystals without symmetry whose atoms have numbers of neighbours that differ."""
+    from sevenn.calculator import SevenNetCalculator
+
+    spinel = Structure.from_spacegroup(
+        "Fd-3m", Lattice.cubic(8.1), ["Mg", "Al", "O"], [[1 / 8] * 3, [0.5] * 3, [0.263] * 3]
+    ).get_primitive_structure()
+    cells = [rattled(SALT, 1), rattled(Cell.from_pymatgen(spinel), 2)]
+    ours = SevenNet()(cells)
+    theirs = AsePotential(SevenNetCalculator(sevennet.MODEL, device="cpu"))(cells)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.energy_per_atom == pytest.approx(other.energy_per_atom, abs=1e-5)
+        assert one.forces == pytest.approx(other.forces, abs=1e-4)
+        assert one.stress == pytest.approx(other.stress, abs=1e-5)
+        assert np.abs(other.forces).max() > 0.1
+
+
+@needs_sevenn
+def test_an_atom_without_neighbours_is_an_atom() -> None:
+    far, farther = (Cell(a * np.eye(3), np.array([18]), np.zeros((1, 3))) for a in (9.0, 12.0))
+    here, there = SevenNet()([far, farther])
+    assert here.energy_per_atom == there.energy_per_atom
+    assert not here.forces.any() and not here.stress.any()
 
 
 @needs_sevenn
