@@ -146,7 +146,7 @@ def stability_rates(table: "pandas.DataFrame") -> "pandas.DataFrame":
     rows = _rows("any", _of_all(table))
     for convention in CONVENTIONS:
         if convention.name not in left_out(table):
-            rows += _rows(convention.name, _of_convention(table, convention))
+            rows += _rows(convention.name, figures_of(table, convention))
     if "second_status" in table:
         rows += _rows(BOTH, _by_both(table))
     return pd.DataFrame(rows)
@@ -205,7 +205,8 @@ def _of_all(table: "pandas.DataFrame") -> dict[str, "pandas.Series"]:
     }
 
 
-def _of_convention(table: "pandas.DataFrame", convention: Convention) -> dict[str, "pandas.Series"]:
+def figures_of(table: "pandas.DataFrame", convention: Convention) -> dict[str, "pandas.Series"]:
+    """Which rows each figure of a convention counts, see `stability_rates`."""
     is_ok, energies = table["status"] == "ok", table[convention.column].astype(float)
     is_novel = is_true(table["is_novel"])
     # one that could not be compared may be a copy
@@ -232,7 +233,7 @@ def _by_both(table: "pandas.DataFrame") -> dict[str, "pandas.Series"]:
     the requests from the first one on, up to where the second judge was not asked; for `sun` all
     requests, if it was asked about all crystals that are S.U.N. by the first judge.
     """
-    ours = _of_convention(table, CONVENTIONS[0])
+    ours = figures_of(table, CONVENTIONS[0])
     says_stable = table["second_e_above_hull"].astype(float) <= CONVENTIONS[0].stable.highest
     says_stable &= (table["second_status"] == "ok").fillna(False).astype(bool)
     # nobody needs to ask about a crystal that has no relaxed structure
