@@ -67,6 +67,7 @@ STRICTER = {
 BEST_PUBLISHED = "CrysBFN"  # largest S.U.N. rate in Table 1 of the paper, for MP-20
 ROW_COLUMNS = [
     *("index", "formula", "status", "relax_status", "space_group_number", "found_group"),
+    *("relaxed_duplicate_of", "relaxed_is_novel_anywhere", "relax_seconds"),
     *("relaxed_group", "is_structurally_valid", "is_smact_valid", "contact_ratio", "n_atoms"),
     *("n_elements", "density", "volume_per_atom", "relaxed_is_first", "relaxed_is_novel"),
     *("nearest_train", "n_steps", "is_converged", "formation_energy_per_atom", "e_above_hull"),
@@ -174,8 +175,8 @@ def _stability(prefix: str, report: dict[str, Any], note: str, **shared: Any) ->
             yield _with_aim(claim, row) if prefix == "default" else claim
     for label, found in report["stricter"].items():
         for row in found:
-            if row["convention"] in ("ours", "paper_rule"):
-                name = f"{prefix}.{row['figure']}.{row['convention']}.{label}"
+            if row["convention"] == "ours":
+                name = f"{prefix}.{row['figure']}.ours.{label}"
                 yield _row(name, pd.Series(row), STRICTER[label] + note, **shared)
 
 

@@ -122,8 +122,8 @@ def conventions(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         report: content of `report.json`.
 
     Returns:
-        Label, rule, what it rests on, and the rates that `FIGURES` names; None where the
-        convention has no such word.
+        Label, rule, references and judge (None where they are those of ours), and the rates that
+        `FIGURES` names; None where the convention has no such word.
     """
     by_name = _by_convention(report["stability"])
     lines = [
@@ -139,7 +139,9 @@ def conventions(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
     for name, rule in STRICTER.items():
         rows = _by_convention(report["stricter"][name])["ours"]
-        lines.append({"label": "Ours, stricter", "rule": rule, "rates": _figures(rows)})
+        lines.append(
+            {"label": "Ours, stricter", "rule": rule, "references": None, "rates": _figures(rows)}
+        )
     return lines
 
 
