@@ -199,7 +199,9 @@ def hull(parser: argparse.ArgumentParser) -> None:
     """Which structures, and whose energies."""
     parser.add_argument("source", help="as for evaluate")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet")
-    parser.add_argument("--potential", default="chgnet", help="chgnet (default)")
+    parser.add_argument(
+        "--potential", default="chgnet", metavar="JUDGE", help="as evaluate --relax; chgnet"
+    )
     parser.add_argument(
         "--relax", action="store_true", help="relax the structures; default: as they stand"
     )
