@@ -206,7 +206,7 @@ def hull(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="as for evaluate")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet")
     parser.add_argument(
-        "--potential", default="chgnet", help="chgnet (default), sevennet or module:factory"
+        "--potential", default="chgnet", metavar="JUDGE", help="as evaluate --relax; chgnet"
     )
     parser.add_argument(
         "--relax", action="store_true", help="relax the structures; default: as they stand"

@@ -220,9 +220,8 @@ def evaluate(options: argparse.Namespace) -> int:
         second_judge=options.second_judge,
         second_first=options.second_first,
     )
-    # the folder of a script is on Python's path, that of a command is not: for module:factory
-    sys.path.append(os.getcwd())
     device = pick_device(options.device).type
+    _import_from_here()
     screen(options.source, options.out, config, workers=workers, device=device)
     report = write_report(
         options.out,
@@ -259,6 +258,7 @@ def hull(options: argparse.Namespace) -> int:
     _set_threads(1)
     from symmbfn.screening.phases import write_phases
 
+    _import_from_here()
     table = write_phases(
         options.source,
         options.out,
@@ -364,6 +364,11 @@ def _n_workers(n: int | None) -> int:
     from symmbfn.runtime.workers import n_cores
 
     return n_cores() if n is None else whole_number("workers", n)
+
+
+def _import_from_here() -> None:
+    """Let "module:factory" name a file of this folder, as it may in a script."""
+    sys.path.append(os.getcwd())
 
 
 def _set_threads(n: int | None = None) -> None:

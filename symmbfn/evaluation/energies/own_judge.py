@@ -40,21 +40,10 @@ def own_judge(text: str, *, workers: int = 1) -> Judge:
         ValueError: nothing that can be called is there, or it gives something else; or as
             `fit_judge`.
     """
-    return fit_judge(without_references(text), workers=workers)
-
-
-def without_references(text: str) -> Judge:
-    """The same judge with no element references yet.
-
-    Args:
-        text: "module:factory".
-
-    Raises:
-        ValueError: nothing that can be called is there, or it gives something else.
-    """
     name = " ".join([text, *_package_of(text)])
     digest = hashlib.sha256(json.dumps([name, fingerprint(make_own(text))]).encode()).hexdigest()
-    return Judge(name, digest, partial(make_own, text), ElementReferences({}))
+    bare = Judge(name, digest, partial(make_own, text), ElementReferences({}))
+    return fit_judge(bare, workers=workers)
 
 
 def make_own(text: str) -> Potential:

@@ -75,7 +75,13 @@ class AsePotential:
 
     def __call__(self, cells: Sequence[Cell]) -> list[SinglePoint]:
         """One point for each cell."""
-        return [self._point(cell) for cell in cells]
+        try:
+            return [self._point(cell) for cell in cells]
+        except Exception:
+            # of the same crystal it would say something else the second time
+            if hasattr(self.calculator, "reset"):
+                self.calculator.reset()
+            raise
 
     def _point(self, cell: Cell) -> SinglePoint:
         atoms = cell.to_ase()

@@ -77,7 +77,7 @@ class SevenNet:
                 "cell_volume": torch.tensor(cell.volume, dtype=torch.float32),
             }
         )
-        energy = float(found["inferred_total_energy"]) / len(cell)
+        energy = float(found["inferred_total_energy"].detach()) / len(cell)
         xx, yy, zz, xy, yz, zx = (-found["inferred_stress"].double()).tolist()
         stress = np.array([[xx, xy, zx], [xy, yy, yz], [zx, yz, zz]])
         return SinglePoint(energy, found["inferred_force"].double().numpy(), stress)

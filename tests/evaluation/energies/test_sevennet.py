@@ -10,6 +10,7 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.evaluation.energies import sevennet
 from symmbfn.evaluation.energies.judge import judge_of
 from symmbfn.evaluation.energies.potentials import AsePotential
+from symmbfn.evaluation.energies.references import chgnet_references
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig, relax
 from symmbfn.evaluation.energies.sevennet import SevenNet, sevennet_judge, sevennet_references
 from tests.evaluation.energies.test_judge import SALT
@@ -24,7 +25,10 @@ def test_references_are_tied_to_the_known_weights() -> None:
     references = sevennet_references()
     assert references.potential == f"SevenNet {sevennet.MODEL}"
     assert references.held_out_mae is not None and references.held_out_mae < 0.03
-    assert len(references.energies) == 89 and references.n_held_out > 450
+    assert references.n_held_out > 450
+    # neon and argon are in no crystal of MP-20 train
+    counts = chgnet_references().n_by_element
+    assert references.energies.keys() == {symbol for symbol, n in counts.items() if n}
 
 
 @needs_sevenn
@@ -69,7 +73,7 @@ def test_the_sum_over_neighbours_is_that_of_its_own_calculator() -> None:
         assert one.energy_per_atom == pytest.approx(other.energy_per_atom, abs=1e-5)
         assert one.forces == pytest.approx(other.forces, abs=1e-4)
         assert one.stress == pytest.approx(other.stress, abs=1e-5)
-        assert np.abs(other.forces).max() > 0.1
+        assert np.abs(other.forces).max() > 0.01
 
 
 @needs_sevenn
