@@ -97,7 +97,7 @@ def main() -> None:
         if options.split == "val":
             claims = [*_claims(name, report, table, command)]
         else:
-            claims = [*_distances(f"{name}.{options.split}", report, command, _weights(name))]
+            claims = [*_distances(f"{name}.{options.split}", report, command, weights_of(name))]
         record("evaluation", claims)
         if options.split == "val":
             _keep_rows(name, table)
@@ -130,7 +130,7 @@ def _claims(
     """All figures of one crowd."""
     prefix = name if name in MODELS else f"control.{name}"
     judging = {"hull": report["hull"], "judge": report["judge"]}
-    shared = {"command": command, "seed": 0, "versions": _weights(name) | judging}
+    shared = {"command": command, "seed": 0, "versions": weights_of(name) | judging}
     for key, label in RATES.items():
         if key in report["rates"]:
             yield _rate(f"{prefix}.{label}", report["rates"][key], **shared)
@@ -143,12 +143,12 @@ def _claims(
             if row["convention"] == "ours" and row["figure"] in ("stable", "metastable"):
                 own_in = f"{prefix}.{row['figure']}.ours.own_in"
                 yield _row(own_in, pd.Series(row), f"Own entry in the hull. {note}", **shared)
-    yield from _stability(prefix, judged, about, **shared)
+    yield from stability_claims(prefix, judged, about, **shared)
     yield _rate(f"{prefix}.converged", report["relaxation"]["converged"], **shared)
     yield _rate(f"{prefix}.relaxed_group_kept", report["relaxation"]["group_kept"], **shared)
     if name in MODELS:
-        yield from _distances(prefix, report, command, _weights(name))
-        yield from _costs(prefix, report, **shared)
+        yield from _distances(prefix, report, command, weights_of(name))
+        yield from cost_claims(prefix, report, **shared)
     if name == "real":
         yield from _held_real(prefix, table, note, **shared)
 
@@ -162,7 +162,9 @@ def _without_own(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _stability(prefix: str, report: dict[str, Any], note: str, **shared: Any) -> Iterator[Claim]:
+def stability_claims(
+    prefix: str, report: dict[str, Any], note: str, **shared: Any
+) -> Iterator[Claim]:
     """Rates of every convention, and ours with less benefit of the doubt."""
     for row in report["stability"]:
         convention, figure = row["convention"], row["figure"]
@@ -250,7 +252,7 @@ def _distances(
         )
 
 
-def _costs(prefix: str, report: dict[str, Any], **shared: Any) -> Iterator[Claim]:
+def cost_claims(prefix: str, report: dict[str, Any], **shared: Any) -> Iterator[Claim]:
     """Seconds for one crystal that counts: as the paper counts, and with relaxation."""
     stages = report["costs"]["seconds_per_sample"]
     spent = ", ".join(f"{stage} {1e3 * seconds:.1f} ms" for stage, seconds in stages.items())
@@ -314,7 +316,8 @@ def _share(name: str, holds: pd.Series, note: str, shared: dict[str, Any]) -> Cl
     return replace(_rate(name, rate, **shared), note=f"{count} of {n}. {note}")
 
 
-def _weights(name: str) -> dict[str, str]:
+def weights_of(name: str) -> dict[str, str]:
+    """Weights of a crowd, as claims name them; none of a control."""
     return weights_of_preset(MODELS[name]["weights"]) if name in MODELS else {}
 
 
