@@ -100,7 +100,7 @@ def main() -> None:
             claims = [*_distances(f"{name}.{options.split}", report, command, weights_of(name))]
         record("evaluation", claims)
         if options.split == "val":
-            _keep_rows(name, table)
+            _keep_rows(name, _without_own(table) if name == "real" else table)
         print(f"{name}: {len(claims)} figures")
 
 

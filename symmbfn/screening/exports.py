@@ -56,9 +56,10 @@ def write_lemat(folder: Path, rows: Sequence[Candidate]) -> str:
     Returns:
         What was written, in one line.
 
-    Source: LeMaterial/lemat-genbench, scripts/run_benchmarks.py at commit 2383022e,
-    `load_structures_from_wycoff_csv`: a column `structure` with pymatgen's JSON;
-    src/lemat_genbench/preprocess/multi_mlip_preprocess.py at 32595313: `e_above_hull_mean`.
+    The form is that of the repository LeMaterial/lemat-genbench: scripts/run_benchmarks.py at commit
+    2383022e, `load_structures_from_wycoff_csv`, reads a column `structure` with pymatgen's JSON.
+
+    Source: LeMaterial 2025 (LeMat-GenBench).
     """
     import pandas as pd
 
