@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import spearmanr
 
 from scripts.evaluation.property_claims import mean_error, share, show_and_record
 from symmbfn.claims.store import Claim
@@ -107,7 +108,8 @@ def together(ours: np.ndarray, theirs: np.ndarray, facts: dict[str, Any]) -> Cla
     r = float(np.corrcoef(ours[is_both], theirs[is_both])[0, 1])
     low, high = np.tanh(np.arctanh(r) + np.array([-1.96, 1.96]) / np.sqrt(n - 3))
     interval = round(float(low), 3), round(float(high), 3)
-    note = f"Pearson's r of the errors of both judges, {OF_VAL}"
+    rank = float(spearmanr(ours[is_both], theirs[is_both]).statistic)
+    note = f"Pearson's r of the errors of both judges, {OF_VAL}; of their ranks {rank:.2f}"
     name = "second_judge.error_correlation"
     return Claim(name, round(r, 3), n=n, interval=interval, note=note, **facts)
 

@@ -11,7 +11,7 @@ from pymatgen.core import Lattice, Structure
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.evaluation.energies import fitting
-from symmbfn.evaluation.energies.fitting import rows_of_all_elements
+from symmbfn.evaluation.energies.fitting import least_deviations, rows_of_all_elements
 from symmbfn.evaluation.energies.own_judge import factory_of, make_own, own_judge
 from symmbfn.evaluation.energies.potentials import AsePotential
 from tests.evaluation.energies.toys import COUNTS, alloy, alloys, emt_formation_energy, write_world
@@ -153,3 +153,16 @@ def test_another_model_behind_the_same_name_is_another_judge(
     monkeypatch.setattr(sys.modules["mine_of_test"], "SHIFT", 0.5)
     assert isinstance(make_own("mine_of_test:Mine"), AsePotential)
     assert own_judge("mine_of_test:Mine").digest != first.digest
+
+
+def test_a_class_of_wrong_crystals_does_not_pull_the_others_along() -> None:
+    """Element 2 is 0.5 eV too high in half of its crystals, as a potential may have it."""
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet([0.5] * 3, size=90)
+    mu = np.array([-3.0, 1.0, 0.5])
+    targets = shares @ mu
+    is_wrong = np.arange(90) % 4 == 0
+    targets[is_wrong] += 0.5 * (shares[is_wrong, 2] > 0.1)
+    assert least_deviations(shares, targets) == pytest.approx(mu, abs=1e-6)
+    squares = np.linalg.lstsq(shares, targets, rcond=None)[0]
+    assert np.abs(squares - mu).max() > 0.05, "least squares would be wrong"

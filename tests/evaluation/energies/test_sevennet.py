@@ -63,10 +63,11 @@ def test_the_sum_over_neighbours_is_that_of_its_own_calculator() -> None:
     """Crystals without symmetry whose atoms have numbers of neighbours that differ."""
     from sevenn.calculator import SevenNetCalculator
 
-    spinel = Structure.from_spacegroup(
-        "Fd-3m", Lattice.cubic(8.1), ["Mg", "Al", "O"], [[1 / 8] * 3, [0.5] * 3, [0.263] * 3]
-    ).get_primitive_structure()
-    cells = [rattled(SALT, 1), rattled(Cell.from_pymatgen(spinel), 2)]
+    places = [[0.0] * 3, [0.305, 0.305, 0.0]]
+    rutile = Structure.from_spacegroup(
+        "P4_2/mnm", Lattice.tetragonal(4.6, 2.95), ["Ti", "O"], places
+    )
+    cells = [rattled(SALT, 1), rattled(Cell.from_pymatgen(rutile), 2)]
     ours = SevenNet()(cells)
     theirs = AsePotential(SevenNetCalculator(sevennet.MODEL, device="cpu"))(cells)
     for one, other in zip(ours, theirs, strict=True):
