@@ -59,7 +59,7 @@ def write_lemat(folder: Path, rows: Sequence[Candidate]) -> str:
     The form is that of the repository LeMaterial/lemat-genbench: scripts/run_benchmarks.py at commit
     2383022e, `load_structures_from_wycoff_csv`, reads a column `structure` with pymatgen's JSON.
 
-    Source: LeMaterial 2025 (LeMat-GenBench).
+    Source: LeMaterial 2025 (GenBench).
     """
     import pandas as pd
 

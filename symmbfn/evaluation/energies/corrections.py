@@ -17,7 +17,7 @@ def mp2020_correction(cell: Cell) -> float:
     Args:
         cell: the distances in it tell peroxides and superoxides from oxides.
 
-    Source: Wang et al. 2021 (corrections of 2020); Ong et al. 2013 (pymatgen).
+    Source: Wang et al. 2021 (corrections); Ong et al. 2013 (pymatgen).
     """
     from pymatgen.entries.computed_entries import ComputedStructureEntry
 
