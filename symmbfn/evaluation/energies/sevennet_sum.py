@@ -68,7 +68,7 @@ class NeighbourSum(nn.Module):
     Raises:
         ValueError: a convolution of another kind.
 
-    Source: Batzner et al. 2022 (NequIP), whose convolution SevenNet has; ours: the order of work.
+    Source: Batzner et al. 2022 (NequIP): the convolution; ours: the order of work.
     """
 
     def __init__(self, convolution: Any):
