@@ -141,7 +141,7 @@ def agree(folder: Path) -> Iterator[Claim]:
     heights = some[["e_above_hull", "second_e_above_hull"]].dropna()
     says = (heights <= STABLE).to_numpy()
     judges = f"{manifest['relaxation']['model']} and {manifest['second_judge']}"
-    note = f"{judges}, of relaxed crystals of {manifest['source_name']}"
+    note = f"{judges}, of relaxed crystals of {Path(manifest['source_name']).name}"
     facts: dict[str, Any] = {"command": f"{COMMAND} agree --folder {folder.name}"}
     yield share("second_judge.agree_stable", says[:, 0] == says[:, 1], note=note, **facts)
     stable = says[says[:, 0], 1]
