@@ -1,6 +1,6 @@
 """Relaxations of an unfinished screening, kept in `results/` and taken up on another machine.
 
-    python -m scripts.evaluation.relaxed_files keep default      into results/relaxed_default.parquet
+    python -m scripts.evaluation.relaxed_files keep default      in results/relaxed_default.parquet
     python -m scripts.evaluation.relaxed_files restore default   back into the cache
 
 A relaxation costs a second or more, and a screening of thousands is stopped and resumed for days.
