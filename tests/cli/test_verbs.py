@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -167,7 +168,9 @@ def test_a_signal_ends_the_workers_too_and_is_one_line(number: int, tmp_path: Pa
     """A terminal sends Ctrl-C to the workers as well, which must not speak of it."""
     script, note = tmp_path / "script.py", tmp_path / "pid"
     script.write_text(
-        "import os, sys\n"
+        "import os, signal, sys\n"
+        # a background job of a shell ignores SIGINT, and so does what it starts
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from symmbfn.cli import verbs\n"
         "from symmbfn.runtime.workers import run_killable\n"
         "def own(note):\n"
@@ -184,9 +187,13 @@ def test_a_signal_ends_the_workers_too_and_is_one_line(number: int, tmp_path: Pa
     )
     command = [sys.executable, script, note]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    assert holds(note.exists, seconds=120), "the worker has not begun"
-    os.killpg(run.pid, number) if number == signal.SIGINT else run.send_signal(number)
-    said = run.communicate(timeout=60)[1]
+    try:
+        assert holds(note.exists, seconds=120), "the worker has not begun"
+        os.killpg(run.pid, number) if number == signal.SIGINT else run.send_signal(number)
+        said = run.communicate(timeout=60)[1]
+    finally:
+        with suppress(ProcessLookupError):  # what lives on would compute for ever
+            os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode == 130
     kept = "what is done is kept in there and the cache, the same command goes on"
     assert said == f"symmbfn evaluate: stopped; {kept}\n"
