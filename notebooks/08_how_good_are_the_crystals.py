@@ -630,11 +630,31 @@ print("Ni4Al below the others by less than 0.01 eV:", 0 < below < 0.01)
 # And an order may be wrong by an error: nature builds Ni$_3$Al like
 # AuCu$_3$, and the potential cannot tell that from the way of TiAl$_3$.
 #
-# For the rates below, the phases are the 41,467 of the Materials Project
-# {cite:p}`jain2013materialsproject` whose formation energies are open to
-# us, with the published heights of the hull above the crystals of train
-# and val; and each $\mu_i$ is fitted so that CHGNet's energies meet the
-# formation energies of the crystals of train.
+# For the rates below, the phases are those of the Materials Project
+# {cite:p}`jain2013materialsproject`. The formation energies of a quarter
+# of them are open to us. For the others CHGNet's energies stand in, as
+# the phases lie in their DFT geometry: so no phase is missing, but three
+# in four carry CHGNet's error. (The published heights of the hull above
+# the crystals of train and val are used too.) Each $\mu_i$ is fitted so
+# that CHGNet's energies meet the formation energies of the crystals of
+# train. How far this *whole hull* is from the official one, and how far
+# the hull of the open energies alone was, can be measured on crystals of
+# val, whose official distances are known:
+
+# %%
+rows = {
+    "whole hull, bias": "hull.full.bias_mev",
+    "whole hull, error": "hull.full.mae_mev",
+    "stable, whole hull": "hull.full.stable_real",
+}
+print(claims_table(rows))
+print(claim("hull.full.stable_real")["note"].split(";")[1].strip())
+
+# %% [markdown]
+# Bias and error are in meV/atom, with official energies and the crystal's
+# own entry in the hull. For the shares its own entry is left out, as if it
+# were new. Missing phases had flattered by several per cent; the phases
+# that CHGNet tells of take that back, and err by chance to either side.
 #
 # (sec:judge-words)=
 # ## Stable, metastable, S.U.N.
@@ -642,13 +662,19 @@ print("Ni4Al below the others by less than 0.01 eV:", 0 < below < 0.01)
 # *S.U.N.* is stable, unique and novel, all three. What is stable is a
 # matter of agreement:
 #
-# | convention | stable where | relaxed by, in the source |
-# |---|---|---|
-# | paper {cite:p}`ruple2026symmbfn,miller2024flowmm` | $E_\mathrm{hull} \le 0$ | CHGNet |
-# | metastable | $E_\mathrm{hull} \le 0.1$ eV/atom | CHGNet |
-# | MatterGen {cite:p}`zeni2025mattergen` | $E_\mathrm{hull} < 0.1$ | MatterSim or DFT |
-# | LeMat, SUN {cite:p}`lemat2025genbench` | $E_\mathrm{hull} \le 0$ | several potentials |
-# | LeMat, MSUN | $0 < E_\mathrm{hull} \le 0.1$ | several potentials |
+# | convention | elements count from | stable, eV/atom | metastable |
+# |---|---|---|---|
+# | `ours` | references fitted to DFT | $E_\mathrm{hull} \le 0$ | $E_\mathrm{hull} \le 0.1$ |
+# | `paper_rule` {cite:p}`ruple2026symmbfn,miller2024flowmm` | their energies in the Materials Project | $E_\mathrm{hull} \le 0$ | $E_\mathrm{hull} \le 0.1$ |
+# | `mattergen` {cite:p}`zeni2025mattergen` | as ours | $E_\mathrm{hull} < 0.1$ | |
+# | `lemat` {cite:p}`lemat2025genbench` | as ours | $E_\mathrm{hull} \le 0$ | $0 < E_\mathrm{hull} \le 0.1$ |
+#
+# The paper's line of work takes CHGNet's energies as they are and corrects
+# nothing. Since CHGNet's energies of compounds lie on average a little too
+# high beside those of the elements, that is the stricter rule. Only the
+# limits of the last two are theirs: MatterGen relaxes with MatterSim or
+# DFT, LeMat-GenBench with several potentials, and both match otherwise.
+# *M.S.U.N.* is metastable, unique and novel.
 #
 # Real crystals need not be on the hull. Of the metastable ones that are
 # known to the Materials Project half lie within 15 meV/atom of it, and
@@ -658,33 +684,33 @@ print("Ni4Al below the others by less than 0.01 eV:", 0 < below < 0.01)
 # %%
 made_up = pd.DataFrame(
     [
-        ("A", "ok", -0.02, 0, True, True, True, 2),
-        ("A again", "ok", -0.02, 0, False, True, True, 2),
-        ("B, known", "ok", 0.0, 2, True, False, True, 3),
-        ("C", "ok", 0.05, 3, True, True, True, 3),
-        ("element", "ok", 0.1, 4, True, True, True, 1),
-        ("D", "ok", 0.3, 5, True, True, True, 2),
-        ("E", "timeout", np.nan, None, None, None, None, 2),
+        ("A", "ok", -0.02, 0.01, 0, True, True, True, 2),
+        ("A again", "ok", -0.02, 0.01, 0, False, True, True, 2),
+        ("B, known", "ok", 0.0, 0.0, 2, True, False, True, 3),
+        ("C", "ok", 0.05, 0.07, 3, True, True, True, 3),
+        ("element", "ok", 0.1, 0.1, 4, True, True, True, 1),
+        ("D", "ok", 0.3, 0.35, 5, True, True, True, 2),
+        ("E", "timeout", np.nan, np.nan, None, None, None, None, 2),
     ],
     columns=[
-        *("name", "status", "e_above_hull", "duplicate_of", "is_unique"),
-        *("is_novel", "is_converged", "n_elements"),
+        *("name", "status", "e_above_hull", "e_above_hull_unfitted"),
+        *("duplicate_of", "is_unique", "is_novel", "is_converged"),
+        "n_elements",
     ],
 )
 counted = stability_rates(made_up)
-rows = ["convention", "unaries"]
-kinds = ["stable", "unique", "novel", "sun"]
-counted = counted[counted["figure"].isin(kinds)]
-counts = counted.pivot(index=rows, columns="figure", values="count")
+kinds = ["stable", "unique", "novel", "sun", "metastable", "msun"]
+counts = counted.pivot(index="convention", columns="figure", values="count")
 names = [convention.name for convention in CONVENTIONS]
-counts = counts.loc[names, kinds].astype(int)
-print(counts.rename_axis(columns=None).to_string())
+counts = counts.loc[names, kinds].astype("Int64")
+print(counts.rename_axis(columns=None).to_string(na_rep="-"))
 
 # %% [markdown]
-# By the paper's rule A, its copy and B are stable, 3 of 7; of these only A
-# is new and counts once, so S.U.N. is 1 of 7. Within 0.1 there are C and
-# the element too, which MatterGen's "<" leaves out, and MSUN counts those
-# two alone. `unaries: left out` never counts a pure element, as some do.
+# By our rule A, its copy and B are stable, 3 of 7; of these only A is new
+# and counts once, so S.U.N. is 1 of 7. Counted from the elements' own
+# energies A lies 0.01 above the hull, and nothing is S.U.N. Within 0.1
+# there are C and the element too. MatterGen's "<" leaves the element out,
+# and LeMat's metastable crystals are C and the element alone.
 #
 # Now in earnest: the first requests of each model, and the crystals of
 # three controls, as many as are printed at the head of the chapter. *Real*
@@ -693,8 +719,8 @@ print(counts.rename_axis(columns=None).to_string())
 # geometry, wrong chemistry. *Random* are random coordinates in the same
 # groups with the same compositions {cite:p}`fredericks2021pyxtal`. The
 # relaxed structures are compared, and shares are in per cent of all
-# requests. (The row `paper` is a convention, the column `paper` are the
-# weights of that preset.)
+# requests. Of real crystals the own entry is left out of the hull, as if
+# each were new. (The column `paper` are the weights of that preset.)
 
 # %%
 rates = {}
@@ -708,11 +734,11 @@ for name, rows in judged.items():
         is_novel=rows["relaxed_is_novel"],
         duplicate_of=first.where(is_copy, rows["index"]),
     )
-    found = stability_rates(judged[name]).query("unaries == 'kept'")
+    found = stability_rates(judged[name])
     rates[name] = found.set_index(["convention", "figure"])["rate"]
     place = name if name in crowds else f"control.{name}"
-    recorded = claim(f"{place}.sun")["value"]
-    off = abs(100 * rates[name]["paper", "sun"] - recorded)
+    recorded = claim(f"{place}.sun.ours")["value"]
+    off = abs(100 * rates[name]["ours", "sun"] - recorded)
     assert off < 0.01, f"{name} is not what was recorded"
 wanted = [(name, figure) for name in names for figure in ("stable", "sun")]
 table = 100 * pd.DataFrame(rates).loc[wanted]
@@ -751,8 +777,7 @@ plt.show()
 # random and the shuffled ones are not at zero. Their elements were picked
 # by real crystals, of the random ones even the compositions, which is
 # half of the work; there are few ways to put three sites into a group,
-# and relaxation repairs what it can; an incomplete hull and the potential
-# err. A model's share means what it is *above theirs*. The funnel, every
+# and relaxation repairs what it can; and the potential errs. A model's share means what it is *above theirs*. The funnel, every
 # question asked of those who are left:
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig:judge-funnel", "caption": "What is left of the first requests of each model, and of the real crystals, when the questions are asked one after the other. Validity by composition is asked here and in no convention, so the last bars are lower than the rates of the table."}, "image": {"alt": "Bars in groups that become shorter from question to question, from 100 percent of the requests down to those that are metastable, unique and novel, and stable, unique and novel."}}
@@ -815,11 +840,12 @@ for name in ("d_rho", "d_elem", "d_g"):
         of_1000 = f"{crowd}.test_open.valid1000.{name}"
         table[f"{name}, {crowd}"] = of_1000
 shares = {
-    "stable": "stable",
-    "stable, known": "stable.known_system",
-    "S.U.N.": "sun",
-    "S.U.N., known": "sun.known_system",
-    "metastable": "metastable",
+    "stable": "stable.paper_rule",
+    "S.U.N.": "sun.paper_rule",
+    "stable, ours": "stable.ours",
+    "stable, known": "stable.ours.known_system",
+    "S.U.N., ours": "sun.ours",
+    "metastable": "metastable.ours",
 }
 for meaning, name in shares.items():
     for crowd in crowds:
@@ -829,15 +855,15 @@ for meaning, name in shares.items():
 print(claims_table(table))
 
 # %% [markdown]
-# **The shares cannot be set beside each other.** Theirs are against a
-# hull of 154,719 entries, ours against one of 41,467 phases. A phase that
-# we do not know can only raise our hull, so our shares are too high, by
-# how much only the full hull could say. That it is no small matter the
-# real crystals show [below](sec:judge-judge), when their own entry is
-# taken out. Lines with "known" count a crystal only where the hull has a
-# phase of exactly its elements. Relaxer settings, and how pure elements
-# are counted, are not stated in the paper. That our `paper` weights come
-# out near the published share is therefore no confirmation.
+# The first two shares are counted by the paper's arithmetic and against
+# all phases of the Materials Project, as theirs are. **They still cannot
+# be set beside each other to the last per cent.** Three in four of our
+# phases have CHGNet's energy in place of DFT's; the paper's hull is of
+# another date; its relaxer's settings, and how it counts pure elements,
+# are not stated. What our judge says of real crystals of the test split
+# stands in the last column of each share. Lines with "known" count a
+# crystal only where the hull has a phase of exactly its elements. For a
+# difference from a published number the rule is $z$, [below](sec:judge-z).
 #
 # What can be compared is ours with ours, under one judge. `default` is
 # between the random crystals and the real ones, and far from both.
@@ -850,6 +876,7 @@ print(claims_table(table))
 # data. (For `sg10` there is no floor here: ten groups are not meant to
 # look like all, in the paper's numbers neither.)
 #
+# (sec:judge-z)=
 # And not every difference is one. Is S.U.N. of 7.24 % more than SymmCD's
 # 6.86 %, at 10,000 crystals each? With the pooled share $p$,
 #
@@ -917,21 +944,22 @@ print(claims_table(table))
 #
 # Three things can be wrong: the hull, the energies, the relaxation. For
 # crystals of MP-20 val the official answers are known. The first lines
-# take official energies against our hull; then come CHGNet's energies of
-# the crystals as they are, with the crystal itself among the known phases
+# take official energies against the hull of the open energies alone; then
+# come CHGNet's energies of the crystals as they are, with the crystal itself among the known phases
 # and without it; then relaxed real crystals of the test split.
 
 # %%
 for meaning, name in (
     ("hull, official energies", "hull.mae_ev"),
     ("formation, CHGNet", "references.residual_mev"),
-    ("hull and CHGNet", "judge.mae_ev"),
+    ("open hull and CHGNet", "judge.mae_ev"),
+    ("whole hull and CHGNet", "judge.full.mae_ev"),
 ):
     entry = claim(name)
     scale_by = 1000 if entry["unit"] == "eV/atom" else 1
     ends = [entry["value"], *entry["interval"]]
     error, low, high = (scale_by * end for end in ends)
-    print(f"error, {meaning:<24}{error:>5.1f} meV/atom", end="")
+    print(f"error, {meaning:<26}{error:>5.1f} meV/atom", end="")
     print(f"  {low:.1f} to {high:.1f}, n = {entry['n']}")
 rows = {
     "hull, never too high": "hull.not_overestimated",
@@ -942,11 +970,13 @@ rows = {
     "recall, own in": "judge.recall.own_in",
     "recall, own out": "judge.recall.own_out",
 }
-of_real = ("precision", "recall", "stable", "metastable")
-for figure in of_real:
-    own = ".own" if "stable" in figure else ""
-    rows[f"real, {figure}"] = f"control.real.{figure}{own}"
+for figure in ("precision", "recall"):
+    rows[f"real, {figure}"] = f"control.real.{figure}"
     name = f"control.real.{figure}.without_own"
+    rows[f"real, {figure}, out"] = name
+for figure in ("stable", "metastable"):
+    name = f"control.real.{figure}.ours"
+    rows[f"real, {figure}"] = f"{name}.own_in"
     rows[f"real, {figure}, out"] = name
 print(claims_table(rows))
 
@@ -994,8 +1024,10 @@ print(claims_table(rows))
 # `REPORT/report.html` shows the funnel, all conventions with intervals,
 # distances beside their floors, and the best candidates;
 # `per_structure.parquet` has one row for each crystal, failures too. A
-# hull of your own, say the full one of the Materials Project, goes in by
-# `--hull FILE` (JSON, CSV or Parquet; pickles are refused).
+# hull of your own goes in by `--hull FILE` (JSON, CSV or Parquet; pickles
+# are refused), and `symmbfn hull DIR --out FILE` makes one from any folder
+# of structures. Another potential judges by `--relax module:factory`, and
+# a second opinion is asked by `--second-judge`.
 #
 # ## What can go wrong
 #
@@ -1018,8 +1050,10 @@ print(claims_table(rows))
 # - Unique and novel hang on a matcher's threshold; average minimum
 #   distances do not.
 # - Stable is an energy after relaxation, against the least energy of all
-#   mixtures. Missing phases flatter; the judge's error is as large as the
-#   threshold.
+#   mixtures. Missing phases flatter, so all are in the hull, most of them
+#   with a potential's energy; the judge's error is as large as the
+#   threshold. Which references are subtracted moves the stable share by
+#   more than its interval.
 # - Beside every rate: its convention, its hull, its $n$, and what real
 #   crystals score.
 #

@@ -101,7 +101,7 @@ def make(
     dataset: str | Path, split: str | None, n: int, folder: Path, *, seed: int, workers: int
 ) -> dict[str, Any]:
     """Write all controls; return what became of them."""
-    encoded = encode_dataset(dataset, split=split)
+    encoded = encode_dataset(dataset, split=split, workers=workers)
     generator = torch.Generator().manual_seed(seed)
     chosen = encoded.subset(torch.randperm(len(encoded), generator=generator)[:n])
     names = list(chosen.identifiers)

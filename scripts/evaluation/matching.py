@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from os import getpid
 from pathlib import Path
 
@@ -237,7 +238,8 @@ def weights_of(folder: Path) -> dict[str, str]:
 
 def measure(folder: Path, options: Options, workers: int) -> Iterator[Claim]:
     """All claims."""
-    references = {split: encode_dataset("mp_20", split=split) for split in ("train", "val")}
+    encode = partial(encode_dataset, "mp_20", workers=workers)
+    references = {split: encode(split=split) for split in ("train", "val")}
     crystals = read_crystals(folder)
     cells = [Cell.of(c, primitive=True) if c.status == "ok" else None for c in crystals]
     weights = weights_of(folder)

@@ -17,6 +17,7 @@ from scripts.foundation.data import code_digest, lines, read
 from symmbfn.claims.store import Claim, claim
 from symmbfn.conditions.request import Request
 from symmbfn.crystals.reconstruction import reconstruct
+from symmbfn.crystals.symmetry_search import DEFAULT_SYMPREC, is_group_kept
 from symmbfn.evaluation.distributions import DISTANCES, UNITS, distances, noise_floor
 from symmbfn.evaluation.observables import NO_GROUP, Observables, dataset_observables
 from symmbfn.evaluation.oxidation import OXIDATION_SET
@@ -194,26 +195,33 @@ def rates(prefix, rows: list[dict], shared: dict, has_aims: bool, label: str) ->
 
 
 def symmetry_rates(share: Callable[..., Claim], rows: list[dict]) -> Iterator[Claim]:
-    """Shares of requests whose space group is found again, at two tolerances."""
+    """Shares of requests whose space group is found again in a valid structure."""
+    valid = [row for row in rows if row["status"] == "ok"]
     for name, key, symprec in (
         ("group_kept", "symmetry", "0.1"),
         ("group_kept_sharp", "sharp_symmetry", "0.001"),
     ):
-        found = Counter(row[key] for row in rows)
+        found = Counter(row[key] for row in valid)
         yield share(
             name,
-            lambda row, key=key: row[key] == "kept",
+            lambda row, key=key: row["status"] == "ok" and row[key] == "kept",
             98 if key == "symmetry" else None,
-            f"Asked group found at symprec {symprec}, before any check of validity. Apart from "
-            f"these: proper supergroup {found['supergroup']}, lost {found['lost']}, no group or "
-            f"no structure {found['none']}.",
+            f"A valid structure, asked group found at symprec {symprec}. Apart from these: proper "
+            f"supergroup {found['supergroup']}, lost {found['lost']}, none found {found['none']}, "
+            f"no valid structure {len(rows) - len(valid)}.",
         )
         yield share(
             name.replace("kept", "supergroup"),
-            lambda row, key=key: row[key] == "supergroup",
+            lambda row, key=key: row["status"] == "ok" and row[key] == "supergroup",
             None,
-            f"A proper supergroup of the asked group found at symprec {symprec}.",
+            f"A valid structure, a proper supergroup of the group found at symprec {symprec}.",
         )
+    yield share(
+        "group_kept_default",
+        lambda row: is_group_kept(row["status"], row["space_group_number"], row["default_group"]),
+        None,
+        f"As group_kept, at pymatgen's default symprec {DEFAULT_SYMPREC}.",
+    )
 
 
 def observables(rows: list[dict]) -> Observables:

@@ -102,6 +102,34 @@ def published_ratio(name: str) -> tuple[float, str]:
     return float(ratios[name]["printed"]), ratios[name]["says"]
 
 
+@dataclass(frozen=True)
+class PublishedDuel:
+    """What another method publishes of requests for single space groups.
+
+    Attributes:
+        method, source, protocol: whose, where, and how it was counted.
+        n: requests of each group.
+        rows: space group number -> how many crystals have the right group; how many of these are
+            stable, unique and novel besides.
+    """
+
+    method: str
+    source: str
+    protocol: str
+    n: int
+    rows: dict[int, tuple[int, int]]
+
+
+def published_duel() -> PublishedDuel:
+    """Requests for single space groups by PLaID++.
+
+    Source: Xu et al. 2025 (PLaID++).
+    """
+    found = _content()["duel"]
+    rows = {group: (right, sun) for group, right, sun in found["rows"]}
+    return PublishedDuel(found["method"], found["source"], found["protocol"], found["n"], rows)
+
+
 def published_hyperparameters() -> dict[str, tuple[str, str]]:
     """Setting -> value as stated, and where; what is not here the paper leaves open.
 

@@ -123,7 +123,10 @@ def generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="default: OMP_NUM_THREADS, or 1")
     parser.add_argument("--dtype", default="float32", help="float32 (default) or bf16")
     parser.add_argument(
-        "--compile", action="store_true", help="a minute at the start, then faster calls"
+        "--compile",
+        action="store_true",
+        help="for long runs: minutes of compiling, then quicker calls; by its rounding a crystal "
+        "here and there is another",
     )
     parser.add_argument("--primitive", action="store_true", help="write primitive cells")
 
@@ -184,7 +187,12 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--symprec", type=float, metavar="ANGSTROM", help="of the reference, as for encode"
     )
-    parser.add_argument("--relax", metavar="POTENTIAL", help="chgnet; default: no relaxation")
+    parser.add_argument(
+        "--relax",
+        metavar="JUDGE",
+        help="chgnet, sevennet, or module:factory, a function without arguments that gives a "
+        "calculator of ASE; default: no relaxation",
+    )
     parser.add_argument(
         "--relax-first", type=int, metavar="N", help="relax only so many; default: all"
     )
@@ -203,6 +211,20 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--judges", action="store_true", help="ask M3GNet and MEGNet too, after `make judges`"
     )
+    parser.add_argument(
+        "--second-judge",
+        metavar="JUDGE",
+        help="as --relax: relaxes the relaxed crystals on and says how stable they are",
+    )
+    parser.add_argument(
+        "--second-first",
+        type=int,
+        metavar="N",
+        help="ask it about so many, and all stable, unique and novel ones; default: all",
+    )
+    parser.add_argument(
+        "--export", metavar="FORM", help="lemat: write lemat.csv, the input of LeMat-GenBench"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or auto; to relax")
     parser.add_argument("--seed", type=int, default=0, help="of floors and deviations; 0")
@@ -220,7 +242,9 @@ def hull(parser: argparse.ArgumentParser) -> None:
     """Which structures, and whose energies."""
     parser.add_argument("source", help="as for evaluate")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet")
-    parser.add_argument("--potential", default="chgnet", help="chgnet (default)")
+    parser.add_argument(
+        "--potential", default="chgnet", metavar="JUDGE", help="as evaluate --relax; chgnet"
+    )
     parser.add_argument(
         "--relax", action="store_true", help="relax the structures; default: as they stand"
     )

@@ -2,7 +2,8 @@
 
 Each verb is one function, which imports what it needs when it is called. A bad argument is one
 line that names the value, and exit code 2; a machine that gives up, such as one without memory
-left, is one line and exit code 1.
+left, is one line and exit code 1. Ctrl-C and SIGTERM are one line that says what is kept, and exit
+code 130.
 """
 
 import argparse
@@ -14,8 +15,17 @@ import symmbfn
 from symmbfn.cli import arguments
 from symmbfn.cli.arguments import FINE_TUNING_RATE
 from symmbfn.runtime.checks import one_of, whole_number
+from symmbfn.runtime.signals import sigterm_as_interrupt
 
-BAD_ARGUMENT = 2
+BAD_ARGUMENT, STOPPED = 2, 130
+# what a stopped verb leaves behind, where it does not say so itself
+KEPT = {
+    "generate": "the crystals so far are in {out}, the same command goes on",
+    "evaluate": "what is done is kept in {out} and the cache, the same command goes on",
+    "benchmark": "nothing is kept but what is printed",
+    "info": "there was nothing to keep",
+}
+KEPT_BY_OTHERS = "what is done is kept, the same command goes on"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,17 +36,22 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a verb and return the exit code: 0, 1 for a result below the bar, 2 for bad input."""
+    """Run a verb and return the exit code.
+
+    0; 1 for a result below the bar; 2 for bad input; 130 where it was stopped.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.verb is None:
         parser.print_help()
         return 0
     try:
-        return options.run(options)
+        with sigterm_as_interrupt():
+            return options.run(options)
     except KeyboardInterrupt as stop:
-        print(f"symmbfn {options.verb}: {stop or 'interrupted'}", file=sys.stderr)
-        return 130
+        kept = KEPT.get(options.verb, KEPT_BY_OTHERS).format(**vars(options))
+        print(f"symmbfn {options.verb}: {str(stop) or f'stopped; {kept}'}", file=sys.stderr)
+        return STOPPED
     except (ValueError, OSError) as error:
         print(f"symmbfn {options.verb}: {_one_line(error)}", file=sys.stderr)
         return BAD_ARGUMENT
@@ -190,11 +205,17 @@ def evaluate(options: argparse.Namespace) -> int:
     _check_libraries("pyarrow", *(["matminer"] if options.coverage else []))
     workers = _n_workers(options.workers)
     _set_threads(1)
+    from symmbfn.claims.store import claims
     from symmbfn.datasets.registry import dataset_splits
+    from symmbfn.evaluation.summary import summary_said
     from symmbfn.pages.screening_report import PAGE, write_report
     from symmbfn.runtime.devices import pick_device
+    from symmbfn.screening.exports import write_lemat
     from symmbfn.screening.screen import ScreeningConfig, screen
+    from symmbfn.screening.sources import read_candidates
 
+    if options.export is not None:
+        one_of("export", options.export, ("lemat",))
     splits = dataset_splits(options.reference)
     if options.split not in (None, *splits):
         raise ValueError(f"{options.reference} has no split {options.split!r}, only {splits}")
@@ -207,8 +228,11 @@ def evaluate(options: argparse.Namespace) -> int:
         keeps_space_group=options.keep_space_group,
         hull=options.hull,
         has_judges=options.judges,
+        second_judge=options.second_judge,
+        second_first=options.second_first,
     )
     device = pick_device(options.device).type
+    _import_from_here()
     screen(options.source, options.out, config, workers=workers, device=device)
     report = write_report(
         options.out,
@@ -216,9 +240,11 @@ def evaluate(options: argparse.Namespace) -> int:
         seed=options.seed,
         has_coverage=options.coverage,
         workers=workers,
+        controls=claims("control.*"),
     )
-    funnel = ", ".join(f"{step['count']} {step['name']}" for step in report["funnel"])
-    print(funnel)
+    print(summary_said(report))
+    if options.export:
+        print(write_lemat(options.out, read_candidates(options.source, workers=workers).rows))
     print(f"look at {options.out / PAGE}")
     return 0
 
@@ -243,6 +269,7 @@ def hull(options: argparse.Namespace) -> int:
     _set_threads(1)
     from symmbfn.screening.phases import write_phases
 
+    _import_from_here()
     table = write_phases(
         options.source,
         options.out,
@@ -348,6 +375,11 @@ def _n_workers(n: int | None) -> int:
     from symmbfn.runtime.workers import n_cores
 
     return n_cores() if n is None else whole_number("workers", n)
+
+
+def _import_from_here() -> None:
+    """Let "module:factory" name a file of this folder, as it may in a script."""
+    sys.path.append(os.getcwd())
 
 
 def _set_threads(n: int | None = None) -> None:

@@ -104,7 +104,8 @@ class Cell:
         """The smallest cell of the same crystal, in the same orientation up to a rotation.
 
         Args:
-            symprec: distance tolerance of the search for translations, angstrom.
+            symprec: distance tolerance of the search for translations, angstrom; what is farther
+                from a smaller cell, such as a chain that is nearly even, keeps all its atoms.
 
         Returns:
             What spglib finds, or this cell where it finds nothing.

@@ -1,5 +1,7 @@
 """Distances between periodic sites, with the nearest image in cells of any shape."""
 
+from typing import Any
+
 import torch
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
@@ -12,8 +14,13 @@ MAX_REDUCTION_STEPS = 100
 
 
 class GeometryError(ValueError):
-    """A cell, or distances between atoms, that no crystal has."""
+    """A cell, or distances between atoms, that no crystal has.
 
+    Attributes:
+        atoms: the cell as it was read, where it has atoms: a pymatgen Structure, or None.
+    """
+
+    atoms: Any = None
     status = "invalid_geometry"  # of the record that reports this error
 
 

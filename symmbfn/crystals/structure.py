@@ -9,7 +9,6 @@ from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
-import spglib
 import torch
 from pymatgen.core import Element, IStructure, Lattice, Structure
 
@@ -31,7 +30,7 @@ from symmbfn.crystals.distances import MINIMUM_DISTANCE, GeometryError
 from symmbfn.crystals.group_operations import GroupOperations
 from symmbfn.crystals.lattice import constrain_k, metric_to_k
 from symmbfn.crystals.symmetry import operations_of, positions_of, symmetry_tables
-from symmbfn.crystals.symmetry_search import ANGLE_TOLERANCE
+from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
 from symmbfn.runtime.checks import one_of, real_number
 
 if TYPE_CHECKING:
@@ -62,7 +61,8 @@ def parse_cif(source: str | bytes | PathLike[str] | IO[Any]) -> Structure:
     Raises:
         ValueError: this is no CIF of one ordered, finite, non-overlapping crystal, its symmetry
             is left open or contradicts itself, a site is no whole atom of a known element, or
-            the sites do not make up the formula; the message says what is wrong.
+            the sites do not make up the formula; the message says what is wrong. A
+            `GeometryError` carries the atoms that overlap.
     """
     block = read_block(read_text(source))
     parameters = cell_parameters(block)
@@ -73,10 +73,13 @@ def parse_cif(source: str | bytes | PathLike[str] | IO[Any]) -> Structure:
     sites = sites_of_cif(block, formula)
     try:
         return _filled(lattice, sites, operations, formula, EXACT)
-    except GeometryError:
+    except GeometryError as error:
         # of few digits, the images of a special position miss each other
         with suppress(ValueError):
-            return _filled(lattice, sites, operations, formula, ROUNDING)
+            try:
+                return _filled(lattice, sites, operations, formula, ROUNDING)
+            except GeometryError as again:
+                error.atoms = again.atoms
         raise
 
 
@@ -96,7 +99,11 @@ def _filled(
         coords[order],
         labels=[sites.labels[rows[i]] for i in order],
     )
-    check_structure(structure)
+    try:
+        check_structure(structure)
+    except GeometryError as error:
+        error.atoms = structure
+        raise
     check_formula(formula, Counter(sites.symbols[row] for row in rows))
     return structure
 
@@ -133,7 +140,7 @@ def check_structure(structure: Structure) -> None:
 def asymmetric_unit(
     structure: "Structure | Atoms",
     *,
-    symprec: float = 0.1,
+    symprec: float = SYMPREC,
     form: Literal["canonical", "raw"] = "canonical",
     representative: Representative = "locus",
     identifier: str = "",
@@ -159,14 +166,10 @@ def asymmetric_unit(
     one_of("representative", representative, REPRESENTATIVES)
     structure = _of_ase(structure)
     check_structure(structure)
-    cell = (
-        structure.lattice.matrix,
-        structure.frac_coords,
-        [site.specie.Z for site in structure],
-    )
+    cell = Cell.from_pymatgen(structure)
     dataset = _symmetry_dataset(cell, symprec)
     number = int(dataset.number)
-    metric = _symmetrised_metric(dataset, structure.lattice.matrix)
+    metric = _symmetrised_metric(dataset, cell.lattice_matrix)
     atomic_numbers, positions, coords = _symmetrised_orbits(dataset, cell, metric)
     unit = AsymmetricUnit(
         space_group_number=number,
@@ -210,27 +213,16 @@ def _check_cell(parameters: list[float], n_atoms: int = 1) -> None:
         raise GeometryError(f"cell volume {volume:.3g} cubic angstrom for {n_atoms} atoms")
 
 
-def _symmetry_dataset(cell: tuple, symprec: float) -> Any:
-    halls = symmetry_tables().hall_number
-    dataset = _spglib_dataset(cell, symprec, 0)
-    wanted = int(halls[dataset.number - 1])
-    if dataset.hall_number != wanted:
-        dataset = _spglib_dataset(cell, symprec, wanted)
-    return dataset
-
-
-def _spglib_dataset(cell: tuple, symprec: float, hall_number: int) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = spglib.get_symmetry_dataset(
-                cell, symprec=symprec, angle_tolerance=ANGLE_TOLERANCE, hall_number=hall_number
-            )
-    except Exception as error:  # newer releases raise where older ones return None
-        raise ValueError(f"symmetry search failed at symprec {symprec}: {error}") from error
-    if dataset is None:
+def _symmetry_dataset(cell: Cell, symprec: float) -> Any:
+    """What spglib finds, in the setting of our tables."""
+    found = search_symmetry(cell, symprec)
+    if found is not None:
+        wanted = int(symmetry_tables().hall_number[found.number - 1])
+        if found.hall_number != wanted:
+            found = search_symmetry(cell, symprec, wanted)
+    if found is None:
         raise ValueError(f"symmetry search failed at symprec {symprec}")
-    return dataset
+    return found
 
 
 def _symmetrised_metric(
@@ -243,7 +235,7 @@ def _symmetrised_metric(
 
 
 def _symmetrised_orbits(
-    dataset: Any, cell: tuple, metric: Float[np.ndarray, "3 3"]
+    dataset: Any, cell: Cell, metric: Float[np.ndarray, "3 3"]
 ) -> tuple[Int[np.ndarray, "D"], Int[np.ndarray, "D"], Float[np.ndarray, "D 3"]]:
     """Take one site of each orbit in the standard setting, averaged over the whole orbit.
 
@@ -251,7 +243,7 @@ def _symmetrised_orbits(
     tolerance; images of all atoms under all operations average to the symmetric crystal
     nearest to the input whichever atom comes first.
     """
-    atoms = cell[1] @ dataset.transformation_matrix.T + dataset.origin_shift
+    atoms = cell.fractional_coords @ dataset.transformation_matrix.T + dataset.origin_shift
     cells_per_standard = len(dataset.std_types) / len(atoms)
     sites = []
     for orbit in np.unique(dataset.crystallographic_orbits):
@@ -263,7 +255,7 @@ def _symmetrised_orbits(
             atoms[members],
             metric,
         )
-        sites.append((int(cell[2][members[0]]), position, coords))
+        sites.append((int(cell.atomic_numbers[members[0]]), position, coords))
     atomic_numbers, positions, points = zip(*sites, strict=True)
     return np.array(atomic_numbers), np.array(positions), np.array(points)
 

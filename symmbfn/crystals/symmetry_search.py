@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # one convention for datasets and for generated crystals
 SYMPREC = 0.1  # angstrom
 ANGLE_TOLERANCE = 5.0  # degrees, pymatgen's default
+DEFAULT_SYMPREC = 0.01  # angstrom, pymatgen's default
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,30 @@ class FoundSymmetry:
         return "supergroup" if self.keeps_operations else "lost"
 
 
-def search_symmetry(cell: Cell, symprec: float = SYMPREC) -> "SpglibDataset | None":
-    """Search the symmetry of a cell with spglib.
+def is_group_kept(status: Any, asked: Any, found: Any) -> Any:
+    """Whether a request gave a valid structure with exactly the space group that was asked for.
+
+    Args:
+        status: of the record; only "ok" is a valid structure.
+        asked, found: space group numbers; of single crystals, or columns of a table.
+
+    Returns:
+        True or False, or a column of these, missing where a group is.
+
+    Source: book, method-symmetry-check.
+    """
+    return (status == "ok") & (found == asked)
+
+
+def search_symmetry(
+    cell: Cell, symprec: float = SYMPREC, hall_number: int = 0
+) -> "SpglibDataset | None":
+    """Search the symmetry of a cell with spglib; every space group here is found by this.
 
     Args:
         cell: at least one atom.
-        symprec: distance tolerance, angstrom.
+        symprec: distance tolerance, angstrom; that of angles is always 5 degrees.
+        hall_number: spglib's number of the setting to describe it in; 0 leaves it the choice.
 
     Returns:
         The dataset of spglib, or None where it finds nothing.
@@ -62,14 +81,16 @@ def search_symmetry(cell: Cell, symprec: float = SYMPREC) -> "SpglibDataset | No
     Raises:
         ValueError: the tolerance is no finite number above 0, with which spglib would crash.
 
-    Source: Togo et al. 2024 (spglib).
+    Source: Togo et al. 2024 (spglib); book, method-symmetry-check.
     """
     import spglib
 
     symprec = real_number("symprec", symprec, above=0.0)
     atoms: Any = (cell.lattice_matrix, cell.fractional_coords, cell.atomic_numbers)
     try:
-        return spglib.get_symmetry_dataset(atoms, symprec=symprec, angle_tolerance=ANGLE_TOLERANCE)
+        return spglib.get_symmetry_dataset(
+            atoms, symprec=symprec, angle_tolerance=ANGLE_TOLERANCE, hall_number=hall_number
+        )
     except Exception:  # newer versions raise where older ones return None
         return None
 

@@ -6,13 +6,14 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 
 from symmbfn.crystals.asymmetric_unit import FORMS, AsymmetricUnit
@@ -26,6 +27,7 @@ from symmbfn.datasets.registry import (
 )
 from symmbfn.runtime.checks import one_of, real_number, whole_number
 from symmbfn.runtime.files import locked, write_whole
+from symmbfn.runtime.journal import Journal
 from symmbfn.runtime.progress import progress
 from symmbfn.runtime.workers import LOST, Outcome, n_cores, run_killable
 
@@ -84,7 +86,8 @@ def encode_dataset(
 
     The tensors go to `<cache_dir>/<name>-<split>-<digest>.safetensors`; rows that could not be
     encoded go to `failures.csv` beside it, with the reason, and are left out. Rows that took too
-    long, or lost their process or its memory, are tried again at the next call.
+    long, or lost their process or its memory, are tried again at the next call. What a stopped
+    call leaves in the `.jsonl` beside it, the next one goes on with.
 
     Args:
         name_or_path: see `load_dataset`.
@@ -117,15 +120,12 @@ def encode_dataset(
     settings |= {"form": form, "symprec": symprec}
     digest = _digest(table, settings)
     stem = f"{settings['dataset']}-{settings['split']}-{digest[:8]}"
-    encoded = before = _stored(folder / f"{stem}.safetensors")
+    path = folder / f"{stem}.safetensors"
+    encoded = _stored(path)
     if encoded is None or _passing(encoded.failures):
-        done = [] if encoded is None else _lasting(encoded)
-        if not done:
-            _announce(settings, len(table), workers, folder)
-        done += _outcomes(table, done, settings, workers=workers, time_limit=time_limit)
-        encoded = _encoded(table, done, settings, digest)
-        if len(encoded) > len(before or ()):
-            encoded.save(folder / stem)
+        rows = partial(_outcomes, workers=workers, time_limit=time_limit)
+        with locked(path):
+            encoded = _completed(table, path, settings, digest, rows)
     _write_failures(folder / FAILURES, stem, encoded.failures)
     _check_failures(encoded, len(table), max_failures, folder / FAILURES)
     return encoded
@@ -144,15 +144,66 @@ def _stored(path: Path) -> EncodedDataset | None:
     return EncodedDataset.load(path) if is_there else None
 
 
-def _announce(settings: dict[str, Any], n: int, workers: int, folder: Path) -> None:
+def _completed(
+    table: "pandas.DataFrame",
+    path: Path,
+    settings: dict[str, Any],
+    digest: str,
+    encode: Callable[..., Iterator[Outcome]],
+) -> EncodedDataset:
+    """Encode the rows of a table that are not, each kept as it comes, and store them all."""
+    before = _stored(path)
+    if before is not None and not _passing(before.failures):
+        return before  # another process was here while this one waited
+    journal = Journal(path.with_suffix(".jsonl"))
+    lasting = [] if before is None else _lasting(before)
+    done = {outcome.index: outcome for outcome in lasting}
+    done |= {row["index"]: _outcome_of(row) for row in journal}
+    for outcome in encode(table, done, settings, path.parent):
+        done[outcome.index] = outcome
+        if not outcome.reason.startswith(PASSING):
+            journal.add(_record_of(outcome))
+    encoded = _encoded(table, list(done.values()), settings, digest)
+    if len(encoded) > len(before or ()):
+        encoded.save(path)
+    journal.path.unlink(missing_ok=True)
+    return encoded
+
+
+def _record_of(outcome: Outcome) -> dict[str, Any]:
+    """An outcome in JSON types, exactly."""
+    record = {name: getattr(outcome, name) for name in ("index", "reason", "process_ms", "status")}
+    if outcome.value is None:
+        return record
+    values = vars(outcome.value).items()
+    return record | {"unit": {k: v.tolist() if hasattr(v, "tolist") else v for k, v in values}}
+
+
+def _outcome_of(record: dict[str, Any]) -> Outcome:
+    """Inverse of `_record_of`."""
+    unit = record.get("unit")
+    if unit is not None:
+        unit = {k: np.array(v) if isinstance(v, list) else v for k, v in unit.items()}
+        unit = AsymmetricUnit(**unit)
+    return Outcome(
+        record["index"],
+        unit,
+        record["reason"],
+        float("nan") if record["process_ms"] is None else record["process_ms"],
+        record["status"],
+    )
+
+
+def _announce(settings: dict[str, Any], n: int, n_done: int, workers: int, folder: Path) -> None:
     """Say on standard error what takes long, and that it does so once."""
     seconds = n * SECONDS_PER_CRYSTAL / workers
     if seconds < LONG:
         return
     minutes = max(1, round(seconds / 60))
     time_needed = f"about {minutes} minute{'s' * (minutes > 1)}"
+    crystals = f"{n} crystals" if not n_done else f"{n} of {n + n_done} crystals are left"
     print(
-        f"encoding {settings['dataset']} {settings['split']} for the first time: {n} crystals, "
+        f"encoding {settings['dataset']} {settings['split']} for the first time: {crystals}, "
         f"{time_needed} on {workers} core{'s' * (workers > 1)}; kept in {folder}",
         file=sys.stderr,
         flush=True,
@@ -161,22 +212,27 @@ def _announce(settings: dict[str, Any], n: int, workers: int, folder: Path) -> N
 
 def _outcomes(
     table: "pandas.DataFrame",
-    done: Sequence[Outcome],
+    done: Container[int],
     settings: dict[str, Any],
+    folder: Path,
     *,
     workers: int,
     time_limit: float,
-) -> list[Outcome]:
-    """Encode the rows that are not done."""
-    todo = sorted(set(range(len(table))) - {outcome.index for outcome in done})
+) -> Iterator[Outcome]:
+    """Encode the rows that are not done, and yield them as they come."""
+    todo = [row for row in range(len(table)) if row not in done]
+    n_done = len(table) - len(todo)
+    _announce(settings, len(todo), n_done, workers, folder)
     encode = partial(encode_cif, symprec=settings["symprec"], form=settings["form"])
-    texts = table["cif"].iloc[todo].tolist()
     new = progress(
-        run_killable(encode, texts, workers=workers, time_limit=time_limit),
-        total=len(todo),
+        run_killable(
+            encode, table["cif"].iloc[todo].tolist(), workers=workers, time_limit=time_limit
+        ),
+        total=len(table),
+        done=n_done,
         label=f"encoding {settings['dataset']} {settings['split']}",
     )
-    return [replace(outcome, index=todo[outcome.index]) for outcome in new]
+    return (replace(outcome, index=todo[outcome.index]) for outcome in new)
 
 
 def _encoded(

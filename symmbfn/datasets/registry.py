@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_path
 
+from symmbfn.crystals.symmetry_search import SYMPREC
 from symmbfn.runtime.files import write_whole
 from symmbfn.runtime.progress import progress
 
@@ -52,7 +53,7 @@ class Dataset:
 
     local: dict[str, str]
     official: dict[str, tuple[str, str, str]] = field(default_factory=dict)
-    symprec: float = 0.1
+    symprec: float = SYMPREC
 
 
 def _official(repository: str, name: str, *blobs: str) -> dict[str, tuple[str, str, str]]:
@@ -126,7 +127,7 @@ def dataset_splits(name_or_path: str | Path) -> tuple[str, ...]:
 def dataset_symprec(name_or_path: str | Path) -> float:
     """Return the symmetry tolerance of a dataset in angstrom, 0.1 where nothing else is known."""
     dataset = DATASETS.get(str(name_or_path))
-    return 0.1 if dataset is None else dataset.symprec
+    return SYMPREC if dataset is None else dataset.symprec
 
 
 def dataset_label(name_or_path: str | Path) -> str:
@@ -194,6 +195,10 @@ def read_table(path: Path) -> "pandas.DataFrame":
     table = table.rename(columns=SAME_COLUMN)
     if twice := table.columns[table.columns.duplicated()].unique().tolist():
         raise ValueError(f"{path} has two columns {', '.join(twice)}")
+    names = table["material_id"]
+    if twice := names[names.duplicated()].unique().tolist():
+        more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+        print(f"{path}: several rows are called {twice[0]!r}{more}", file=sys.stderr)
     for column in table.columns.difference(["material_id", "cif"]):
         numbers, is_wrong = _numbers(table[column])
         if not is_wrong.any() and numbers.notna().any():

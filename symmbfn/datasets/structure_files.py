@@ -28,6 +28,8 @@ from symmbfn.datasets.structure_texts import (
     frames,
     not_read,
 )
+from symmbfn.runtime.progress import progress
+from symmbfn.runtime.run_folder import MANIFEST
 from symmbfn.runtime.workers import run_killable
 
 if TYPE_CHECKING:
@@ -65,17 +67,27 @@ class _Text:
 
     @property
     def name(self) -> str:
-        """The file's name without the suffix, and the number of the frame."""
-        name = self.path.name
-        if name.lower().endswith(".gz"):
-            name = name[:-3]
-        stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in SUFFIXES else name
-        return stem if self.frame is None else f"{stem}-{self.frame}"
+        """The path without the suffix, and the number of the frame."""
+        name = str(_within(self.path).with_name(stem_of(self.path.name)))
+        return name if self.frame is None else f"{name}-{self.frame}"
 
     @property
     def whole_name(self) -> str:
         """The path, and the number of the frame."""
-        return str(self.path) if self.frame is None else f"{self.path}-{self.frame}"
+        name = str(_within(self.path))
+        return name if self.frame is None else f"{name}-{self.frame}"
+
+
+def _within(path: PurePosixPath) -> PurePosixPath:
+    """A path of an archive without what would lead out of it."""
+    return PurePosixPath(*(part for part in path.parts if part not in ("/", "..")))
+
+
+def stem_of(name: str) -> str:
+    """The name of a file without .gz and the suffix of a format that is read: "mp-149.cif.gz"."""
+    plain = name[:-3] if name.lower().endswith(".gz") else name
+    path = PurePosixPath(plain)
+    return path.stem if path.suffix.lower() in SUFFIXES else plain
 
 
 def kind_of(name: str) -> str | None:
@@ -94,14 +106,15 @@ def read_structures(path: Path, *, workers: int = 1) -> "pandas.DataFrame":
     """Read all crystals of a file, a folder or a zip.
 
     Args:
-        path: a CIF, POSCAR or extxyz file (also .gz); a folder of such files; or a zip of them,
-            with folders in it or without.
+        path: a CIF, POSCAR or extxyz file (also .gz); or a folder or a zip of such files, with
+            folders in it or without. A run or a screening that lies in a folder is left out.
         workers: processes that read what is no CIF, which are killed where they hang.
 
     Returns:
-        Columns `material_id`, the file's name, and `cif`, a text. A file that cannot be read
-        has the reason for its text. The names of files that are no crystals are in
-        `attrs["left_out"]`; they are counted on standard error.
+        Columns `material_id`, the path of the file within the folder or zip without its suffix,
+        with the number of the frame where there are several; and `cif`, a text. A file that
+        cannot be read has the reason for its text. What is left out is in `attrs["left_out"]`
+        and is counted on standard error.
 
     Raises:
         ValueError: no crystal is there, an archive cannot be read, or all texts together have
@@ -120,8 +133,7 @@ def read_structures(path: Path, *, workers: int = 1) -> "pandas.DataFrame":
         raise ValueError(f"{path} holds no .cif file, POSCAR or extxyz{_listed(left_out)}")
     if left_out:
         print(
-            f"{path}: {len(left_out)} left out, which by their names are no crystals"
-            f"{_listed(left_out)}",
+            f"{path}: {len(left_out)} left out, which are no files of crystals{_listed(left_out)}",
             file=sys.stderr,
         )
     table = pd.DataFrame({"material_id": _names(texts, path), "cif": _cifs(texts, workers)})
@@ -132,20 +144,32 @@ def read_structures(path: Path, *, workers: int = 1) -> "pandas.DataFrame":
 def _texts(path: Path, left_out: list[str]) -> Iterator[_Text]:
     """All crystals of a path; names of other files go into the list."""
     if path.is_dir():
-        for file in sorted(path.iterdir()):
-            if NOT_CRYSTALS.search(file.name):
-                continue
-            kind = kind_of(file.name)
-            if kind in (CIF, POSCAR, EXTXYZ):
-                with _opened(file) as stream:
-                    yield from _split(PurePosixPath(file.name), kind, stream)
-            else:
-                left_out.append(f"{file.name}/" if file.is_dir() else file.name)
+        yield from _of_folder(path, PurePosixPath(), left_out)
     elif kind_of(path.name) == ZIP:
         yield from _zipped(path, left_out)
     else:
         with _opened(path) as stream:
             yield from _split(PurePosixPath(path.name), kind_of(path.name) or CIF, stream)
+
+
+def _of_folder(folder: Path, place: PurePosixPath, left_out: list[str]) -> Iterator[_Text]:
+    """All crystals of a folder and of those below it."""
+    for file in sorted(folder.iterdir()):
+        if NOT_CRYSTALS.search(file.name):
+            continue
+        kind, there = kind_of(file.name), place / file.name
+        if file.is_dir() and not _is_another(file):
+            yield from _of_folder(file, there, left_out)
+        elif kind in (CIF, POSCAR, EXTXYZ) and not file.is_dir():
+            with _opened(file) as stream:
+                yield from _split(there, kind, stream)
+        else:
+            left_out.append(f"{there}/" if file.is_dir() else str(there))
+
+
+def _is_another(folder: Path) -> bool:
+    """Whether a folder is hidden, leads elsewhere, or is a run: it may be the one to write into."""
+    return folder.name.startswith(".") or folder.is_symlink() or (folder / MANIFEST).is_file()
 
 
 def _zipped(path: Path, left_out: list[str]) -> Iterator[_Text]:
@@ -219,7 +243,8 @@ def _cifs(texts: list[_Text], workers: int) -> list[str]:
         if text.kind != CIF and not text.text.startswith(NOT_READ)
     ]
     items = [(texts[row].kind, texts[row].text) for row in rows]
-    for outcome in run_killable(cif_of, items, workers=workers, time_limit=TIME_LIMIT):
+    outcomes = run_killable(cif_of, items, workers=workers, time_limit=TIME_LIMIT)
+    for outcome in progress(outcomes, total=len(items), label="reading files"):
         row = rows[outcome.index]
         reason = not_read(f"{texts[row].kind}: {outcome.reason}")
         cifs[row] = reason if outcome.value is None else outcome.value
@@ -227,7 +252,7 @@ def _cifs(texts: list[_Text], workers: int) -> list[str]:
 
 
 def _names(texts: list[_Text], path: Path) -> list[str]:
-    """Names of files; where several share one, their whole paths, which standard error says."""
+    """Paths without suffixes; where several share one, whole paths, which standard error says."""
     counts = Counter(text.name for text in texts)
     names = [text.name if counts[text.name] == 1 else text.whole_name for text in texts]
     if shared := [name for name, count in counts.items() if count > 1]:
@@ -235,11 +260,20 @@ def _names(texts: list[_Text], path: Path) -> list[str]:
             f"{path}: files that share a name keep their whole one{_listed(shared)}",
             file=sys.stderr,
         )
+    return _told_apart(map(_printable, names))
+
+
+def _told_apart(names: Iterable[str]) -> list[str]:
+    """The same names, each once: an archive can hold one path twice, and the second gets a #2."""
     uses: Counter[str] = Counter()
-    for row, name in enumerate(map(_printable, names)):  # an archive can hold one path twice
-        uses[name] += 1
-        names[row] = name if uses[name] == 1 else f"{name}#{uses[name]}"
-    return names
+    found: dict[str, None] = {}
+    for name in names:
+        fresh = name
+        while fresh in found:
+            uses[name] += 1
+            fresh = f"{name}#{uses[name] + 1}"
+        found[fresh] = None
+    return list(found)
 
 
 def _printable(name: str) -> str:

@@ -1,13 +1,18 @@
 """What a table of judged crystals comes to: counts that add up, rates with intervals, costs."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from symmbfn.crystals.symmetry_search import is_group_kept
 from symmbfn.evaluation.energies.stability import (
+    BOTH,
+    CONVENTIONS,
     Rate,
     costs,
     first_of_each,
     is_true,
+    left_out,
     stability_rates,
 )
 from symmbfn.evaluation.validity import UNASKED
@@ -15,22 +20,42 @@ from symmbfn.evaluation.validity import UNASKED
 if TYPE_CHECKING:
     import pandas
 
-STABLE, METASTABLE = 0.0, 0.1  # eV/atom above the hull; the paper's two limits
+STABLE, METASTABLE = 0.0, 0.1  # eV/atom above the hull; the limits of our convention
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What rates of stability rest on, as it stands beside each of them.
+
+    Args:
+        hull: name of the convex hull; None where it is not known.
+        judge: name of the potential whose energies count.
+        second_judge: name of the potential that was asked as well.
+    """
+
+    hull: str | None = None
+    judge: str | None = None
+    second_judge: str | None = None
 
 
 def summarise(
-    table: "pandas.DataFrame", *, seconds: Mapping[str, float] | None = None
+    table: "pandas.DataFrame",
+    *,
+    seconds: Mapping[str, float] | None = None,
+    judging: Judging | None = None,
 ) -> dict[str, Any]:
     """Count everything that a table of a screening holds.
 
     Args:
         table: one row for each crystal that was asked for.
         seconds: stage -> seconds for each crystal before relaxation, such as generation.
+        judging: what stands beside each rate of stability.
 
     Returns:
         JSON types: `n`; `statuses`, which add up to n; `rates` of n; where crystals were relaxed
-        also `relaxation`, `stability` under every convention and `stricter`, `costs`; the
-        `funnel` from requests to stable crystals.
+        also `relaxation`; `stability`, a row for each convention and figure, each with what it
+        rests on; `left_out`, the conventions that the table has no energies for; `stricter`,
+        `costs`; the `funnel` from requests to stable crystals.
 
     Raises:
         ValueError: no rows.
@@ -46,13 +71,14 @@ def summarise(
     }
     if "relax_status" not in table:
         return report | {"funnel": _funnel(table, relaxed=None)}
-    relaxed = relaxed_rows(table)
+    relaxed, judging = relaxed_rows(table), judging or Judging()
     judged = stability_rates(relaxed)
     report |= {
         "n_relaxed": len(relaxed),
         "relaxation": _relaxation(relaxed),
-        "stability": judged.to_dict(orient="records"),
-        "stricter": _stricter(relaxed),
+        "stability": _named(judged, judging),
+        "left_out": left_out(relaxed),
+        "stricter": _stricter(relaxed, judging),
         "unknown_systems": int(relaxed["is_covered"].eq(False).sum()),
         "costs": _costs(judged, relaxed, seconds or {}),
         "funnel": _funnel(table, relaxed),
@@ -60,23 +86,39 @@ def summarise(
     return report
 
 
-def _stricter(relaxed: "pandas.DataFrame") -> dict[str, Any]:
-    """The paper's rates with less benefit of the doubt.
+def _named(judged: "pandas.DataFrame", judging: Judging) -> list[dict[str, Any]]:
+    """Rows of rates, each with its hull, its references and its judge."""
+    references = {one.name: one.references for one in CONVENTIONS}
+    references |= {BOTH: "for each judge its own fit"}
+    rows = judged.to_dict(orient="records")
+    for row in rows:
+        names = [judging.judge, judging.second_judge] if row["convention"] == BOTH else []
+        row["hull"] = judging.hull
+        row["references"] = references.get(row["convention"])
+        row["judge"] = " and ".join(filter(None, names)) or judging.judge
+    return rows
+
+
+def _stricter(relaxed: "pandas.DataFrame", judging: Judging) -> dict[str, Any]:
+    """The same rates with less benefit of the doubt.
 
     `known_system`: stable counts only where the hull has a phase of exactly the crystal's
     elements. `novel_anywhere`: new against every split of the reference, not the first alone.
+    `compounds`: pure elements never count.
     """
-    known_system = relaxed["e_above_hull"].where(relaxed["knows_system"].eq(True))
+    knows_system, is_compound = relaxed["knows_system"].eq(True), relaxed["n_elements"] >= 2
+    status = relaxed["status"]
     tables = {
-        "known_system": relaxed.assign(e_above_hull=known_system),
+        "known_system": relaxed.assign(status=status.where(is_true(knows_system), "unknown")),
         "novel_anywhere": relaxed.assign(is_novel=relaxed["relaxed_is_novel_anywhere"]),
+        "compounds": relaxed.assign(status=status.where(is_compound, "element")),
     }
     found: dict[str, Any] = {}
     for name, table in tables.items():
         rows = stability_rates(table)
-        chosen = rows[rows["unaries"].eq("kept") & rows["figure"].isin(["stable", "sun"])]
-        chosen = chosen[chosen["convention"].isin(["paper", "metastable"])]
-        found[name] = chosen.to_dict(orient="records")
+        chosen = ["stable", "sun", "metastable", "msun"]
+        is_ours = rows["convention"].ne("any") & rows["figure"].isin(chosen)
+        found[name] = _named(rows[is_ours], judging)
     return found
 
 
@@ -125,9 +167,11 @@ def _facts(table: "pandas.DataFrame") -> dict[str, "pandas.Series"]:
         "not_compared": table["comparison"] != "ok",
     }
     if (table["symmetry"] != UNASKED).any():
+        asked = table["space_group_number"]
         facts |= {
-            "group_kept": table["symmetry"] == "kept",
-            "group_kept_sharp": table["sharp_symmetry"] == "kept",
+            "group_kept": is_group_kept(table["status"], asked, table["found_group"]),
+            "group_kept_default": is_group_kept(table["status"], asked, table["default_group"]),
+            "group_kept_sharp": is_ok & (table["sharp_symmetry"] == "kept"),
         }
     return facts
 
@@ -158,7 +202,7 @@ def _costs(
     """Seconds for each stable and each S.U.N. crystal, stage by stage."""
     relaxation = float(relaxed["relax_seconds"].fillna(0).mean())
     stages = {**seconds, "relaxation": relaxation} if relaxation > 0 else dict(seconds)
-    counted = judged[(judged["convention"] == "paper") & (judged["unaries"] == "kept")]
+    counted = judged[judged["convention"] == "ours"]
     found = {}
     for figure, name in (("stable", "stable"), ("sun", "sun")):
         row = counted[counted["figure"] == figure].iloc[0]
@@ -175,9 +219,14 @@ def _finite(value: float) -> float | None:
 
 
 def _funnel(table: "pandas.DataFrame", relaxed: "pandas.DataFrame | None") -> list[dict[str, Any]]:
-    """How many are left after each question, asked one after the other of the same crystals."""
+    """How many are left after each question, asked one after the other of the same crystals.
+
+    Each step has the count of those that also passed all steps above, and `n`, that of the
+    crystals which the funnel begins with: all requests, or those that were sent to relaxation.
+    """
     rows = table if relaxed is None else table.loc[table["index"].isin(relaxed["index"])]
-    steps = {"requested": rows["status"].notna(), "valid": _facts(rows)["valid"]}
+    first = "requested" if relaxed is None else "relaxed"
+    steps = {first: rows["status"].notna(), "valid": _facts(rows)["valid"]}
     prefix = "" if relaxed is None else "relaxed_"
     classes = rows.assign(duplicate_of=rows[f"{prefix}duplicate_of"])
     # a copy whose first was no valid crystal stands for its class; what nobody compared does not
@@ -189,5 +238,33 @@ def _funnel(table: "pandas.DataFrame", relaxed: "pandas.DataFrame | None") -> li
     left, funnel = rows["status"].notna(), []
     for name, holds in steps.items():
         left = left & is_true(holds)
-        funnel.append({"name": name, "count": int(left.sum())})
+        funnel.append({"name": name, "count": int(left.sum()), "n": len(rows)})
     return funnel
+
+
+def summary_said(report: Mapping[str, Any]) -> str:
+    """Lines that say what a report holds, each count with what it is a count of.
+
+    Args:
+        report: as from `summarise`.
+    """
+    n, rates, n_relaxed = report["n"], report["rates"], report.get("n_relaxed")
+    plain = ", ".join(f"{rates[name]['count']} {name}" for name in ("valid", "unique", "novel"))
+    first, *steps = report["funnel"]
+    asked = ", of these ".join(f"{step['count']} {step['name']}" for step in steps)
+    lines = [
+        f"{n} requested" if n_relaxed is None else f"{n} requested, {n_relaxed} of them relaxed",
+        f"as generated, each of all {n}: {plain}",
+        f"one question after the other, of the {first['count']} {first['name']}: {asked}",
+    ]
+    shares = [
+        f"{row['convention']} {row['count']} of {row['n']} ({100 * row['rate']:.2f} %)"
+        for row in report.get("stability", ())
+        if row["figure"] == "sun"
+    ]
+    if shares:
+        lines.append(f"stable, unique and novel, by convention: {', '.join(shares)}")
+    lines += [
+        f"{name} is left out: {reason}" for name, reason in report.get("left_out", {}).items()
+    ]
+    return "\n".join(lines)

@@ -11,7 +11,12 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.distances import MINIMUM_DISTANCE, MINIMUM_VOLUME
 from symmbfn.crystals.lattice import cell_parameters, k_to_parameters
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
-from symmbfn.crystals.symmetry_search import SYMPREC, find_symmetry, search_symmetry
+from symmbfn.crystals.symmetry_search import (
+    DEFAULT_SYMPREC,
+    SYMPREC,
+    find_symmetry,
+    search_symmetry,
+)
 from symmbfn.evaluation.oxidation import is_smact_valid
 
 SHARP_SYMPREC = 1e-3  # angstrom: the symmetry by construction, without tolerance
@@ -52,6 +57,7 @@ class Judgement:
         volume_per_atom: cubic angstrom; NaN without structure.
         space_group_number: asked for, or None.
         found_group: at symprec 0.1, or None.
+        default_group: at symprec 0.01, pymatgen's default, or None.
         symmetry: "kept", "supergroup", "lost" or "none" at symprec 0.1; "unasked" of a cell.
         sharp_symmetry: the same at 1e-3.
         is_structurally_valid, has_good_contacts, is_smact_valid: see the functions.
@@ -75,6 +81,7 @@ class Judgement:
     volume_per_atom: float
     space_group_number: int | None
     found_group: int | None
+    default_group: int | None
     symmetry: str
     sharp_symmetry: str
     is_structurally_valid: bool
@@ -108,6 +115,7 @@ def judge(crystal: Crystal) -> Judgement:
         volume_per_atom=crystal.volume / max(len(crystal), 1),
         space_group_number=asked,
         found_group=found.space_group_number,
+        default_group=find_symmetry(crystal, DEFAULT_SYMPREC).space_group_number,
         symmetry=found.relation(asked),
         sharp_symmetry=find_symmetry(crystal, SHARP_SYMPREC).relation(asked),
         is_structurally_valid=is_structurally_valid(crystal),
@@ -140,7 +148,6 @@ def judge_cell(cell: Cell, *, index: int = 0) -> Judgement:
     if is_cell and minimum <= MINIMUM_DISTANCE:
         flaw = f"atoms {minimum:.3f} angstrom apart, no more than {MINIMUM_DISTANCE}"
     status = "invalid_geometry" if flaw else "ok"
-    found = search_symmetry(cell, SYMPREC) if is_cell else None
     letters, lattice_parameters = _canonical(cell if is_cell else None)
     is_valid = _is_apart(status, minimum, cell.volume)
     return Judgement(
@@ -153,7 +160,8 @@ def judge_cell(cell: Cell, *, index: int = 0) -> Judgement:
         density=cell.density if is_cell else float("nan"),
         volume_per_atom=cell.volume / n_atoms if is_cell else float("nan"),
         space_group_number=None,
-        found_group=None if found is None else int(found.number),
+        found_group=_group_of(cell, SYMPREC) if is_cell else None,
+        default_group=_group_of(cell, DEFAULT_SYMPREC) if is_cell else None,
         symmetry=UNASKED,
         sharp_symmetry=UNASKED,
         is_structurally_valid=is_valid,
@@ -175,6 +183,11 @@ def _flaw(cell: Cell) -> str:
     if cell.volume <= MINIMUM_VOLUME:
         return f"a cell of {cell.volume:.3g} cubic angstrom, no more than {MINIMUM_VOLUME}"
     return ""
+
+
+def _group_of(cell: Cell, symprec: float) -> int | None:
+    found = search_symmetry(cell, symprec)
+    return None if found is None else int(found.number)
 
 
 def _canonical(cell: Cell | None) -> tuple[str, tuple[float, ...]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from symmbfn.crystals.contacts import CONTACT_RATIO
 from symmbfn.crystals.records import RECORDS, read_crystals, read_records
-from symmbfn.crystals.symmetry_search import SYMPREC
+from symmbfn.crystals.symmetry_search import SYMPREC, is_group_kept
 from symmbfn.generation.batch_files import CIFS, PARTS, damaged_cifs, headers, mend_cifs
 from symmbfn.generation.writers import Finished, texts_of
 from symmbfn.intervals import wilson_interval
@@ -57,7 +57,8 @@ def _summary(folder: Path) -> dict[str, Any]:
     for record in read_records(folder):
         counts[record["status"]] += 1
         if record["status"] == "ok":
-            kept += record["found_space_group_number"] == record["space_group_number"]
+            asked, found = record["space_group_number"], record["found_space_group_number"]
+            kept += is_group_kept(record["status"], asked, found)
             contacts += record["contact_ratio"] >= CONTACT_RATIO
     n, n_valid = counts.total(), counts["ok"]
     return {

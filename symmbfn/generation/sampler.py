@@ -168,7 +168,8 @@ def predictor(model: SymmBFN, *, is_compiled: bool = False, dtype: str = "float3
 
     Args:
         model: on its device.
-        is_compiled: compile it, see `compilation.compiled`: takes a minute, later calls are faster.
+        is_compiled: compile it, see `compilation.compiled`: takes minutes, later calls are faster.
+            It rounds otherwise, so that a crystal here and there becomes another.
         dtype: "float32" or "bf16", the precision of the matrix products.
 
     Raises:

@@ -5,14 +5,11 @@ batch is sampled. Where the search for symmetry hangs or crashes, only that crys
 """
 
 import io
-import multiprocessing
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from math import isnan
 from typing import Any
 
@@ -145,14 +142,10 @@ class _Pool:
     """A thread that serves worker processes with chunks of the batches it is given."""
 
     def __init__(self, function: Finish, sizes: Sequence[int], done: Done, workers: int):
-        self.function, self.done = partial(_serve_chunk, function), done
+        self.function, self.done = function, done
         self.workers = workers
         self.chunks = _Chunks([-(-size // CHUNK) for size in sizes])
         self.error: BaseException | None = None
-        if "forkserver" in multiprocessing.get_all_start_methods():
-            # imported once for all workers; too late to matter where such a server runs already
-            libraries = [__name__, "spglib", "ase.io.extxyz"]
-            multiprocessing.get_context("forkserver").set_forkserver_preload(libraries)
         self.thread = threading.Thread(target=self._run, name="finishing", daemon=True)
         self.thread.start()
 
@@ -274,10 +267,3 @@ class _Chunks(Sequence[list[Crystal]]):
             self.n_taken = max(self.n_taken, place + 1)
             self.changed.notify_all()
             return self.held[place]
-
-
-def _serve_chunk(function: Finish, crystals: list[Crystal]) -> list[Finished]:
-    """Finish crystals in a worker, which ignores Ctrl-C: the main process handles it."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return function(crystals)

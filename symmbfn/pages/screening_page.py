@@ -1,11 +1,12 @@
 """The page of a screening: its report in tables, charts and crystals, as one HTML file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.evaluation.observables import Observables
 from symmbfn.pages import sections, tables
+from symmbfn.pages.crystal_rows import crystal_rows
 from symmbfn.pages.rendering import render_page
 from symmbfn.pages.tables import rate_of_convention
 
@@ -18,6 +19,8 @@ def report_page(
     table: "pandas.DataFrame",
     reference: Observables,
     relaxed: Mapping[int, Cell],
+    files: Mapping[int, str],
+    controls: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Make the page: self-contained HTML that needs no network.
 
@@ -26,30 +29,47 @@ def report_page(
         table: of the screening, one row for each crystal that was asked for.
         reference: of the real crystals that the report compares with.
         relaxed: cell of every relaxed crystal by its index; empty where none was.
+        files: path of the CIF of each of them, from the folder of the page.
+        controls: recorded figures of real crystals and of nonsense, see `tables.controls`.
 
     Returns:
-        The same text for the same arguments. Its links lead to the shortlist beside it.
+        The same text for the same arguments. Its links lead to the shortlist and the CIFs
+        beside it.
     """
-    shown = _sections(report, table, reference, relaxed)
+    shown = [
+        {"key": name.lower().replace(" ", "-"), "name": name, "title": title, "content": content}
+        for name, title, content in (
+            *_judged(report, table, relaxed, controls),
+            (
+                "Real crystals",
+                "As generated, beside real crystals",
+                sections.real_crystals(report, table, reference),
+            ),
+            ("Crystals", "All crystals", crystal_rows(table, files)),
+            ("Limits", "What these numbers cannot say", {"is_whole": _is_whole(report)}),
+            ("Provenance", "Provenance", sections.provenance(report)),
+        )
+    ]
     is_relaxed = "stability" in report
-    tiles = {
-        "valid": report["rates"]["valid"],
-        "unique and novel": report["rates"]["unique_and_novel"],
-    }
+    tiles = [
+        ("valid", report["rates"]["valid"], "requested"),
+        ("unique and novel", report["rates"]["unique_and_novel"], "requested"),
+    ]
     values: dict[str, Any] = {}
     if is_relaxed:
-        stable, sun = (rate_of_convention(report, "paper", name) for name in ("stable", "sun"))
+        figures = ("stable", "sun", "metastable")
+        stable, sun, metastable = (rate_of_convention(report, "ours", name) for name in figures)
         values = {"stable": stable, "sun": sun}
-        tiles |= {
-            "metastable": rate_of_convention(report, "metastable", "stable"),
-            "stable": stable,
-            "stable, unique, new": sun,
-        }
+        tiles += [
+            ("metastable", metastable, "relaxed"),
+            ("stable", stable, "relaxed"),
+            ("stable, unique, new", sun, "relaxed"),
+        ]
     return render_page(
         "report.html",
         report=report,
         is_relaxed=is_relaxed,
-        tiles=tiles.items(),
+        tiles=tiles,
         sections=shown,
         has_views=any(
             section["key"] == "candidates" and section["content"]["shown"] for section in shown
@@ -58,29 +78,25 @@ def report_page(
     )
 
 
-def _sections(
+def _judged(
     report: Mapping[str, Any],
     table: "pandas.DataFrame",
-    reference: Observables,
     relaxed: Mapping[int, Cell],
-) -> list[dict[str, Any]]:
-    """Name in the bar of links, title and content of each section, in the order of the page."""
+    controls: Sequence[Mapping[str, Any]],
+) -> list[tuple[str, str, Any]]:
+    """Name in the bar of links, title and content of the sections on the crystals themselves."""
     rows: list[tuple[str, str, Any]] = [
         ("Funnel", "From requests to stable crystals", {"steps": tables.funnel(report["funnel"])}),
         ("Generated", "As they were generated", sections.generated(report, table)),
     ]
     if "stability" in report:
         rows += [
-            ("Stability", "Stability", sections.stability(report, table)),
+            ("Stability", "Stability", sections.stability(report, table, controls)),
             ("Candidates", "The best candidates", sections.candidates(table, relaxed)),
         ]
-    beside = sections.real_crystals(report, table, reference)
-    rows += [
-        ("Real crystals", "As generated, beside real crystals", beside),
-        ("Limits", "What these numbers cannot say", None),
-        ("Provenance", "Provenance", sections.provenance(report)),
-    ]
-    return [
-        {"key": name.lower().replace(" ", "-"), "name": name, "title": title, "content": content}
-        for name, title, content in rows
-    ]
+    return rows
+
+
+def _is_whole(report: Mapping[str, Any]) -> bool:
+    """Whether the hull has the energies of a potential where DFT's are not open."""
+    return any(source != "DFT" for source in report["hull_sources"])

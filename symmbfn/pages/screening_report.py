@@ -1,6 +1,7 @@
 """The report of a screening: `report.json`, `report.html`, and the shortlist with its files."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,13 @@ from symmbfn.evaluation.distributions import UNITS, compare, drawn_distances, dr
 from symmbfn.evaluation.observables import dataset_observables, judged_observables
 from symmbfn.evaluation.similarity.coverage import CUTOFFS, coverage, fingerprints
 from symmbfn.evaluation.similarity.dataset_cells import dataset_cells
-from symmbfn.evaluation.summary import summarise
+from symmbfn.evaluation.summary import Judging, summarise
 from symmbfn.evaluation.validity import Judgement
 from symmbfn.pages.screening_page import report_page
 from symmbfn.runtime.files import write_whole
 from symmbfn.runtime.journal import Journal
 from symmbfn.runtime.run_folder import MANIFEST
+from symmbfn.screening.exports import write_relaxed_cifs
 from symmbfn.screening.reference import Reference
 from symmbfn.screening.screen import TABLE, answers_of
 from symmbfn.screening.shortlist import write_shortlist
@@ -40,6 +42,7 @@ def write_report(
     seed: int = 0,
     has_coverage: bool = False,
     workers: int = 1,
+    controls: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Make the report of a finished screening.
 
@@ -49,7 +52,9 @@ def write_report(
             where there is one.
         seed: of the draws for deviations and floors.
         has_coverage: compare fingerprints of 1,000 crystals with 1,000 of the split, minutes.
-        workers: processes for the fingerprints.
+        workers: processes.
+        controls: recorded figures of real crystals and of nonsense, shown beside ours where they
+            rest on the same hull and judge.
 
     Returns:
         The content of `report.json`.
@@ -64,7 +69,8 @@ def write_report(
         raise ValueError(f"{str(folder)!r} holds no {TABLE}: the screening is not finished")
     manifest = json.loads((folder / MANIFEST).read_text())
     table = pd.read_parquet(folder / TABLE)
-    known = Reference.load(manifest["settings"]["reference"], manifest.get("symprec"))
+    name, symprec = manifest["settings"]["reference"], manifest.get("symprec")
+    known = Reference.load(name, symprec, workers=workers)
     split = _split_of(known, split)
     report = _content(folder, manifest, table, known, split, seed)
     if has_coverage:
@@ -79,7 +85,9 @@ def write_report(
     text = json.dumps(report, indent=1, allow_nan=False) + "\n"
     report = json.loads(text)
     write_whole(folder / REPORT, text)
-    page = report_page(report, table, dataset_observables(known.splits[split]), cells)
+    files = write_relaxed_cifs(folder, cells)
+    real = dataset_observables(known.splits[split])
+    page = report_page(report, table, real, cells, files, controls)
     write_whole(folder / PAGE, page)
     return report
 
@@ -94,9 +102,14 @@ def _content(
 ) -> dict[str, Any]:
     """Rates, distances and origins: what every report holds."""
     facts = manifest["source_facts"]
+    judging = Judging(
+        hull=manifest["hull_name"],
+        judge=(manifest.get("relaxation") or {}).get("model"),
+        second_judge=manifest.get("second_judge"),
+    )
     return {
         "source": manifest["source_name"],
-        **summarise(table, seconds=seconds_of(facts, len(table))),
+        **summarise(table, seconds=seconds_of(facts, len(table)), judging=judging),
         **_distances(folder, known, split, seed),
         "reference": {
             **{"name": known.name, "split": split, "n": len(known.splits[split])},
@@ -104,7 +117,8 @@ def _content(
             "known": {name: len(data) for name, data in known.splits.items()},
             "left_out": {name: len(data.failures) for name, data in known.splits.items()},
         },
-        "hull": manifest["hull_name"],
+        **asdict(judging),
+        "hull_sources": manifest.get("hull_sources") or ["DFT"],
         "settings": manifest["settings"],
         "source_facts": facts,
         "seed": seed,

@@ -1,7 +1,7 @@
 """What each section of a screening's page shows: rows of tables, charts and counts."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from symmbfn.pages.charts import (
     memorisation,
     powder_pattern,
 )
+from symmbfn.pages.crystal_rows import decomposition
 from symmbfn.screening.shortlist import FOLDER, LIST, MOST, conventional, shortlist
 
 if TYPE_CHECKING:
@@ -59,12 +60,18 @@ def generated(report: Mapping[str, Any], table: "pandas.DataFrame") -> Content:
     }
 
 
-def stability(report: Mapping[str, Any], table: "pandas.DataFrame") -> Content:
+def stability(
+    report: Mapping[str, Any], table: "pandas.DataFrame", claims: Sequence[Mapping[str, Any]]
+) -> Content:
     """Energies above the hull, rates under every convention, and the price of a stable crystal."""
+    lines, missing = tables.controls(report, claims)
     return {
         "energies": hull_energies(relaxed_rows(table)),
         "of_all_relaxed": tables.of_all_relaxed(report["stability"]),
-        "conventions": tables.conventions(report["stability"], report["stricter"]),
+        "conventions": tables.conventions(report),
+        "left_out": {tables.CONVENTIONS[name][0]: why for name, why in report["left_out"].items()},
+        "controls": lines,
+        "missing_controls": missing,
         "costs": tables.costs(report["costs"]),
     }
 
@@ -72,10 +79,12 @@ def stability(report: Mapping[str, Any], table: "pandas.DataFrame") -> Content:
 def candidates(table: "pandas.DataFrame", relaxed: Mapping[int, Cell]) -> Content:
     """The first crystals of the shortlist in 3-D, with their powder patterns."""
     chosen = shortlist(table)
+    has_both = "is_stable_by_both" in chosen
     shown = [_candidate(row, relaxed[row["index"]]) for _, row in chosen[:MOST_SHOWN].iterrows()]
     return {
         "shown": shown,
         "n": len(chosen),
+        "has_both": has_both,
         "most": MOST,
         "limit": METASTABLE,
         "list": LIST,
@@ -88,18 +97,26 @@ def _candidate(row: "pandas.Series", relaxed: Cell) -> Content:
     cell = conventional(relaxed)
     name = f"{cell.formula}, {len(cell)} atoms in the cell"
     view = crystal_view(cell, height=VIEW_HEIGHT, zoom=VIEW_ZOOM, name=name)
-    gap = row.get("band_gap")
     return {
         "index": row["index"],
         "formula": cell.formula,
         "space_group_number": int(row["relaxed_group"]),
         "e_above_hull": row["e_above_hull"],
+        "e_above_hull_unfitted": _finite(row.get("e_above_hull_unfitted")),
+        "second_e_above_hull": _finite(row.get("second_e_above_hull")),
+        "is_stable_by_both": row.get("is_stable_by_both"),
+        "phases": decomposition(row.get("decomposition")),
+        "knows_system": bool(row["knows_system"]),
         "density": cell.density,
         "n_atoms": len(cell),
-        "band_gap": None if gap is None or not np.isfinite(gap) else gap,
+        "band_gap": _finite(row.get("band_gap")),
         "view": Markup(view.forms["text/html"]),
         "pattern": powder_pattern(cell),
     }
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else value
 
 
 def real_crystals(
@@ -144,6 +161,8 @@ def provenance(report: Mapping[str, Any]) -> list[tuple[str, Any]]:
         "source": report["source"],
         "reference": f"{reference['name']}, split {reference['split']}",
         "hull": report["hull"],
+        "judge": report["judge"],
+        "second judge": report["second_judge"],
         "seed of draws": report["seed"],
         "settings": report["settings"],
     }

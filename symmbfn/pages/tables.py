@@ -14,15 +14,22 @@ if TYPE_CHECKING:
 
 MOST_GROUPS = 30
 CONVENTIONS = {
-    "paper": ("Paper", "E ≤ 0"),
-    "metastable": ("Metastable", "E ≤ 0.1"),
-    "mattergen": ("As MatterGen", "E < 0.1"),
-    "lemat_sun": ("As LeMat, SUN", "E ≤ 0"),
-    "lemat_msun": ("As LeMat, MSUN", "0 < E ≤ 0.1"),
+    "ours": ("Ours", "stable E ≤ 0, metastable E ≤ 0.1"),
+    "paper_rule": ("The paper's rule", "stable E ≤ 0, metastable E ≤ 0.1"),
+    "mattergen": ("As MatterGen", "stable E < 0.1"),
+    "lemat": ("As LeMat-GenBench", "stable E ≤ 0, metastable 0 < E ≤ 0.1"),
+    "both": ("Both judges", "stable E ≤ 0 by each"),
 }
+FIGURES = ("stable", "sun", "metastable", "msun")
 STRICTER = {
     "known_system": "the hull has a phase of exactly these elements",
+    "compounds": "pure elements never count",
     "novel_anywhere": "new against every split of the reference",
+}
+CONTROLS = {
+    "real": "Real crystals of the test split",
+    "shuffled": "Real crystals with shuffled elements",
+    "random": "Random coordinates, real compositions",
 }
 RATES = {
     "ok": "Built without a failure",
@@ -35,11 +42,13 @@ RATES = {
     "novel_anywhere": "Novel: in no split of the reference",
     "unique_and_novel": "Unique and novel",
     "group_kept": "Space group as asked (0.1 Å)",
+    "group_kept_default": "Space group as asked (0.01 Å, pymatgen's default)",
     "group_kept_sharp": "Space group as asked (0.001 Å)",
     "not_compared": "Could not be compared",
 }
 STEPS = {
     "requested": ("Requested", ""),
+    "relaxed": ("Sent to relaxation", ""),
     "valid": ("Valid", "structure and composition"),
     "unique": ("Unique", "first of its kind"),
     "novel": ("Novel", "not in the training split"),
@@ -67,12 +76,11 @@ def rate_of_row(row: Mapping[str, Any]) -> Rate:
 
 
 def rate_of_convention(report: Mapping[str, Any], convention: str, figure: str) -> Rate:
-    """A rate of a report's table of conventions, pure elements kept."""
-    wanted = (convention, "kept", figure)
+    """A rate of a report's table of conventions."""
     return next(
         rate_of_row(row)
         for row in report["stability"]
-        if (row["convention"], row["unaries"], row["figure"]) == wanted
+        if (row["convention"], row["figure"]) == (convention, figure)
     )
 
 
@@ -107,32 +115,88 @@ def matches(rows: "pandas.DataFrame", prefix: str) -> dict[str, int]:
     return found | {"not compared": len(rows) - sum(found.values())}
 
 
-def conventions(
-    rows: Sequence[Mapping[str, Any]], stricter: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> list[tuple[str, str, list[Rate | None]]]:
-    """Stable, unique, novel and S.U.N. under every convention, with and without elements.
+def conventions(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A line for each convention, then stricter versions of ours.
 
     Args:
-        rows: "stability" of a report.
-        stricter: "stricter" of a report.
+        report: content of `report.json`.
 
     Returns:
-        Label, rule and four rates of each line; None where a rate is not counted.
+        Label, rule, references and judge (None where they are those of ours), and the rates that
+        `FIGURES` names; None where the convention has no such word.
     """
-    found = {(row["convention"], row["unaries"], row["figure"]): rate_of_row(row) for row in rows}
-    lines: list[tuple[str, str, list[Rate | None]]] = []
-    for name, (label, rule) in CONVENTIONS.items():
-        for unaries in ("kept", "left out"):
-            figures = ("stable", "unique", "novel", "sun")
-            rule_said = f"{rule}; pure elements {unaries}"
-            lines.append((label, rule_said, [found[name, unaries, figure] for figure in figures]))
+    by_name = _by_convention(report["stability"])
+    lines = [
+        {
+            "label": label,
+            "rule": rule,
+            "references": by_name[name][0]["references"],
+            "judge": by_name[name][0]["judge"],
+            "rates": _figures(by_name[name]),
+        }
+        for name, (label, rule) in CONVENTIONS.items()
+        if name in by_name
+    ]
     for name, rule in STRICTER.items():
-        strict = {(row["convention"], row["figure"]): rate_of_row(row) for row in stricter[name]}
-        for convention in ("paper", "metastable"):
-            ends = [strict[convention, figure] for figure in ("stable", "sun")]
-            label = f"{CONVENTIONS[convention][0]}, stricter"
-            lines.append((label, rule, [ends[0], None, None, ends[1]]))
+        rows = _by_convention(report["stricter"][name])["ours"]
+        lines.append(
+            {"label": "Ours, stricter", "rule": rule, "references": None, "rates": _figures(rows)}
+        )
     return lines
+
+
+def _by_convention(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["convention"], []).append(row)
+    return found
+
+
+def _figures(rows: Sequence[Mapping[str, Any]]) -> list[Rate | None]:
+    found = {row["figure"]: rate_of_row(row) for row in rows}
+    return [found.get(figure) for figure in FIGURES]
+
+
+def controls(
+    report: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]
+) -> tuple[list[tuple[str, list[Rate | None]]], str]:
+    """Rates of this screening, of real crystals and of nonsense, by our convention.
+
+    Args:
+        report: content of `report.json`.
+        claims: recorded figures, of which those named control.NAME.FIGURE.ours count, if their
+            versions name the same hull and the same judge.
+
+    Returns:
+        Label and the rates that `FIGURES` names of each line; and why a control is not shown.
+    """
+    ours = _figures(_by_convention(report["stability"])["ours"])
+    lines: list[tuple[str, list[Rate | None]]] = [("This screening", ours)]
+    by_name = {claim["name"]: claim for claim in claims}
+    other: set[str] = set()
+    for name, label in CONTROLS.items():
+        found = [by_name.get(f"control.{name}.{figure}.ours") for figure in FIGURES]
+        basis = {_basis(claim) for claim in found if claim}
+        if basis == {(report["hull"], report["judge"])}:
+            lines.append((label, [None if claim is None else _rate_of(claim) for claim in found]))
+        else:
+            other |= {str(hull) for hull, _ in basis}
+    if len(lines) == 1 + len(CONTROLS):
+        return lines, ""
+    if other:
+        return lines, f"Controls were judged by another hull or judge ({', '.join(sorted(other))})."
+    return lines, "No controls are recorded for this hull and judge."
+
+
+def _basis(claim: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    return claim["versions"].get("hull"), claim["versions"].get("judge")
+
+
+def _rate_of(claim: Mapping[str, Any]) -> Rate:
+    """A claim in percent as a rate."""
+    share, n = claim["value"] / 100, claim["n"]
+    bounds = [bound / 100 for bound in claim["interval"]]
+    return {"count": round(share * n), "n": n, "share": share, "interval": bounds}
 
 
 def of_all_relaxed(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, Rate]]:

@@ -1,6 +1,7 @@
 """The same functions, faster: compiled where there is a compiler, matrix products by oneDNN.
 
-Nothing here changes what is computed, except for the rounding of the last bits. A compiled
+Nothing here changes what is computed, except for the rounding of the last bits; by these a sampler
+makes another crystal here and there. A compiled
 function is compared with the plain one on the first call of every shape. Where it fails or
 differs, one line on stderr says so and the plain function is used.
 """

@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
+
+PATIENCE = 2.0  # seconds of waiting for another process before it is said
 
 
 def file_digest(path: Path) -> str:
@@ -69,5 +72,13 @@ def locked(path: Path) -> Iterator[None]:
     """Wait until no other process changes the file; the lock goes with the process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # beside the file, which is replaced as a whole
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        print(f"waiting for another process that makes {path}", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,13 +39,20 @@ def check_folder(folder: Path) -> None:
         raise ValueError(f"{str(folder)!r} holds something else: nothing is overwritten")
 
 
-def open_folder(folder: Path, settings: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+def open_folder(
+    folder: Path,
+    settings: dict[str, Any],
+    facts: dict[str, Any],
+    *,
+    renew: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> dict[str, Any]:
     """Write the manifest of a new run, or compare with the one that is there.
 
     Args:
         folder: see `check_folder`.
         settings: what decides the content of the folder, JSON types or tuples.
         facts: written beside the settings by the first call.
+        renew: from the settings in an older manifest to what they are called today.
 
     Returns:
         The manifest: `settings`, and the facts of the first call.
@@ -64,12 +71,29 @@ def open_folder(folder: Path, settings: dict[str, Any], facts: dict[str, Any]) -
         return manifest
     try:
         manifest = json.loads(path.read_text())
-        there = dict(manifest["settings"])
+        there = renew(manifest["settings"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} is no manifest of a run: {error!r}") from None
     if different := differences(there, here):
         raise ValueError(f"{str(folder)!r} holds another run: {', '.join(different)}")
     return manifest
+
+
+def replace_facts(folder: Path, settings: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Write the facts of this call into a manifest; those before go to the end of `earlier`.
+
+    Args:
+        folder: opened with the same settings, and locked by `only_process`.
+        settings: as for `open_folder`.
+        facts: of this call.
+    """
+    path = folder / MANIFEST
+    here = json.loads(json.dumps({"settings": settings, **facts}))
+    there = json.loads(path.read_text())
+    earlier = there.pop("earlier", [])
+    if there != here:
+        manifest = {**here, "earlier": [*earlier, there]}
+        write_whole(path, json.dumps(manifest, indent=1) + "\n")
 
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:

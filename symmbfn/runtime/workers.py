@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 
 from symmbfn.runtime.checks import whole_number
+from symmbfn.runtime.signals import sigint_blocked
 
 START_LIMIT = 300.0  # seconds a process may take to import its libraries on a busy machine
 MEMORY_LIMIT = 4 << 30  # bytes
@@ -116,7 +118,10 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
         with STARTING, _without_main(function), _may_start_processes():
-            self.process.start()
+            if os.name == "posix":  # Python's helper unblocks signals when it starts
+                resource_tracker.ensure_running()
+            with sigint_blocked():
+                self.process.start()
         theirs.close()
         self.index: int | None = None
         self.is_ready = self.is_dead = False
@@ -216,13 +221,11 @@ def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
     while True:
         try:
             item = connection.recv()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return
         start = time.process_time()
         try:
             value, reason, status = function(item), "", "ok"
-        except KeyboardInterrupt:
-            return
         except Exception as error:
             value, reason, status = None, _one_line(error), _status(error)
         connection.send((value, reason, 1e3 * (time.process_time() - start), status))

@@ -3,18 +3,11 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from symmbfn.evaluation.energies.entries import (
-    SOURCE_COLUMN,
-    Total,
-    composition_from_formula,
-    lowest_elements,
-)
-from symmbfn.evaluation.energies.mp_hulls import CHGNET
-from symmbfn.evaluation.energies.references import ElementReferences, chgnet_references
+from symmbfn.evaluation.energies.entries import SOURCE_COLUMN, composition_from_formula
+from symmbfn.evaluation.energies.judge import Judge, judge_of
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig, Relaxed, relax_all
 from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.files import whole_file
@@ -41,59 +34,50 @@ def write_phases(
 
     What a stopped call leaves in the `.jsonl` beside the file, the next one goes on with.
 
-    Elements count from the references that the package ships for CHGNet, so that these phases
-    may lie beside DFT's; with any other potential from its own lowest energy of each pure
-    element among the structures.
+    The elements count from the references of the judge, which are fitted to DFT, so that these
+    phases may lie beside DFT's, and `evaluate --relax` with the same judge counts alike.
 
     Args:
         source: see `read_candidates`.
         out: Parquet file, new or of the same call.
-        potential: "chgnet".
+        potential: see `judge_of`.
         is_relaxed: relax the structures first; else their energies are taken as they stand.
         workers: processes of one thread each.
 
     Returns:
-        One row a structure: `id`, `formula`, `energy_per_atom` and `formation_energy_per_atom`,
-        eV, `energy_source`, and `reason`, empty where there is an energy. Its `attrs`, which the
-        file holds too, name the potential and the digest of what was asked.
+        One row a structure: `id`, `formula`, `energy_per_atom`, corrected where the judge
+        corrects, and `formation_energy_per_atom`, eV, `energy_source`, and `reason`, empty where
+        there is an energy. Its `attrs`, which the file holds too, name the potential and the
+        digest of what was asked.
 
     Raises:
-        ValueError: `out` is no name of a Parquet file or holds something else, there is no such
-            potential, or an element without structure of its own to count from.
+        ValueError: `out` is no name of a Parquet file or holds something else; or as `judge_of`.
     """
     workers = whole_number("workers", workers)
     if out.suffix != ".parquet" or out.is_dir():
         raise ValueError(f"out must be a file that ends in .parquet, got {str(out)!r}")
-    name, digest, references = _potential(potential)
+    judge = judge_of(potential, workers=workers)
     candidates = read_candidates(source, workers=workers)
-    asked = [candidates.digest, name, digest, is_relaxed, references and references.energies]
+    asked = [candidates.digest, judge.name, judge.digest, is_relaxed, judge.references.energies]
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     if (done := _written(out, digest)) is not None:
         return done
-    if references is None:
-        _check_elements(candidates)
     journal = Journal(out.with_name(f"{out.stem}-{digest[:8]}.jsonl"))
     config = RelaxationConfig() if is_relaxed else AS_THEY_STAND
     todo = [row.index for row in candidates.rows if row.index not in journal]
-    for row in progress(_ask(candidates, todo, config, workers), total=len(todo), label=out.stem):
+    found = _ask(candidates, todo, judge, config, workers)
+    for row in progress(found, total=len(todo), label=out.stem):
         journal.add(row)
-    table = _table(candidates, journal, name, references)
-    table.attrs = {"potential": name, "digest": digest, "is_relaxed": is_relaxed}
+    table = _table(candidates, journal, judge)
+    table.attrs = {"potential": judge.name, "digest": digest, "is_relaxed": is_relaxed}
     with whole_file(out) as part:
         table.to_parquet(part, index=False)
     journal.path.unlink(missing_ok=True)
     return table
 
 
-def _potential(name: str) -> tuple[str, str, ElementReferences | None]:
-    """Full name, digest and references of a potential; None takes its own elements."""
-    if name != "chgnet":
-        raise ValueError(f"potential must be 'chgnet', got {name!r}")
-    return CHGNET, version("chgnet"), chgnet_references()
-
-
 def _ask(
-    candidates: Candidates, todo: list[int], config: RelaxationConfig, workers: int
+    candidates: Candidates, todo: list[int], judge: Judge, config: RelaxationConfig, workers: int
 ) -> Iterator[dict]:
     """Energies as they come, and the reasons of those that have no structure."""
     cells = {}
@@ -103,51 +87,37 @@ def _ask(
         else:
             cells[row.index] = row.crystal or row.cell
     indices = list(cells)
-    for place, relaxed in relax_all(list(cells.values()), config, workers=workers):
-        yield {"index": indices[place], **_outcome(relaxed, is_relaxed=config.max_steps > 0)}
+    for place, relaxed in relax_all(list(cells.values()), config, judge=judge, workers=workers):
+        outcome = _outcome(judge, relaxed, is_relaxed=config.max_steps > 0)
+        yield {"index": indices[place], **outcome}
 
 
-def _outcome(relaxed: Relaxed, *, is_relaxed: bool) -> dict:
+def _outcome(judge: Judge, relaxed: Relaxed, *, is_relaxed: bool) -> dict:
     """Energy of a structure, or why there is none; one that moves on has not arrived."""
     reason = relaxed.reason or ("" if relaxed.status == "ok" else relaxed.status)
     if is_relaxed and relaxed.status == "ok" and not relaxed.is_converged:
         reason = f"not relaxed after {relaxed.n_steps} steps"
-    return {"energy_per_atom": None if reason else relaxed.energy_per_atom, "reason": reason}
+    if reason or relaxed.cell is None:
+        return {"energy_per_atom": None, "reason": reason}
+    energy = judge.total_energy(relaxed.cell, relaxed.energy_per_atom)
+    return {"energy_per_atom": energy, "reason": ""}
 
 
-def _table(
-    candidates: Candidates, journal: Journal, name: str, references: ElementReferences | None
-) -> "pandas.DataFrame":
+def _table(candidates: Candidates, journal: Journal, judge: Judge) -> "pandas.DataFrame":
     import pandas as pd
 
-    formulas = ["" if row.cell is None else row.cell.formula for row in candidates.rows]
-    compositions = [composition_from_formula(one) if one else {} for one in formulas]
-    energies = [row["energy_per_atom"] for row in journal]
-    if references is None:
-        pairs = zip(candidates.rows, compositions, energies, strict=True)
-        totals = [Total(row.name, c, energy) for row, c, energy in pairs if energy is not None]
-        references = ElementReferences(lowest_elements(totals), potential=name)
     rows = []
     for answer, row in zip(journal, candidates.rows, strict=True):
-        composition, energy, reason = compositions[row.index], energies[row.index], answer["reason"]
-        formation = None
+        energy, reason, formation = answer["energy_per_atom"], answer["reason"], None
+        formula = "" if row.cell is None else row.cell.formula
         if energy is not None:
-            formation = references.formation_energy(composition, energy)
-            if missing := sorted(composition.keys() - references.energies.keys()):
+            composition = composition_from_formula(formula)
+            formation = judge.references.formation_energy(composition, energy)
+            if missing := sorted(composition.keys() - judge.references.energies.keys()):
                 reason = f"no reference energy of {', '.join(missing)}"
-        rows.append((row.name, formulas[row.index], energy, formation, name, reason))
+        rows.append((row.name, formula, energy, formation, judge.name, reason))
     types = {"energy_per_atom": "float64", "formation_energy_per_atom": "float64"}
     return pd.DataFrame(rows, columns=[*COLUMNS]).astype(types)
-
-
-def _check_elements(candidates: Candidates) -> None:
-    """Before the work: every element has a structure of its own."""
-    systems = [set(row.cell.composition) for row in candidates.rows if row.cell is not None]
-    alone = {symbol for system in systems if len(system) == 1 for symbol in system}
-    if missing := sorted(set().union(*systems) - alone):
-        raise ValueError(
-            f"no structure of the pure elements {', '.join(missing)} to count energies from"
-        )
 
 
 def _written(out: Path, digest: str) -> "pandas.DataFrame | None":

@@ -1,7 +1,7 @@
 """The crystals that are known, with which those of a screening are compared."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.encoding import encode_dataset
@@ -23,20 +23,21 @@ class Reference:
     splits: dict[str, EncodedDataset]
 
     @classmethod
-    def load(cls, name: str, symprec: float | None = None) -> "Reference":
+    def load(
+        cls, name: str, symprec: float | None = None, *, workers: int | None = None
+    ) -> "Reference":
         """Read all splits at hand, encoding them where nobody has.
 
         Args:
             name: of the dataset.
             symprec: symmetry tolerance in angstrom; None takes the dataset's own.
+            workers: processes that encode; None takes one per core.
 
         Raises:
             ValueError: there is no such dataset.
         """
-        splits = dataset_splits(name)
-        return cls(
-            name, {split: encode_dataset(name, split=split, symprec=symprec) for split in splits}
-        )
+        encode = partial(encode_dataset, name, symprec=symprec, workers=workers)
+        return cls(name, {split: encode(split=split) for split in dataset_splits(name)})
 
     @property
     def train(self) -> EncodedDataset:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from symmbfn.evaluation.energies.hull import Hull
+from symmbfn.evaluation.energies.judge import Judge, check_judge, chgnet_judge, judge_of
 from symmbfn.evaluation.energies.matgl import MatglJudge
-from symmbfn.evaluation.energies.mp_hulls import CHGNET, default_hull
-from symmbfn.evaluation.energies.references import chgnet_references
+from symmbfn.evaluation.energies.mp_hulls import CHGNET, default_hull, open_hull
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig
 from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.files import whole_file
 from symmbfn.runtime.journal import Journal
-from symmbfn.runtime.run_folder import only_process, open_folder, versions
+from symmbfn.runtime.run_folder import only_process, open_folder, replace_facts, versions
 from symmbfn.screening.reference import Reference
 from symmbfn.screening.sources import read_candidates
 from symmbfn.screening.stage import Screening, Stage, check_stages, run_stages
@@ -28,12 +28,14 @@ from symmbfn.screening.stages.compared import COMPARED, COMPARED_RELAXED
 from symmbfn.screening.stages.judged import JUDGED
 from symmbfn.screening.stages.judges import JUDGES
 from symmbfn.screening.stages.relaxed import RELAXED
+from symmbfn.screening.stages.second_judge import second_judge
 
 if TYPE_CHECKING:
     import pandas
 
-# part of the manifest: raise it when the same settings give another table
+# part of the manifest: raise it when the same settings give other answers
 FORMAT = 2
+TABLE_SETTINGS = ("relax_first", "hull", "has_judges")  # once among the settings
 TABLE, STAGES = "per_structure.parquet", "stages"
 
 
@@ -41,15 +43,22 @@ TABLE, STAGES = "per_structure.parquet", "stages"
 class ScreeningConfig:
     """What is asked of crystals.
 
+    The reference, the judge and `keeps_space_group` decide the answers that a folder keeps, and
+    cannot change between two calls. All else decides the table alone.
+
     Args:
         reference: dataset whose crystals are known.
         symprec: tolerance at which its symmetry is read, angstrom; None takes its own.
-        relax: "chgnet" relaxes them; None judges them as they are.
+        relax: judge that relaxes them and gives their energies, see `judge_of`; None judges them
+            as they are.
         relax_first: relax only so many from the start, None for all.
         keeps_space_group: relax within the space group.
         hull: file of entries for the convex hull; None takes the one of the data folder, see
             `default_hull`.
         has_judges: ask M3GNet and MEGNet about the relaxed crystals too; see `make judges`.
+        second_judge: another judge, asked about the relaxed crystals too.
+        second_first: ask it about so many from the start, and all that are stable, unique and
+            novel by the first judge; None for all.
 
     Raises:
         ValueError: values that do not go together.
@@ -62,50 +71,35 @@ class ScreeningConfig:
     keeps_space_group: bool = False
     hull: str | Path | None = None
     has_judges: bool = False
+    second_judge: str | None = None
+    second_first: int | None = None
 
     def __post_init__(self) -> None:
-        relax, first = self.relax, self.relax_first
-        if relax not in (None, "chgnet"):
-            raise ValueError(f"relax must be 'chgnet' or left out, got {relax!r}")
-        if first is not None and (relax is None or first < 1):
-            raise ValueError(f"relax_first {first} needs a relaxation, and at least 1")
-        needs_one = self.hull is not None or self.keeps_space_group or self.has_judges
-        if relax is None and needs_one:
-            raise ValueError("a hull, a kept space group and judges need a relaxation by 'chgnet'")
+        for name in filter(None, (self.relax, self.second_judge)):
+            check_judge(name)
+        for what, n, needed in (
+            ("relax_first", self.relax_first, self.relax),
+            ("second_first", self.second_first, self.second_judge),
+        ):
+            if n is not None and (needed is None or n < 1):
+                raise ValueError(f"{what} {n} needs a judge that is asked, and at least 1")
+        others = self.hull, self.keeps_space_group or None, self.has_judges or None
+        if self.relax is None and any(one is not None for one in (*others, self.second_judge)):
+            raise ValueError("a hull, a kept space group and further judges need a relaxation")
+        if self.second_judge is not None and self.second_judge == self.relax:
+            raise ValueError(f"the second judge must be another one than {self.relax!r}")
 
-    def stages(self) -> list[Stage]:
-        """The stages that answer it."""
+    def stages(self, second: Judge | None = None) -> list[Stage]:
+        """The stages that answer it.
+
+        Args:
+            second: the second judge, made.
+        """
         if self.relax is None:
             return [JUDGED, COMPARED]
         judges = [JUDGES] if self.has_judges else []
-        return [JUDGED, COMPARED, RELAXED, BAND_GAPS, *judges, COMPARED_RELAXED]
-
-
-@dataclass(frozen=True)
-class ScreeningSettings:
-    """What decides the content of a screening's folder.
-
-    Attributes:
-        source: digest of the crystals.
-        reference: dataset whose crystals are known.
-        known: digest of each of its splits.
-        relax: "chgnet" or None.
-        relax_first: how many of the crystals are relaxed, None for all.
-        keeps_space_group: whether a relaxation may not lower the symmetry.
-        hull: digest of the convex hull, or None.
-        has_judges: whether M3GNet and MEGNet are asked.
-        format: of the folder.
-    """
-
-    source: str
-    reference: str
-    known: dict[str, str]
-    relax: str | None
-    relax_first: int | None
-    keeps_space_group: bool
-    hull: str | None
-    has_judges: bool
-    format: int = FORMAT
+        seconds = [] if second is None else [second_judge(second, self.second_first)]
+        return [JUDGED, COMPARED, RELAXED, BAND_GAPS, *judges, COMPARED_RELAXED, *seconds]
 
 
 def screen(
@@ -134,29 +128,29 @@ def screen(
     Raises:
         ValueError: for a value that cannot be met, or a folder that holds something else.
     """
-    workers = whole_number("workers", workers)
+    workers, folder = whole_number("workers", workers), Path(folder)
     config = config or ScreeningConfig()
-    stages = [*config.stages(), *own_stages]
-    check_stages(stages)
     judge_versions = _judge_versions() if config.has_judges else {}
-    hull = None
-    if config.relax is not None:
-        hull = default_hull() if config.hull is None else Hull.from_file(config.hull)
-        hull.check_judge(CHGNET)
-    folder = Path(folder)
+    judge = judge_of(config.relax or "chgnet", workers=workers, device=device)
+    second = None if config.second_judge is None else judge_of(config.second_judge, workers=workers)
+    stages = [*config.stages(second), *own_stages]
+    check_stages(stages)
     screening = Screening(
         candidates=read_candidates(source, workers=workers),
-        known=Reference.load(config.reference, config.symprec),
+        known=Reference.load(config.reference, config.symprec, workers=workers),
         folder=folder / STAGES,
         relaxation=RelaxationConfig(keeps_space_group=config.keeps_space_group),
         relax_first=config.relax_first,
-        hull=hull,
+        judge=judge,
+        hull=_hull(config, judge, second),
         workers=workers,
-        device=device,
     )
-    facts = {"source_name": str(source), **_facts(screening, config), "judges": judge_versions}
-    open_folder(folder, asdict(_settings(screening, config)), facts)
+    settings = _settings(screening, config)
+    facts = {"source_name": str(source), **_facts(screening, config, second)}
+    facts["judges"] = judge_versions
+    open_folder(folder, settings, facts, renew=_renewed)
     with only_process(folder):
+        replace_facts(folder, settings, facts)
         table = run_stages(stages, screening).reset_index()
         with whole_file(folder / TABLE) as part:
             table.to_parquet(part)
@@ -174,29 +168,66 @@ def _judge_versions() -> dict[str, str]:
         return judge.versions
 
 
-def _settings(screening: Screening, config: ScreeningConfig) -> ScreeningSettings:
-    return ScreeningSettings(
-        source=screening.candidates.digest,
-        reference=config.reference,
-        known={split: data.digest for split, data in screening.known.splits.items()},
-        relax=config.relax,
-        relax_first=config.relax_first,
-        keeps_space_group=config.keeps_space_group,
-        hull=None if screening.hull is None else screening.hull.digest,
-        has_judges=config.has_judges,
-    )
+def _hull(config: ScreeningConfig, judge: Judge, second: Judge | None) -> Hull | None:
+    """The hull that energies are compared with, None where there are none.
+
+    Raises:
+        ValueError: it has phases of another potential than the judge.
+    """
+    if config.relax is None:
+        return None
+    if config.hull is not None:
+        hull = Hull.from_file(config.hull)
+    else:
+        hull = default_hull() if judge.name == CHGNET else open_hull()
+    hull.check_judge(judge.name)
+    if second is not None:
+        # asked beside the first one, of the same hull, so that one thing differs and not two
+        hull.check_judge(second.name, is_tied_to_dft=True)
+    return hull
 
 
-def _facts(screening: Screening, config: ScreeningConfig) -> dict[str, Any]:
-    """What a manifest keeps beside the settings."""
+def _settings(screening: Screening, config: ScreeningConfig) -> dict[str, Any]:
+    """What decides the answers in a screening's folder, and so cannot change."""
+    return {
+        "source": screening.candidates.digest,
+        "reference": config.reference,
+        "known": {split: data.digest for split, data in screening.known.splits.items()},
+        "relax": config.relax,
+        "weights": None if config.relax is None else screening.judge.digest,
+        "keeps_space_group": config.keeps_space_group,
+        "format": FORMAT,
+    }
+
+
+def _renewed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a folder from before they were those of the answers alone."""
+    if "weights" in settings:
+        return settings
+    kept = {name: value for name, value in settings.items() if name not in TABLE_SETTINGS}
+    return {**kept, "weights": chgnet_judge().digest if kept.get("relax") else None}
+
+
+def _facts(screening: Screening, config: ScreeningConfig, second: Judge | None) -> dict[str, Any]:
+    """What this call asked for beside the settings, and what it was answered with."""
     facts: dict[str, Any] = {
         "source_facts": screening.candidates.facts,
         "symprec": config.symprec,
+        "relax_first": config.relax_first,
+        "has_judges": config.has_judges,
         "hull_name": None if screening.hull is None else screening.hull.name,
-        "versions": versions("scipy", "chgnet"),
+        "hull": None if screening.hull is None else screening.hull.digest,
+        "hull_sources": [] if screening.hull is None else sorted(screening.hull.sources),
+        "versions": versions("scipy", "chgnet", "sevenn"),
     }
     if config.relax is not None:
-        model = {"model": CHGNET, "device": screening.device}
+        judge = screening.judge
+        model = {"model": judge.name, "weights": judge.digest, "device": judge.device}
         facts["relaxation"] = {**model, **asdict(screening.relaxation)}
-        facts["references"] = chgnet_references().digest
+        facts["references"] = judge.references.facts
+    if second is not None:
+        facts["second_judge"] = second.name
+        facts["second_weights"] = second.digest
+        facts["second_references"] = second.references.facts
+        facts["second_first"] = config.second_first
     return facts

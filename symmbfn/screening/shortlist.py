@@ -12,7 +12,7 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.contacts import closest_contacts
 from symmbfn.crystals.lattice import cell_parameters
 from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
-from symmbfn.evaluation.summary import METASTABLE
+from symmbfn.evaluation.summary import METASTABLE, STABLE
 from symmbfn.runtime.files import write_whole
 from symmbfn.screening.stages.judged import LATTICE
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 LIST, FOLDER = "candidates.csv", "candidates"
 MOST = 100
 LABELS = ("index", "name", "formula", "space_group_number")
-ENERGIES = ("e_above_hull", "formation_energy_per_atom", "band_gap")
+ENERGIES = (
+    *("e_above_hull", "e_above_hull_unfitted", "second_e_above_hull"),
+    *("is_stable_by_both", "decomposition", "formation_energy_per_atom", "band_gap"),
+)
 GEOMETRY = ("n_atoms", *LATTICE, "volume", "density", "minimum_distance", "contact_ratio")
 DECIMALS = 6  # of the numbers in the list
 POSCAR_DECIMALS = 10
@@ -36,12 +39,21 @@ def shortlist(table: "pandas.DataFrame") -> "pandas.DataFrame":
         table: of a screening.
 
     Returns:
-        At most 100 rows of the table, lowest energy above the hull first.
+        At most 100 rows of the table, lowest energy above the hull first; where a second judge
+        was asked, with a column `is_stable_by_both`, and those for which it holds first of all.
     """
     # of copies the one of lowest energy, which need not be the first that was generated
     is_new = table.relaxed_duplicate_of.notna() & table.relaxed_is_novel.eq(True)
     chosen = table[is_new & table.is_converged.eq(True) & (table.e_above_hull <= METASTABLE)]
-    chosen = chosen.sort_values(["e_above_hull", "index"])
+    order = ["e_above_hull", "index"]
+    if "second_status" in table:
+        is_answered = chosen.second_status.eq("ok").fillna(False).astype(bool)
+        by_both = is_answered & (
+            chosen[["e_above_hull", "second_e_above_hull"]].max(axis=1, skipna=False) <= STABLE
+        )
+        chosen = chosen.assign(is_stable_by_both=by_both, is_doubted=~by_both)
+        order = ["is_doubted", *order]
+    chosen = chosen.sort_values(order)
     return chosen.drop_duplicates("relaxed_duplicate_of").head(MOST)
 
 
@@ -66,14 +78,14 @@ def write_shortlist(
     """
     import pandas as pd
 
-    rows = []
-    for row in shortlist(table).to_dict(orient="records"):
+    rows, chosen = [], shortlist(table)
+    for row in chosen.to_dict(orient="records"):
         cell = relaxed[row["index"]]
         rows.append(_facts(row, cell))
         place = folder / FOLDER / f"{row['index']:05d}-{cell.formula}"
         for name, text in input_files(cell).items():
             write_whole(place / name, text, is_durable=False)
-    energies = [name for name in ENERGIES if name in table]
+    energies = [name for name in ENERGIES if name in chosen]
     columns = [*LABELS, *energies, *GEOMETRY]
     listed = pd.DataFrame(rows, columns=columns).round(DECIMALS)
     write_whole(folder / LIST, listed.to_csv(index=False))

@@ -4,16 +4,17 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
-
-import numpy as np
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.distances import GeometryError
 from symmbfn.crystals.records import RECORDS, read_crystals
 from symmbfn.datasets.registry import DATASETS, dataset_splits, load_dataset
+from symmbfn.datasets.structure_files import stem_of
 from symmbfn.generation.run_outputs import SUMMARY
+from symmbfn.runtime.progress import progress
 from symmbfn.runtime.workers import run_killable
 
 TIME_LIMIT = 60.0  # seconds for one file of others
@@ -25,10 +26,12 @@ class Candidate:
 
     Args:
         index: place among all crystals of the source.
-        name: of the file or row; the number of the request.
+        name: path of the file within its folder, without suffix; `material_id` of a row; the
+            number of the request.
         status: "ok", or what went wrong before.
         reason: one line, empty when the status is "ok".
-        cell: the conventional cell of a generated crystal, the cell as written of another.
+        cell: the conventional cell of a generated crystal, the cell as written of another; also
+            of one whose atoms overlap.
         crystal: the record of a generated crystal.
     """
 
@@ -38,6 +41,18 @@ class Candidate:
     reason: str
     cell: Cell | None
     crystal: Crystal | None = None
+
+    @property
+    def own_phases(self) -> tuple[str, ...]:
+        """Names that the entry of this very crystal may have among known phases.
+
+        The name, and without folders and suffix: "mp-149" for "silicon/mp-149.cif". None for a
+        generated crystal: the number of a request may be the name of some other phase.
+        """
+        if self.crystal is not None:
+            return ()
+        last = PurePosixPath(self.name.partition("#")[0]).name
+        return tuple(dict.fromkeys((self.name, last, stem_of(last))))
 
     @property
     def primitive_cell(self) -> Cell | None:
@@ -113,22 +128,30 @@ def _files(source: str, workers: int) -> Candidates:
     names, texts = table["material_id"].tolist(), table["cif"].tolist()
     digest = hashlib.sha256(json.dumps([names, texts]).encode()).hexdigest()
     rows: list[Candidate] = []
-    for outcome in run_killable(read_cif, texts, workers=workers, time_limit=TIME_LIMIT):
-        cell = None if outcome.value is None else Cell(*outcome.value)
-        status, name = outcome.status or "reconstruction_failed", names[outcome.index]
-        rows.append(Candidate(outcome.index, name, status, outcome.reason, cell))
+    outcomes = run_killable(read_cif, texts, workers=workers, time_limit=TIME_LIMIT)
+    for outcome in progress(outcomes, total=len(texts), label="reading crystals"):
+        cell, status, reason = outcome.value or (None, outcome.status, outcome.reason)
+        status = status or "reconstruction_failed"
+        rows.append(Candidate(outcome.index, names[outcome.index], status, reason, cell))
     left_out = table.attrs.get("left_out")
     facts = {"files_left_out": left_out} if left_out else {}
     return Candidates(tuple(sorted(rows, key=lambda row: row.index)), digest, facts)
 
 
-def read_cif(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lattice, elements and coordinates of a CIF's cell, as a worker process returns them.
+def read_cif(text: str) -> tuple[Cell, str, str]:
+    """The cell of a CIF with its status and reason, as a worker process returns them.
+
+    Returns:
+        The cell; "ok", or "invalid_geometry" and why: its atoms overlap, for one.
 
     Raises:
-        ValueError: the text is no CIF of one ordered, finite, non-overlapping crystal.
+        ValueError: the text is no CIF of one ordered crystal, or one without a cell.
     """
     from symmbfn.datasets.structure_texts import structure_of
 
-    cell = Cell.from_pymatgen(structure_of(text))
-    return cell.lattice_matrix, cell.atomic_numbers, cell.fractional_coords
+    try:
+        return Cell.from_pymatgen(structure_of(text)), "ok", ""
+    except GeometryError as error:
+        if error.atoms is None:
+            raise
+        return Cell.from_pymatgen(error.atoms), error.status, str(error)

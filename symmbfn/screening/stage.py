@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from symmbfn.evaluation.energies.hull import Hull
+from symmbfn.evaluation.energies.judge import Judge, chgnet_judge
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig
 from symmbfn.runtime.journal import Journal
 from symmbfn.runtime.progress import progress
@@ -32,9 +33,9 @@ class Screening:
         folder: of the journals.
         relaxation: how crystals are relaxed.
         relax_first: how many from the start are relaxed, None for all.
+        judge: whose potential relaxes them and whose energies are compared with the hull.
         hull: that energies are compared with, None without relaxation.
         workers: processes of one thread each.
-        device: of the relaxation, "cpu" or "cuda".
     """
 
     candidates: Candidates
@@ -42,9 +43,9 @@ class Screening:
     folder: Path
     relaxation: RelaxationConfig = field(default_factory=RelaxationConfig)
     relax_first: int | None = None
+    judge: Judge = field(default_factory=chgnet_judge)
     hull: Hull | None = None
     workers: int = 1
-    device: str = "cpu"
     _journals: dict[str, Journal] = field(default_factory=dict, init=False, repr=False)
 
     def journal(self, stage: str) -> Journal:
@@ -136,10 +137,13 @@ def run_stages(stages: Sequence[Stage], screening: Screening) -> "pandas.DataFra
     table = pd.DataFrame(index=pd.RangeIndex(len(screening.candidates), name="index"))
     for stage in stages:
         answers = screening.journal(stage.name)
-        todo = [index for index in stage.crystals(screening, table) if index not in answers]
+        asked = stage.crystals(screening, table)
+        todo = [index for index in asked if index not in answers]
         if todo:
             found = stage.ask(screening, table, todo)
             for answer in progress(found, total=len(todo), label=stage.name):
                 answers.add(answer)
-        table = table.join(stage.table(screening, answers))
+        found = stage.table(screening, answers)
+        # another call may have asked about more crystals than this one does
+        table = table.join(found[found.index.isin(asked)])
     return table

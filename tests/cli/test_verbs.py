@@ -1,14 +1,19 @@
 """Verbs do what they say; a bad argument is one line with the value, and exit code 2."""
 
+import os
+import signal
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from symmbfn.cli import verbs
 from symmbfn.cli.verbs import main
 from symmbfn.datasets.registry import load_dataset
+from tests.runtime.test_workers import holds, is_running
 
 SMALL = ["--reference", "prototypes", "--out", "x"]
 
@@ -130,6 +135,69 @@ def test_output_that_cannot_be_written_is_one_line(
     assert main(["encode", "--dataset", str(crystals), "--out", str(out)]) == 2
     shown = capsys.readouterr().err
     assert str(out.parent) in shown and shown.count("\n") == 1
+
+
+def test_a_stopped_verb_says_what_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    def stop(options: object) -> int:
+        raise KeyboardInterrupt
+
+    out = str(tmp_path / "out")
+    for arguments, kept in (
+        (["encode", "--dataset", "x"], "what is done is kept, the same command goes on"),
+        (["train", "--dataset", "x", "--out", out], "the same command goes on"),
+        (["generate", "--n", "3", "--out", out], f"crystals so far are in {out}, the same"),
+        (["evaluate", "x", "--out", out], f"what is done is kept in {out} and the cache, the same"),
+        (["label", "--dataset", "x", "--out", out], "what is done is kept, the same command"),
+        (["benchmark"], "nothing is kept"),
+        (["info"], "nothing to keep"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(stop, "__name__", arguments[0])
+            patch.setattr(verbs, arguments[0], stop)
+            assert main(arguments) == 130
+        said = capsys.readouterr().err
+        assert said.startswith(f"symmbfn {arguments[0]}: stopped; ") and kept in said
+        assert said.count("\n") == 1
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "it is left as it was"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_workers_too_and_is_one_line(number: int, tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to the workers as well, which must not speak of it."""
+    script, note = tmp_path / "script.py", tmp_path / "pid"
+    script.write_text(
+        "import os, signal, sys\n"
+        # a background job of a shell ignores SIGINT, and so does what it starts
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from symmbfn.cli import verbs\n"
+        "from symmbfn.runtime.workers import run_killable\n"
+        "def own(note):\n"
+        "    with open(note + '.part', 'w') as file:\n"
+        "        file.write(str(os.getpid()))\n"
+        "    os.rename(note + '.part', note)\n"
+        "    while True:\n"
+        "        pass\n"
+        "def evaluate(options):\n"
+        "    list(run_killable(own, [options.source], workers=2, time_limit=1000.0))\n"
+        "if __name__ == '__main__':\n"
+        "    verbs.evaluate = evaluate\n"
+        "    sys.exit(verbs.main(['evaluate', sys.argv[1], '--out', 'there']))\n"
+    )
+    command = [sys.executable, script, note]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert holds(note.exists, seconds=120), "the worker has not begun"
+        os.killpg(run.pid, number) if number == signal.SIGINT else run.send_signal(number)
+        said = run.communicate(timeout=60)[1]
+    finally:
+        with suppress(ProcessLookupError):  # what lives on would compute for ever
+            os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == 130
+    kept = "what is done is kept in there and the cache, the same command goes on"
+    assert said == f"symmbfn evaluate: stopped; {kept}\n"
+    assert not is_running(int(note.read_text()))
 
 
 @pytest.mark.parametrize("start", [["-m", "symmbfn"], ["-m", "symmbfn.cli.verbs"]])

@@ -31,6 +31,21 @@ def test_primitive_cell_is_the_same_crystal() -> None:
     assert StructureMatcher(scale=False).fit(small.to_pymatgen(), ROCK_SALT)
 
 
+def test_a_chain_that_is_nearly_even_keeps_all_its_atoms() -> None:
+    """A search for smaller cells must not undo a distortion, however little of the matcher's."""
+    lattice = Lattice.hexagonal(4.3, 5.9)
+    for shift, n_atoms in ((0.0, 1), (0.01, 3), (0.05, 3), (0.2, 3)):
+        u = 1 / 3 - shift / 4.3
+        helix = Structure(lattice, ["Te"] * 3, [[u, 0, 1 / 3], [0, u, 2 / 3], [-u, -u, 0]])
+        cell = Cell.from_pymatgen(helix * (1, 2, 1)).primitive()
+        assert len(cell) == n_atoms
+        assert cell.volume == pytest.approx(helix.volume * n_atoms / 3)
+        # the shortest distance is that of the atoms as they came
+        distances = np.sort(cell.to_pymatgen().get_neighbor_list(6.0)[3])
+        expected = np.sort(helix.get_neighbor_list(6.0)[3])
+        assert distances[0] == pytest.approx(expected[0], abs=1e-4)
+
+
 def test_without_structure_there_is_no_cell() -> None:
     with pytest.raises(ValueError, match="crystal 3 has no structure: too small"):
         Cell.of(Crystal.failed(3, 0, "invalid_geometry", "too small", 225))

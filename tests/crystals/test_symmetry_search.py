@@ -1,15 +1,31 @@
 """What a structure is found to be, beside what was asked for: kept, above, or lost."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from pymatgen.core import Lattice, Structure
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
+import symmbfn
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
+from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.reconstruction import reconstruct
-from symmbfn.crystals.symmetry_search import check_symmetry, find_symmetry
-from tests.crystals.samples import generic_crystal, one_crystal
+from symmbfn.crystals.structure import asymmetric_unit
+from symmbfn.crystals.symmetry_search import (
+    DEFAULT_SYMPREC,
+    check_symmetry,
+    find_symmetry,
+    is_group_kept,
+    search_symmetry,
+)
+from tests.crystals.samples import generic_crystal, one_crystal, prototypes
+
+PACKAGE = Path(symmbfn.__file__).parent
 
 
 def built(unit) -> Crystal:
@@ -55,3 +71,51 @@ def test_without_structure_nothing_is_found_and_nothing_changes() -> None:
     nothing = Crystal.failed(3, 0, "reconstruction_failed", "no letter", 225)
     assert find_symmetry(nothing).relation(225) == "none"
     assert check_symmetry(nothing) is nothing
+
+
+def skewed(structure: Structure, degrees: float) -> Structure:
+    """The same crystal with its first two axes a little farther apart."""
+    *lengths, alpha, beta, gamma = structure.lattice.parameters
+    lattice = Lattice.from_parameters(*lengths, alpha, beta, gamma + degrees)
+    return Structure(lattice, structure.species, structure.frac_coords)
+
+
+def test_datasets_and_checks_name_the_same_group() -> None:
+    """In the cell as it comes, in the finished cell, by pymatgen at the same tolerances."""
+    structures, units = prototypes()
+    for structure, unit in list(zip(structures, units, strict=True))[::4]:
+        found = find_symmetry(built(unit))
+        assert found.space_group_number == unit.space_group_number
+        theirs = SpacegroupAnalyzer(structure, symprec=0.1, angle_tolerance=5)
+        assert theirs.get_space_group_number() == unit.space_group_number
+
+
+def test_angles_are_forgiven_alike_everywhere() -> None:
+    """A cube of 8 angstrom, 2 degrees off: more than 0.1 angstrom, but less than 5 degrees."""
+    atoms = Structure(Lattice.cubic(8.0), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    for structure in (atoms, skewed(atoms, 2.0)):
+        groups = [
+            asymmetric_unit(structure).space_group_number,
+            search_symmetry(Cell.from_pymatgen(structure)).number,
+            SpacegroupAnalyzer(structure, symprec=0.1).get_space_group_number(),
+        ]
+        assert groups == [221] * 3
+    ours = search_symmetry(Cell.from_pymatgen(skewed(atoms, 2.0)), DEFAULT_SYMPREC)
+    theirs = SpacegroupAnalyzer(skewed(atoms, 2.0)).get_space_group_number()
+    assert ours.number == theirs
+
+
+def test_every_space_group_is_found_by_one_function() -> None:
+    calls = re.compile(r"get_symmetry_dataset|get_spacegroup\(|SpacegroupAnalyzer|get_symmetry\(")
+    users = {path.name for path in PACKAGE.rglob("*.py") if calls.search(path.read_text())}
+    assert users == {"symmetry_search.py"}
+
+
+def test_only_a_valid_structure_keeps_its_group() -> None:
+    status = ["ok", "invalid_geometry", "ok", "ok"]
+    asked, found = [225, 225, 225, 225], [225, 225, 221, None]
+    expected = [True, False, False, False]
+    assert [is_group_kept(*row) for row in zip(status, asked, found, strict=True)] == expected
+    table = pd.DataFrame({"s": status, "a": asked, "f": pd.array(found, "Int64")})
+    kept = is_group_kept(table["s"], table["a"], table["f"])
+    assert kept.fillna(False).tolist() == expected

@@ -195,6 +195,56 @@ def test_rows_that_the_machine_failed_are_tried_again(
     assert len(asked) == 2
 
 
+def test_a_stopped_call_loses_nothing(
+    encoded: EncodedDataset, crystals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def stopping(function, items, **_):
+        asked.append(len(items))
+        for i, item in enumerate(items):
+            if len(asked) == 1 and i == 6:
+                raise KeyboardInterrupt
+            try:
+                yield Outcome(i, function(item), "", 1.0)
+            except ValueError as error:
+                yield Outcome(i, None, str(error), float("nan"), "")
+
+    monkeypatch.setattr("symmbfn.datasets.encoding.run_killable", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        encode_dataset(crystals, cache_dir=tmp_path)
+    again = encode_dataset(crystals, cache_dir=tmp_path)
+    assert asked == [15, 9]
+    assert (again.digest, again.failures) == (encoded.digest, encoded.failures)
+    for name in cache._TENSORS:
+        assert torch.equal(getattr(again, name).nan_to_num(), getattr(encoded, name).nan_to_num())
+    assert not list(tmp_path.glob("*.jsonl")), "what is whole needs no journal"
+
+
+def test_a_folder_with_a_dot_in_its_name_is_encoded_once(crystals: Path, tmp_path: Path) -> None:
+    table = load_dataset(crystals)[["material_id", "cif"]]
+    for version in ("v1.2", "v1.3"):
+        table[:2].to_csv(tmp_path / f"{version}.csv", index=False)
+        encode_dataset(tmp_path / f"{version}.csv", cache_dir=tmp_path / "cache", workers=1)
+    stored = [path.name for path in sorted((tmp_path / "cache").glob("*.safetensors"))]
+    assert [name[:9] for name in stored] == ["v1.2-all-", "v1.3-all-"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "_outcomes", None)
+        encode_dataset(tmp_path / "v1.2.csv", cache_dir=tmp_path / "cache", workers=1)
+
+
+def test_a_second_process_waits_and_says_so(
+    encoded: EncodedDataset, crystals: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Two calls at once would do everything twice, and write into one journal."""
+    with ThreadPoolExecutor(2) as pool:
+        calls = [
+            pool.submit(encode_dataset, crystals, cache_dir=tmp_path, workers=1) for _ in range(2)
+        ]
+        assert {call.result().digest for call in calls} == {encoded.digest}
+    assert capsys.readouterr().err.count("waiting for another process") == 1
+
+
 def encoded_there(arguments: tuple[Path, Path]) -> str:
     source, folder = arguments
     return encode_dataset(source, cache_dir=folder, workers=1).digest

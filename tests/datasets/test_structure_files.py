@@ -84,15 +84,21 @@ def test_a_folder_is_read_whole_and_the_rest_is_named(
     (tmp_path / "many.extxyz").write_text(extxyz(SALT, CRYSTAL, SALT))
     for name in ("INCAR", "notes.txt", ".DS_Store", "._one.cif"):
         (tmp_path / name).touch()
-    (tmp_path / "deeper").mkdir()
+    for folder in ("deeper/still", ".git", "judged"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "one.cif").write_text(CIF_TEXT)
+    (tmp_path / "judged" / "manifest.json").write_text("{}")
+    (tmp_path / "deeper" / "INCAR").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "deeper", target_is_directory=True)
     table = load_dataset(tmp_path, workers=2)
-    names = ["POSCAR", "many-0", "many-1", "many-2", "one", "two"]
+    names = ["POSCAR", "deeper/still/one", "many-0", "many-1", "many-2", "one", "two"]
     assert table["material_id"].tolist() == names
     formulas = [structure_of(text).reduced_formula for text in table["cif"]]
-    assert formulas == ["TiO2", "NaCl", "TiO2", "NaCl", "NaCl", "NaCl"]
-    assert table.attrs["left_out"] == ["INCAR", "deeper/", "notes.txt"]
-    assert "3 left out" in (said := capsys.readouterr().err)
-    assert "INCAR, deeper/, notes.txt" in said
+    assert formulas == ["TiO2", "NaCl", "NaCl", "TiO2", "NaCl", "NaCl", "NaCl"]
+    left_out = [".git/", "INCAR", "deeper/INCAR", "judged/", "link/", "notes.txt"]
+    assert table.attrs["left_out"] == left_out
+    assert "6 left out" in (said := capsys.readouterr().err)
+    assert ".git/, INCAR, deeper/INCAR, judged/, link/ and 1 more" in said
 
 
 def test_names_that_are_shared_are_told_apart(
@@ -100,8 +106,13 @@ def test_names_that_are_shared_are_told_apart(
 ) -> None:
     members = {"x/POSCAR": poscar(), "y/POSCAR": poscar(), "z/salt.cif": CIF_TEXT}
     table = load_dataset(zipped(tmp_path / "a.zip", members))
-    assert table["material_id"].tolist() == ["x/POSCAR", "y/POSCAR", "salt"]
-    assert "keep their whole one: POSCAR" in capsys.readouterr().err
+    assert table["material_id"].tolist() == ["x/POSCAR", "y/POSCAR", "z/salt"]
+    (tmp_path / "folder").mkdir()
+    for suffix, text in (("cif", CIF_TEXT), ("vasp", poscar()), ("xyz", extxyz(SALT))):
+        (tmp_path / "folder" / f"a.{suffix}").write_text(text)
+    table = load_dataset(tmp_path / "folder")
+    assert table["material_id"].tolist() == ["a.cif", "a.vasp", "a.xyz"]
+    assert "keep their whole one: a" in capsys.readouterr().err
     path = tmp_path / "b.zip"
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "w") as archive:
         archive.writestr("same.cif", CIF_TEXT)
@@ -120,7 +131,7 @@ def test_a_zip_is_read_in_place_and_nothing_is_unpacked(tmp_path: Path) -> None:
     }
     (tmp_path / "folder").mkdir()
     table = load_dataset(zipped(tmp_path / "folder" / "a.zip", members))
-    assert sorted(table["material_id"]) == ["b", "out", "re?[31md", "root"]
+    assert sorted(table["material_id"]) == ["deep/er/b", "out", "re?[31md", "root"]
     assert table.attrs["left_out"] == ["inner.zip"]
     assert all(structure_of(text).reduced_formula == "NaCl" for text in table["cif"])
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["a.zip"]

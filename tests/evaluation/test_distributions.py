@@ -237,6 +237,7 @@ def judged_row(index: int, density: float, is_valid: bool) -> Judgement:
         volume_per_atom=22.4,
         space_group_number=225,
         found_group=225,
+        default_group=225,
         symmetry="kept",
         sharp_symmetry="kept",
         is_structurally_valid=True,

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from symmbfn.evaluation.summary import relaxed_rows, summarise
+from symmbfn.evaluation.summary import Judging, relaxed_rows, summarise, summary_said
 
 SHARED = {
     **{"status": "ok", "is_structurally_valid": True, "is_smact_valid": True, "n_elements": 2},
@@ -37,18 +37,41 @@ def test_stricter_rates_doubt_each_what_it_says() -> None:
             {"knows_system": False},
             {"relaxed_is_novel_anywhere": False},
             {"relaxed_is_novel": False, "relaxed_is_novel_anywhere": False},
+            {"n_elements": 1, "e_above_hull": 0.05},
         )
     )
     plain = {
-        row["figure"]: row["count"]
-        for row in report["stability"]
-        if row["convention"] == "paper" and row["unaries"] == "kept"
+        row["figure"]: row["count"] for row in report["stability"] if row["convention"] == "ours"
     }
-    assert (plain["stable"], plain["sun"]) == (4, 3)
-    known = stricter(report, "known_system")
-    assert (known["paper", "stable"], known["paper", "sun"]) == (3, 2)
-    anywhere = stricter(report, "novel_anywhere")
-    assert (anywhere["paper", "stable"], anywhere["paper", "sun"]) == (4, 2)
+    figures = ("stable", "sun", "metastable", "msun")
+    assert tuple(plain[name] for name in figures) == (4, 3, 5, 4)
+    for which, counted in (
+        ("known_system", (3, 2, 4, 3)),
+        ("novel_anywhere", (4, 2, 5, 3)),
+        ("compounds", (4, 3, 4, 3)),
+    ):
+        found = stricter(report, which)
+        assert tuple(found["ours", name] for name in figures) == counted, which
+
+
+def test_every_rate_of_stability_names_what_it_rests_on() -> None:
+    made = table({}, {"e_above_hull": 0.2})
+    made = made.assign(e_above_hull_unfitted=[0.1, 0.3])
+    made = made.assign(second_status="ok", second_e_above_hull=[-0.1, 0.0])
+    judging = Judging(hull="a hull", judge="one", second_judge="two")
+    report = summarise(made, judging=judging)
+    rows = [row for row in report["stability"] if row["convention"] != "any"]
+    rows += [row for found in report["stricter"].values() for row in found]
+    assert {row["hull"] for row in rows} == {"a hull"} and all(row["references"] for row in rows)
+    by_name = {row["convention"]: row for row in rows}
+    assert [*by_name] == ["ours", "paper_rule", "mattergen", "lemat", "both"]
+    assert {name: row["judge"] for name, row in by_name.items()} == {
+        **dict.fromkeys(("ours", "paper_rule", "mattergen", "lemat"), "one"),
+        "both": "one and two",
+    }
+    assert "fitted to" in by_name["ours"]["references"]
+    assert "nothing fitted" in by_name["paper_rule"]["references"]
+    assert not report["left_out"]
 
 
 def test_relaxation_is_summed_over_those_that_came_through() -> None:
@@ -83,6 +106,34 @@ def test_the_funnel_asks_one_question_after_the_other() -> None:
         )
     )
     assert [step["count"] for step in report["funnel"]] == [8, 6, 5, 4, 2, 1]
+    assert {step["n"] for step in report["funnel"]} == {8}
+    assert report["funnel"][0]["name"] == "relaxed"
+
+
+def test_counts_are_said_with_what_they_are_of() -> None:
+    """Of four requests three are relaxed: a copy as generated, and another after relaxation."""
+    made = table(
+        {},
+        {"is_first": False, "duplicate_of": 0, "is_smact_valid": False},
+        {"relaxed_is_first": False, "relaxed_duplicate_of": 0, "relaxed_is_novel": False},
+        {"relax_status": None, "is_novel": False},
+    )
+    assert summary_said(summarise(made)).splitlines() == [
+        "4 requested, 3 of them relaxed",
+        "as generated, each of all 4: 3 valid, 3 unique, 3 novel",
+        "one question after the other, of the 3 relaxed: 2 valid, of these 1 unique, of these "
+        "1 novel, of these 1 metastable, of these 1 stable",
+        "stable, unique and novel, by convention: ours 2 of 3 (66.67 %), mattergen 2 of 3 "
+        "(66.67 %), lemat 2 of 3 (66.67 %)",
+        "paper_rule is left out: the table has no column e_above_hull_unfitted",
+    ]
+    columns = [name for name in made if "relax" not in name]
+    first, _, last = summary_said(summarise(made[columns])).splitlines()
+    assert first == "4 requested"
+    assert last == (
+        "one question after the other, of the 4 requested: 3 valid, of these 3 unique, of these "
+        "2 novel"
+    )
 
 
 def test_seconds_are_priced_per_crystal_that_counts() -> None:
@@ -91,6 +142,27 @@ def test_seconds_are_priced_per_crystal_that_counts() -> None:
     assert report["costs"]["seconds_per_sample"] == {"generation": 1.0, "relaxation": 2.0}
     assert report["costs"]["stable"]["total"]["seconds"] == pytest.approx(6.0)
     assert report["costs"]["stable"]["generation"]["seconds"] == pytest.approx(2.0)
+
+
+def test_a_group_counts_as_kept_in_a_valid_structure_only() -> None:
+    """Ten requests, whose groups are found at 0.1, 0.01 and 0.001 angstrom or are not."""
+    asked = {"space_group_number": 225, "default_group": 225, "symmetry": "kept"}
+    kept = {**asked, "sharp_symmetry": "kept"}
+    report = summarise(
+        table(
+            kept,
+            {**kept, "status": "invalid_geometry"},
+            {**kept, "status": "symmetry_mismatch"},
+            {**kept, "found_group": None, "default_group": None, "symmetry": "none"},
+            {**kept, "default_group": 221},
+            {**kept, "sharp_symmetry": "lost"},
+        )
+    )
+    rates = {name: row for name, row in report["rates"].items() if name.startswith("group_kept")}
+    assert {name: row["count"] for name, row in rates.items()} == {
+        **{"group_kept": 3, "group_kept_default": 2, "group_kept_sharp": 3}
+    }
+    assert {row["n"] for row in rates.values()} == {6}
 
 
 def test_nothing_is_no_screening() -> None:

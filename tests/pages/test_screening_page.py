@@ -68,6 +68,7 @@ def table_of(*, relaxed: int = 8, foreign: bool = False) -> pd.DataFrame:
             "volume_per_atom": 20.0 + index if is_ok else np.nan,
             "space_group_number": None if foreign else asked,
             "found_group": found,
+            "default_group": found,
             "symmetry": "unasked" if foreign else ("kept" if is_ok else "none"),
             "sharp_symmetry": "unasked" if foreign else ("kept" if is_ok else "none"),
             "is_structurally_valid": is_ok,

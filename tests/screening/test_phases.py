@@ -1,7 +1,8 @@
 """`symmbfn hull`: energies of structures become phases of a hull, whatever stops on the way."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from symmbfn.cli.verbs import main
 from symmbfn.crystals.cell import Cell
 from symmbfn.evaluation.energies.entries import read_entries
 from symmbfn.evaluation.energies.hull import Hull
-from symmbfn.evaluation.energies.references import chgnet_references
+from symmbfn.evaluation.energies.judge import Judge
+from symmbfn.evaluation.energies.references import ElementReferences, chgnet_references
 from symmbfn.evaluation.energies.relaxation import Relaxed
 from symmbfn.screening import phases
 from symmbfn.screening.phases import write_phases
@@ -24,7 +26,7 @@ ENERGIES = {"Na": -1.0, "Cl": -2.0, "NaCl": -3.5, "Na3N": -2.5}
 
 
 def by_formula(
-    cells: list[Cell], config: Any, *, workers: int = 1
+    cells: list[Cell], config: Any, *, judge: Judge, workers: int = 1
 ) -> Iterator[tuple[int, Relaxed]]:
     """Answers in another order than that of the questions."""
     for place, cell in reversed(list(enumerate(cells))):
@@ -48,10 +50,16 @@ def folder(tmp_path: Path) -> Path:
     return cifs
 
 
+def made_up(name: str) -> Callable[..., Judge]:
+    """A judge for whom sodium counts -1 eV and chlorine -2 eV, and cesium nothing known."""
+    judge = Judge(name, "digest", dict, ElementReferences({"Na": -1.0, "Cl": -2.0}))
+    return lambda text, **options: judge
+
+
 @pytest.fixture
 def own_potential(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "relax_all", by_formula)
-    monkeypatch.setattr(phases, "_potential", lambda name: ("Made-up 1", "digest", None))
+    monkeypatch.setattr(phases, "judge_of", made_up("Made-up 1"))
 
 
 def test_phases_of_a_potential_become_a_hull(
@@ -72,27 +80,26 @@ def test_phases_of_a_potential_become_a_hull(
     assert (part.name, part.source, part.is_predicted) == ("salt", "Made-up 1", True)
 
 
-def test_an_element_without_structure_is_said_before_the_work(
+def test_an_element_without_reference_is_a_reason(
     folder: Path, tmp_path: Path, own_potential: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phases, "relax_all", pytest.fail)
-    with pytest.raises(ValueError, match="no structure of the pure elements Cs to count"):
-        write_phases(folder, tmp_path / "hull.parquet")
-
-
-def test_an_element_whose_energy_failed_leaves_reasons(
-    folder: Path, tmp_path: Path, own_potential: None
-) -> None:
-    Structure(Lattice.cubic(6.0), ["Cs"], [[0.0] * 3]).to(str(folder / "cesium.cif"))
-    monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setitem(ENERGIES, "CsCl", -3.0)
     table = write_phases(folder, tmp_path / "hull.parquet").set_index("id")
-    monkeypatch.undo()
-    assert table["reason"]["cesium"] == "no such element"
     assert table["reason"]["cs"] == "no reference energy of Cs"
     assert np.isnan(table["formation_energy_per_atom"]["cs"])
     ids = {entry.id for entry in read_entries(tmp_path / "hull.parquet")}
     assert ids == {"na", "cl", "salt"}
+
+
+def test_a_correction_counts(
+    folder: Path, tmp_path: Path, own_potential: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = replace(made_up("Made-up 1")(""), correction=lambda cell: -0.1 * len(cell))
+    monkeypatch.setattr(phases, "judge_of", lambda text, **options: judge)
+    table = write_phases(folder, tmp_path / "hull.parquet").set_index("id")
+    # two atoms in the cell of the salt, one in that of sodium
+    assert table["energy_per_atom"][["salt", "na"]].tolist() == pytest.approx([-3.7, -1.1])
+    assert table["formation_energy_per_atom"]["salt"] == pytest.approx(-2.2)
 
 
 def test_a_stopped_call_is_gone_on_with(
@@ -132,7 +139,7 @@ def test_another_question_is_not_written_over_the_answer(
     write_phases(folder, out)
     with pytest.raises(ValueError, match="holds something else: nothing is overwritten"):
         write_phases(folder, out, is_relaxed=True)
-    monkeypatch.setattr(phases, "_potential", lambda name: ("Made-up 2", "digest", None))
+    monkeypatch.setattr(phases, "judge_of", made_up("Made-up 2"))
     with pytest.raises(ValueError, match="holds something else"):
         write_phases(folder, out)
 
@@ -147,8 +154,6 @@ def test_a_structure_that_has_not_arrived_has_no_relaxed_energy(
             yield place, Relaxed("ok", "", there, 500, energy, cell=cell)
 
     monkeypatch.setattr(phases, "relax_all", unconverged)
-    monkeypatch.setitem(ENERGIES, "Cs", -0.9)
-    Structure(Lattice.cubic(6.0), ["Cs"], [[0.0] * 3]).to(str(folder / "cesium.cif"))
     relaxed = write_phases(folder, tmp_path / "a.parquet", is_relaxed=True).set_index("id")
     assert relaxed["reason"]["salt"] == "not relaxed after 500 steps"
     as_it_stands = write_phases(folder, tmp_path / "b.parquet").set_index("id")
@@ -180,7 +185,7 @@ def test_chgnet_counts_from_the_shipped_references(folder: Path, tmp_path: Path)
     ("arguments", "message"),
     [
         (["--out", "hull.csv"], "must be a file that ends in .parquet"),
-        (["--out", "hull.parquet", "--potential", "m3gnet"], "must be 'chgnet', got 'm3gnet'"),
+        (["--out", "hull.parquet", "--potential", "m3gnet"], "'module:factory', got 'm3gnet'"),
         (["--out", "hull.parquet", "--workers", "0"], "workers"),
     ],
 )

@@ -2,7 +2,9 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from symmbfn.crystals.records import RECORDS
 from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.evaluation.energies.entries import Entry
 from symmbfn.evaluation.energies.hull import Hull
+from symmbfn.evaluation.energies.judge import chgnet_judge
 from symmbfn.generation.run import generate_run
 from symmbfn.pages.screening_report import seconds_of, write_report
 from symmbfn.screening.screen import STAGES, TABLE, ScreeningConfig, answers_of, screen
@@ -24,6 +27,7 @@ from symmbfn.screening.sources import Candidate
 from symmbfn.screening.stages import compared as compared_stage
 from symmbfn.screening.stages import relaxed as relaxed_stage
 from symmbfn.screening.stages.relaxed import RELAXED, above_hull, relaxed_crystals
+from tests.evaluation.energies.toys import alloy, alloys, emt_formation_energy, write_world
 
 SITES = [[0, 0, 0], [0.5, 0.5, 0.5]]
 EDGES = {"NaCl": 5.7, "KCl": 6.4, "KBr": 6.7, "MgO": 4.25}
@@ -33,6 +37,11 @@ def rock_salt(formula: str, edge: float | None = None) -> Structure:
     elements = [element.symbol for element in Composition(formula)]
     lattice = Lattice.cubic(edge or EDGES[formula])
     return Structure.from_spacegroup("Fm-3m", lattice, elements, SITES)
+
+
+def nothing_left(cells: list, *_: object, **__: object) -> list:
+    assert not cells
+    return []
 
 
 @pytest.fixture(scope="module")
@@ -144,13 +153,105 @@ def test_second_call_does_nothing_again(
 ) -> None:
     out, table = screened
 
-    def nothing(cells: list, *_: object, **__: object) -> list:
-        assert not cells
-        return []
-
-    monkeypatch.setattr(relaxed_stage, "relax_all", nothing)
-    monkeypatch.setattr(compared_stage, "find_duplicates", nothing)
+    monkeypatch.setattr(relaxed_stage, "relax_all", nothing_left)
+    monkeypatch.setattr(compared_stage, "find_duplicates", nothing_left)
     pd.testing.assert_frame_equal(_screen(folders, out), table)
+
+
+def test_another_hull_is_another_table_of_the_same_answers(
+    screened: tuple[Path, pd.DataFrame],
+    folders: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    out, table = tmp_path / "out", screened[1]
+    copytree(screened[0], out)
+    lower = pd.read_csv(folders["hull"])
+    lower["formation_energy_per_atom"] -= 0.1
+    lower.to_csv(tmp_path / "lower.csv", index=False)
+    monkeypatch.setattr(relaxed_stage, "relax_all", nothing_left)
+    config = ScreeningConfig(
+        reference=str(folders["known"]), relax="chgnet", relax_first=3, hull=tmp_path / "lower.csv"
+    )
+    again = screen(folders["made"], out, config)
+    assert np.allclose(again.e_above_hull[:3], table.e_above_hull[:3] + 0.1)
+    assert again.relax_status.notna().sum() == 3 and table.relax_status.notna().sum() == 5
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["relax_first"] == 3 and "lower.csv" in manifest["hull_name"]
+    (first,) = manifest["earlier"]
+    assert first["relax_first"] is None and "hull.csv" in first["hull_name"]
+    config = replace(config, keeps_space_group=True)
+    with pytest.raises(ValueError, match="keeps_space_group is False there and True here"):
+        screen(folders["made"], out, config)
+
+
+def test_a_folder_whose_settings_name_the_hull_goes_on(
+    screened: tuple[Path, pd.DataFrame],
+    folders: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """As folders were written before a hull decided the table alone."""
+    out = tmp_path / "out"
+    copytree(screened[0], out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    settings = manifest["settings"]
+    assert settings.pop("weights") == chgnet_judge().digest
+    settings |= {"relax_first": 1, "hull": "0" * 64, "has_judges": False}
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.setattr(relaxed_stage, "relax_all", nothing_left)
+    pd.testing.assert_frame_equal(_screen(folders, out), screened[1])
+    renewed = json.loads((out / "manifest.json").read_text())
+    assert renewed["settings"].keys() == settings.keys() ^ {
+        *("weights", "relax_first", "hull", "has_judges")
+    }
+    # a folder that nobody relaxed anything in has other answers
+    settings["relax"] = None
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="relax is None there and 'chgnet' here"):
+        _screen(folders, out)
+
+
+def test_command_line_takes_any_calculator_and_a_second_judge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    for name, folder in (("SYMMBFN_DATA", tmp_path), ("SYMMBFN_CACHE", tmp_path / "cache")):
+        monkeypatch.setenv(name, str(folder))
+    write_world(tmp_path, alloys())
+    made, known, out = (tmp_path / name for name in ("made", "known", "out"))
+    made.mkdir(), known.mkdir()
+    for pair in (("Cu", "Au"), ("Ni", "Pd")):
+        alloy(*pair).to(str(made / f"{pair[0]}.cif"))
+    rock_salt("NaCl").to(str(made / "salt.cif"))
+    alloy("Cu", "Au").to(str(known / "gold.cif"))
+    phases = {"mp-a": ("Cu3Au", 0.0), "mp-b": ("Ni3Pd", 0.0), "mp-c": ("NaCl", -2.0)}
+    rows = [(name, *entry) for name, entry in phases.items()]
+    columns = ["id", "formula", "formation_energy_per_atom"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "hull.csv", index=False)
+    arguments = ["evaluate", str(made), "--out", str(out), "--reference", str(known)]
+    arguments += ["--hull", str(tmp_path / "hull.csv"), "--workers", "2"]
+    emt = "ase.calculators.emt:EMT"
+    assert main([*arguments, "--relax", emt, "--second-judge", "chgnet"]) == 0
+    table = pd.read_parquet(out / TABLE).set_index("name")
+    assert table.relax_status.to_dict() == {"Cu": "ok", "Ni": "ok", "salt": "relaxation_diverged"}
+    assert "No EMT-potential" in table.relax_reason["salt"]
+    expected = emt_formation_energy(alloy("Cu", "Au"))
+    # relaxation from the mean of the edges gains some meV
+    assert table.formation_energy_per_atom["Cu"] == pytest.approx(expected, abs=0.02)
+    assert table.second_status.fillna("").to_dict() == {"Cu": "ok", "Ni": "ok", "salt": ""}
+    # DFT puts Cu3Au 0.05 eV/atom below its elements
+    assert table.second_formation_energy_per_atom["Cu"] == pytest.approx(-0.05, abs=0.05)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["relaxation"]["model"].startswith(emt)
+    assert manifest["relaxation"]["weights"] == manifest["settings"]["weights"]
+    assert manifest["references"]["n_crystals"] == 20
+    assert manifest["references"]["held_out_mae"] == pytest.approx(0.0, abs=1e-3)
+    assert manifest["second_judge"] == "CHGNet 0.3.0"
+    assert manifest["second_references"] == chgnet_judge().references.facts
+    capsys.readouterr()
+    assert main([*arguments, "--relax", "no.such:thing"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "no.such:thing" in error
 
 
 def test_what_a_kill_left_is_completed(
@@ -172,9 +273,16 @@ def test_bad_requests_are_named(folders: dict[str, Path], screened: tuple) -> No
         ScreeningConfig(relax_first=3)
     with pytest.raises(ValueError, match="relax_first 0"):
         ScreeningConfig(relax="chgnet", relax_first=0)
-    for ignored in ({"hull": folders["hull"]}, {"keeps_space_group": True}, {"has_judges": True}):
+    for ignored in (
+        *({"hull": folders["hull"]}, {"keeps_space_group": True}, {"has_judges": True}),
+        {"second_judge": "sevennet"},
+    ):
         with pytest.raises(ValueError, match="need a relaxation"):
             ScreeningConfig(**ignored)
+    with pytest.raises(ValueError, match="second_first 3"):
+        ScreeningConfig(relax="chgnet", second_first=3)
+    with pytest.raises(ValueError, match="another one than 'chgnet'"):
+        ScreeningConfig(relax="chgnet", second_judge="chgnet")
     with pytest.raises(ValueError, match="relax is 'chgnet' there and None here"):
         screen(folders["made"], screened[0], ScreeningConfig(reference=str(folders["known"])))
 
@@ -189,7 +297,11 @@ def test_command_line_judges_a_run_without_relaxation(
     table = pd.read_parquet(tmp_path / "judged" / TABLE)
     assert len(table) == 5 and "e_above_hull" not in table
     report = json.loads((tmp_path / "judged" / "report.json").read_text())
-    assert report["rates"]["group_kept"]["n"] == 5
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    kept = {"group_kept": "space_group_found", "ok": "ok", "no_short_contact": "no_short_contact"}
+    for name, there in kept.items():
+        assert report["rates"][name]["count"] == summary["rates"][there]["count"], name
+        assert report["rates"][name]["n"] == 5
     assert report["source_facts"]["settings"]["sampler"]["n_steps"] == 4
     # at another tolerance the reference is another
     symprec, known = ["--symprec", "0.01"], ["--reference", str(folders["known"])]
@@ -245,7 +357,7 @@ def test_nothing_but_failures_is_a_report(
     made = tmp_path / "made"
     made.mkdir()
     (made / "a.cif").write_text("no crystal")
-    rock_salt("MgO", 1.5).to(str(made / "b.cif"))
+    rock_salt("MgO", 0.9).to(str(made / "b.cif"))  # a cell too small for its atoms to be read
     hull = None if relax is None else folders["hull"]
     config = ScreeningConfig(reference=str(folders["known"]), relax=relax, hull=hull)
     table = screen(made, tmp_path / "out", config)

@@ -69,6 +69,23 @@ def test_what_a_screening_did_not_predict_is_no_column(tmp_path: Path) -> None:
     assert "band_gap" not in write_shortlist(tmp_path, table, {0: rock_salt()})
 
 
+def test_those_that_both_judges_call_stable_come_first(tmp_path: Path) -> None:
+    """Rows 2 and 3 are two copies: the one of which both say stable stands for them."""
+    table = table_of(
+        e_above_hull=[-0.3, -0.1, -0.2, 0.0, 0.05],
+        second_e_above_hull=[0.02, -0.2, 0.1, 0.0, -0.4],
+        second_status=["ok", "timeout", "ok", "ok", "ok"],
+        relaxed_duplicate_of=[0, 1, 2, 2, 4],
+    )
+    assert shortlist(table)["index"].tolist() == [3, 0, 1, 4]
+    listed = write_shortlist(tmp_path, table, dict.fromkeys(range(5), rock_salt()))
+    assert listed["is_stable_by_both"].tolist() == [True, False, False, False]
+    assert "is_doubted" not in listed
+    assert "is_stable_by_both" not in write_shortlist(
+        tmp_path, table_of(name=["a"]), {0: rock_salt()}
+    )
+
+
 def test_an_empty_list_has_its_columns(tmp_path: Path) -> None:
     write_shortlist(tmp_path, table_of(e_above_hull=[0.5]), {0: rock_salt()})
     listed = pd.read_csv(tmp_path / "candidates.csv")

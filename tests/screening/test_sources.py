@@ -6,8 +6,14 @@ from pathlib import Path
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
+from symmbfn.crystals.cell import Cell
+from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.generation.run import generate_run
-from symmbfn.screening.sources import read_candidates
+from symmbfn.screening.sources import Candidate, read_candidates
+from symmbfn.screening.stages.judged import judge_candidate
+from tests.crystals.samples import one_crystal
 
 GOOD = Structure.from_spacegroup(
     "Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
@@ -40,6 +46,46 @@ def test_files_that_cannot_be_read_are_rows_with_a_reason(tmp_path: Path) -> Non
     assert [row.status for row in rows] == [*wanted, "reconstruction_failed"]
     assert all(bool(row.reason) == (row.status != "ok") for row in rows)
     assert rows[0].cell is not None and rows[0].cell.formula == "NaCl"
+
+
+def test_a_composition_is_judged_whatever_the_geometry(tmp_path: Path) -> None:
+    """Atoms 0.2 angstrom apart, made by a generator or written in a file."""
+    crowd = [[0, 0, 0], [0.05, 0, 0], [0, 0.05, 0], [0, 0, 0.05]]
+    salt = Structure(Lattice.cubic(4.0), ["Na", "Cl"], crowd[:2])
+    (tmp_path / "small.cif").write_text(salt.to(fmt="cif"))
+    sites = [(11, "a", tuple(crowd[0])), (17, "a", tuple(crowd[1]))]
+    crystal = reconstruct(AsymmetricUnitBatch.stack([one_crystal(1, sites, 4.0)]))[0]
+    made = Candidate(0, "0", crystal.status, crystal.reason, Cell.of(crystal), crystal)
+    (read,) = read_candidates(tmp_path).rows
+    for row in map(judge_candidate, (made, read)):
+        assert (row.status, row.formula) == ("invalid_geometry", "NaCl")
+        assert row.is_smact_valid and not row.is_structurally_valid and not row.is_valid
+    # three fluorine ions are too many for one of sodium
+    fluoride = Structure(Lattice.cubic(4.0), ["Na", "F", "F", "F"], crowd)
+    (tmp_path / "small.cif").write_text(fluoride.to(fmt="cif"))
+    (read,) = read_candidates(tmp_path).rows
+    row = judge_candidate(read)
+    assert (row.status, row.formula, row.is_smact_valid) == ("invalid_geometry", "NaF3", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "phase"),
+    [
+        ("mp-149", "mp-149"),
+        ("mp-149.cif", "mp-149"),
+        ("silicon/mp-149", "mp-149"),
+        ("silicon/mp-149.cif.gz", "mp-149"),
+        ("mp-149#2", "mp-149"),
+        ("my.phase", "my.phase"),
+    ],
+)
+def test_the_entry_of_a_crystal_is_found_by_its_name(name: str, phase: str) -> None:
+    assert phase in Candidate(0, name, "ok", "", None).own_phases
+
+
+def test_the_number_of_a_request_is_the_name_of_no_phase() -> None:
+    crystal = Crystal.failed(149, 0, "reconstruction_failed", "no letter", 1)
+    assert Candidate(149, "149", crystal.status, "", None, crystal).own_phases == ()
 
 
 def test_a_source_that_is_not_there_is_named() -> None:

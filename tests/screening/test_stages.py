@@ -1,6 +1,7 @@
 """Each stage gives every answer to the crystal that it belongs to, in whatever order they come."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.evaluation.energies.entries import Entry
 from symmbfn.evaluation.energies.hull import Hull
+from symmbfn.evaluation.energies.judge import Judge
 from symmbfn.evaluation.energies.labels import FEATURES
 from symmbfn.evaluation.energies.matgl import MODELS
-from symmbfn.evaluation.energies.references import elemental_references
+from symmbfn.evaluation.energies.references import ElementReferences, elemental_references
 from symmbfn.evaluation.energies.relaxation import Relaxed
 from symmbfn.evaluation.similarity.matching import Duplicate, Known, KnownCrystal
 from symmbfn.evaluation.similarity.nearest import Nearest
@@ -25,11 +27,13 @@ from symmbfn.screening.reference import Reference
 from symmbfn.screening.sources import Candidate, Candidates
 from symmbfn.screening.stage import Screening, Stage, run_stages
 from symmbfn.screening.stages import band_gaps, compared, judged, judges, relaxed
+from symmbfn.screening.stages import second_judge as second_stage
 from symmbfn.screening.stages.band_gaps import BAND_GAPS
 from symmbfn.screening.stages.compared import COMPARED, COMPARED_RELAXED
 from symmbfn.screening.stages.judged import JUDGED
 from symmbfn.screening.stages.judges import JUDGES
 from symmbfn.screening.stages.relaxed import RELAXED
+from symmbfn.screening.stages.second_judge import second_judge
 
 HULL = Hull([Entry("salt", {"Na": 1.0, "Cl": 1.0}, -2.0)], name="", digest="")
 
@@ -100,6 +104,105 @@ def test_relaxations_belong_to_their_crystals(
     assert table["e_above_hull_unfitted"].dropna().to_dict() == pytest.approx(expected)
     assert table["decomposition"].dropna().to_dict() == dict.fromkeys((0, 3), "salt 1.000 DFT")
     assert table["has_predicted_phases"].dropna().to_dict() == {0: False, 3: False}
+
+
+def test_more_relaxations_go_on_and_fewer_are_a_shorter_table(
+    screening: Screening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def counted(cells: list[Cell], *_: Any, **__: Any) -> Iterator[tuple[int, Relaxed]]:
+        asked.append(len(cells))
+        return relax_backwards(cells)
+
+    monkeypatch.setattr(relaxed, "relax_all", counted)
+    tables = [
+        run_stages([RELAXED], replace(screening, relax_first=first)) for first in (2, None, 3, 4)
+    ]
+    # the second crystal has no structure, and the failure of the third is an answer
+    assert asked == [1, 3, 0, 0][: len(asked)] and sum(asked) == 4
+    counts = [int(table["relax_status"].notna().sum()) for table in tables]
+    assert counts == [2, 5, 3, 4]
+    once = replace(screening, folder=screening.folder / "once", relax_first=None)
+    pd.testing.assert_frame_equal(run_stages([RELAXED], once), tables[1])
+
+
+MU = {"Na": -1.3, "Cl": -1.8}
+
+
+def judge(**mu: float) -> Judge:
+    """A judge of which only the references matter."""
+    return Judge("Second 1.0", "ab" * 32, dict, ElementReferences(mu))
+
+
+def second_opinion(cells: list[Cell], *_: Any, **__: Any) -> Iterator[tuple[int, Relaxed]]:
+    """Each crystal 0.2 eV/atom above what `relax_backwards` says, then 0.1 lower."""
+    for place, cell in enumerate(cells):
+        energy = 0.2 - float(cell.lattice_matrix[0, 0])
+        yield (
+            place,
+            Relaxed("ok", cell=cell, initial_energy_per_atom=energy, energy_per_atom=energy - 0.1),
+        )
+
+
+@pytest.fixture
+def judged_once(screening: Screening, monkeypatch: pytest.MonkeyPatch) -> Screening:
+    """By the first judge, crystal 0 lies 0.05 eV/atom above the hull, 3 and 4 below it."""
+    monkeypatch.setattr(relaxed, "relax_all", relax_backwards)
+    monkeypatch.setattr(second_stage, "relax_all", second_opinion)
+    first = replace(judge(Na=-1.55, Cl=-1.55), name="First 1.0")
+    return replace(screening, judge=first, relax_first=None)
+
+
+def compared_as(**columns: list[Any]) -> Stage:
+    return replace(given(**columns), name="compared_relaxed")
+
+
+NEW = compared_as(relaxed_duplicate_of=[0, None, None, 3, 3], relaxed_is_novel=[True] * 5)
+
+
+def test_a_second_judge_is_asked_about_the_relaxed_crystals(judged_once: Screening) -> None:
+    asked = second_judge(judge(**MU), None)
+    table = run_stages([RELAXED, NEW, asked], judged_once)
+    assert table["second_status"].notna().tolist() == [True, False, False, True, True]
+    assert table["second_initial_energy_per_atom"][0] == pytest.approx(-3.3)
+    assert table["second_energy_per_atom"][0] == pytest.approx(-3.4)
+    # -3.4 less the mean of the two references; the salt of the hull lies at -2
+    assert table["second_formation_energy_per_atom"][0] == pytest.approx(-1.85)
+    assert table["second_e_above_hull"].dropna().to_dict() == pytest.approx(
+        {0: 0.15, 3: -0.15, 4: -0.25}
+    )
+    assert table["e_above_hull"].dropna().to_dict() == pytest.approx({0: 0.05, 3: -0.25, 4: -0.35})
+    both = table["is_stable_by_both"].tolist()
+    assert both == [False, pd.NA, pd.NA, True, True]
+    assert list(judged_once.folder.glob("second_judge_abababab.jsonl"))
+
+
+def test_one_judge_alone_makes_no_crystal_stable_by_both(judged_once: Screening) -> None:
+    high = second_judge(judge(Na=-1.75, Cl=-1.75), None)
+    table = run_stages([RELAXED, NEW, high], judged_once)
+    # 3 is stable by the first judge alone
+    assert table["is_stable_by_both"].tolist() == [False, pd.NA, pd.NA, False, True]
+
+
+def test_an_element_without_reference_is_a_reason(judged_once: Screening) -> None:
+    asked = second_judge(judge(Na=-1.3), None)
+    table = run_stages([RELAXED, NEW, asked], judged_once)
+    assert table["second_status"][0] == "ok" and np.isnan(table["second_e_above_hull"][0])
+    assert table["second_reason"][0] == "no reference energy of Cl for Second 1.0"
+    assert table["is_stable_by_both"].isna().all()
+    assert table["second_energy_per_atom"].notna().sum() == 3
+
+
+def test_the_first_crystals_are_asked_about_and_all_candidates(judged_once: Screening) -> None:
+    """Crystal 4 is a copy of 3 and needs no second opinion, 3 is past the first ones."""
+    asked = second_judge(judge(**MU), 2)
+    table = run_stages([RELAXED, NEW, asked], judged_once)
+    assert table["second_status"].notna().tolist() == [True, False, False, True, False]
+    known = compared_as(relaxed_duplicate_of=[0, None, None, 3, 4], relaxed_is_novel=[False] * 5)
+    elsewhere = replace(judged_once, folder=judged_once.folder / "known")
+    table = run_stages([RELAXED, known, asked], elsewhere)
+    assert table["second_status"].notna().tolist() == [True, False, False, False, False]
 
 
 def test_what_is_asked_of_relaxed_crystals_skips_the_failures(

@@ -65,3 +65,33 @@ def test_the_references(script: ModuleType, rows: pd.DataFrame) -> None:
     assert own.value == pytest.approx(np.mean([20, 200, 200]))
     assert other.value == pytest.approx(np.mean([180, 0, 0]))
     assert own.name == "references.residual_mev" and "mean -140.0" in own.note
+
+
+def test_the_whole_hull_beside_the_open_one(
+    script: ModuleType, hull: Hull, rows: pd.DataFrame
+) -> None:
+    """A second fluoride that CHGNet alone knows: the first lies 0.05 above it, as officially."""
+    phases = [
+        Entry(id_, composition, energy)
+        for id_, composition, energy in zip(
+            rows["id"], rows["composition"], rows["formation_energy_per_atom"], strict=True
+        )
+    ]
+    other = Entry("other", {"Na": 1.0, "F": 1.0}, -3.05, source="CHGNet 0.3.0")
+    whole = Hull([*phases, other], name="whole", digest="1")
+    claims = script.whole_hull_claims(whole, hull, rows)
+    bias, mae, stable = claims
+    assert [claim.name for claim in claims] == [
+        "hull.full.bias_mev",
+        "hull.full.mae_mev",
+        "hull.full.stable_real",
+    ]
+    assert (bias.value, mae.value) == pytest.approx((0, 0), abs=1e-9)
+    assert "-16.67 with the open hull" in bias.note and "16.67 with the open hull" in mae.note
+    # own entry out: NaCl lies 0.1 below the other NaCl, the two others lie above a phase
+    assert stable.value == 33.33 and stable.n == 3
+    assert "officially 33.3 %, 33.3 % with the open hull" in stable.note
+    references = ElementReferences({"Na": -1.0, "Cl": -3.0, "F": -3.2})
+    # formation by CHGNet -2.02, -2.1 and -3.1: -0.02, -0.1 and -0.05 against the hull
+    judge = script.judge_of_whole_hull(whole, references, rows)
+    assert judge.value == pytest.approx((0.02 + 0.2 + 0.1) / 3, abs=1e-5)

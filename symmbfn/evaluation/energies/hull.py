@@ -135,7 +135,8 @@ class Hull:
     def from_file(cls, path: str | Path) -> "Hull":
         """Read a hull from a file of the user, see `read_entries`.
 
-        Its name is that of the file, and the run types of its entries where they are known.
+        Its name is that of the file, with the run types of its entries where they are known,
+        and the potentials that say energies.
 
         Raises:
             ValueError: the file holds no entries; a pickle is refused.
@@ -143,7 +144,9 @@ class Hull:
         path = Path(path)
         entries = read_entries(path)
         run_types = sorted({entry.run_type for entry in entries} - {""})
-        name = f"{path.name} ({', '.join(run_types)})" if run_types else path.name
+        potentials = sorted({entry.source for entry in entries} - {DFT})
+        facts = ", ".join([*run_types, *potentials])
+        name = f"{path.name} ({facts})" if facts else path.name
         return cls(entries, name=name, digest=digest_of([path]))
 
     def check_judge(self, potential: str, *, is_tied_to_dft: bool = False) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,9 @@ class ElementReferences:
         digest: SHA-256 of the files with the crystals and the elements' own energies.
         potential: whose total energies they belong to, with its version.
         n_by_element: element symbol -> how many of the crystals contain it.
+        held_out_mae: mean absolute error of formation energies on crystals that they were not
+            fitted to, eV/atom; None where it was not measured.
+        n_held_out: how many these are.
     """
 
     energies: dict[str, float]
@@ -35,6 +39,8 @@ class ElementReferences:
     digest: str = ""
     potential: str = ""
     n_by_element: dict[str, int] = field(default_factory=dict)
+    held_out_mae: float | None = None
+    n_held_out: int = 0
 
     def formation_energy(self, composition: Amounts, energy_per_atom: float) -> float:
         """Formation energy, eV/atom; NaN where an element has no reference.
@@ -46,6 +52,12 @@ class ElementReferences:
         if not self.energies.keys() >= composition.keys():
             return math.nan
         return energy_per_atom - mean_of(self.energies, composition)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a manifest says of them."""
+        names = ("digest", "n_crystals", "held_out_mae", "n_held_out")
+        return {name: getattr(self, name) for name in names}
 
     def save(self, path: Path) -> None:
         """Write them as JSON."""

@@ -1,12 +1,10 @@
 """Relaxation of positions and cells, many at once or in processes that may be killed."""
 
-import ctypes
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,13 @@ from symmbfn.crystals.contacts import closest_contacts
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.distances import MINIMUM_DISTANCE
 from symmbfn.evaluation.energies.fire import Descent
-from symmbfn.evaluation.energies.potentials import CRYSTALS_AT_ONCE, Chgnet, Potential, SinglePoint
+from symmbfn.evaluation.energies.judge import Judge, chgnet_judge
+from symmbfn.evaluation.energies.potentials import (
+    CRYSTALS_AT_ONCE,
+    Potential,
+    SinglePoint,
+    own_potential,
+)
 from symmbfn.evaluation.energies.symmetriser import Symmetriser
 from symmbfn.runtime.workers import is_out_of_memory, run_killable
 
@@ -25,7 +29,6 @@ VOLUME_PER_ATOM = 3.0, 200.0  # cubic angstrom, before anything is computed
 VOLUME_CHANGE = 0.3, 3.0  # of the cell that it started with
 MAX_FORCE = 1e3  # eV/angstrom
 NAN = float("nan")
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 @dataclass(frozen=True)
@@ -149,18 +152,19 @@ def relax_all(
     cells: Sequence[Cell | Crystal],
     config: RelaxationConfig | None = None,
     *,
+    judge: Judge | None = None,
     workers: int = 1,
     time_limit: float = 900.0,
-    device: str = "cpu",
 ) -> Iterator[tuple[int, Relaxed]]:
-    """Relax crystals with CHGNet 0.3.0 and yield them as they are done.
+    """Relax crystals and yield them as they are done.
 
     Args:
         cells: cells, or crystals with a structure.
         config: when to stop; None takes the defaults.
+        judge: whose potential moves them; None takes CHGNet 0.3.0. On an accelerator it takes
+            batches, which are halved where memory ends.
         workers: processes of one thread each; on an accelerator there is this one process.
         time_limit: seconds of wall time for one crystal; on an accelerator steps alone limit it.
-        device: "cpu", or an accelerator, which takes batches and halves them where memory ends.
 
     Yields:
         Place in `cells` and the row.
@@ -170,40 +174,24 @@ def relax_all(
     """
     if workers < 1 or not time_limit > 0:
         raise ValueError(f"workers {workers} and time_limit {time_limit} must be positive")
-    config = config or RelaxationConfig()
-    if torch.device(device).type == "cpu":
-        alone = partial(_relax_alone, config)
+    config, judge = config or RelaxationConfig(), judge or chgnet_judge()
+    if judge.device == "cpu":
+        alone = partial(_relax_alone, config, judge.make)
         outcomes = run_killable(alone, cells, workers=workers, time_limit=time_limit)
         for outcome in outcomes:
             status = outcome.status or "relaxation_diverged"
             yield outcome.index, outcome.value or Relaxed(status, outcome.reason)
         return
-    potential = Chgnet(device=device)
+    potential = judge.make()
     for start in range(0, len(cells), CRYSTALS_AT_ONCE):
         some = cells[start : start + CRYSTALS_AT_ONCE]
         yield from enumerate(_relax_halving(some, potential, config), start=start)
 
 
-def _relax_alone(config: RelaxationConfig, cell: Cell | Crystal) -> Relaxed:
-    return relax([cell], _own_chgnet(), config)[0]
-
-
-@cache
-def _own_chgnet() -> Chgnet:
-    """The potential of a worker process, which does nothing else."""
-    _keep_freed_memory()
-    return Chgnet()
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed: every step needs the same again, and pages are dear.
-
-    A quarter of the time of a step of 9 atoms went into handing memory back and forth.
-    """
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            libc.mallopt(option, 1 << 30)
+def _relax_alone(
+    config: RelaxationConfig, make: Callable[[], Potential], cell: Cell | Crystal
+) -> Relaxed:
+    return relax([cell], own_potential(make), config)[0]
 
 
 def _relax_halving(

@@ -1,4 +1,4 @@
-"""Stable, unique, new: one table of judged crystals under every published convention."""
+"""Stable, unique, new: a table of judged crystals under every convention, side by side."""
 
 import math
 from collections.abc import Mapping
@@ -25,37 +25,58 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
+class EnergyRange:
+    """Energies above the hull from one limit to another, eV/atom.
+
+    Args:
+        highest: the upper limit.
+        above: energies must exceed this one.
+        includes_highest: whether the upper limit belongs to the range.
+    """
+
+    highest: float
+    above: float = -math.inf
+    includes_highest: bool = True
+
+    def holds(self, energies: "pandas.Series") -> "pandas.Series":
+        """Whether each energy lies in the range; NaN never does."""
+        below = energies <= self.highest if self.includes_highest else energies < self.highest
+        return below & (energies > self.above)
+
+
+@dataclass(frozen=True)
 class Convention:
-    """What somebody calls stable: above < e_above_hull <= highest, eV/atom.
+    """What somebody calls stable and metastable.
 
     Args:
         name: of the convention.
-        highest: largest energy above the hull.
-        includes_highest: whether that itself is stable.
-        above: energies must exceed this.
+        stable: energies above the hull of a stable crystal.
+        metastable: those of a metastable one; None where the convention has no such word.
+        column: of the table, that has the energies above the hull that it looks at.
+        references: what the formation energies count from.
     """
 
     name: str
-    highest: float
-    includes_highest: bool = True
-    above: float = -math.inf
-
-    def holds(self, e_above_hull: "pandas.Series") -> "pandas.Series":
-        """Whether each energy is stable; NaN never is."""
-        low_enough = (
-            e_above_hull <= self.highest if self.includes_highest else e_above_hull < self.highest
-        )
-        return low_enough & (e_above_hull > self.above)
+    stable: EnergyRange
+    metastable: EnergyRange | None = None
+    column: str = "e_above_hull"
+    references: str = "elements fitted to DFT formation energies"
 
 
-# Their relaxers and matchers differ from ours, too. Source: book, method-stability.
+# Limits are their authors'; relaxation, hull and matcher are ours. Source: book, method-stability.
 CONVENTIONS = (
-    Convention("paper", 0.0),
-    Convention("metastable", 0.1),
-    Convention("mattergen", 0.1, includes_highest=False),
-    Convention("lemat_sun", 0.0),
-    Convention("lemat_msun", 0.1, above=0.0),
+    Convention("ours", EnergyRange(0.0), EnergyRange(0.1)),
+    Convention(
+        "paper_rule",
+        EnergyRange(0.0),
+        EnergyRange(0.1),
+        column="e_above_hull_unfitted",
+        references="energies of the elements in the Materials Project, nothing fitted",
+    ),
+    Convention("mattergen", EnergyRange(0.1, includes_highest=False)),
+    Convention("lemat", EnergyRange(0.0), EnergyRange(0.1, above=0.0)),
 )
+BOTH = "both"  # as `ours`, and a second judge says stable too
 
 
 @dataclass(frozen=True)
@@ -87,22 +108,27 @@ def stability_rates(table: "pandas.DataFrame") -> "pandas.DataFrame":
         table: one row a request, failures included; where only the first requests were
             relaxed, their rows alone. Columns:
             `status`: nothing but "ok" is ever stable;
-            `e_above_hull`: eV/atom after relaxation, NaN where it is unknown;
+            `e_above_hull`: eV/atom after relaxation, NaN where it is unknown; likewise the
+            columns of other conventions, see `left_out` for what happens without them;
             `is_unique`: first of its duplicate class among all; missing where it could not be
             compared, and then it is never counted as unique;
             `duplicate_of`: row label of the first of the class, its own for that one; missing
             where there is no other;
             `is_novel`: matches no crystal of the training data, missing where nobody looked;
             `is_converged`: the relaxation ended by itself (counted, not required);
-            `n_elements`: distinct elements.
+            `n_elements`: distinct elements;
+            `second_status`, `second_e_above_hull`: of a second judge, missing where it was not
+            asked; without these columns nothing is counted for "both".
 
     Returns:
-        One row a figure with `convention`, `unaries` ("kept", or "left out": then pure
-        elements are never stable), `figure`, `count`, `n`, `rate`, `low`, `high`. Every rate
-        is a share of all rows; `low` and `high` are its Wilson interval. Figures of a
-        convention: `stable`, `unique` and `novel` (among the stable), `sun` (all three). Of all
-        rows, convention "any": `failed`, `unknown` (no failure, and yet no energy above the
-        hull), `unconverged`, `unary`, `unique`, `novel`, `novelty_unknown`, `unique_and_novel`.
+        One row for each `convention` and `figure` with `count`, `n`, `rate`, `low`, `high`: the
+        rate is a share of n requests, `low` and `high` are its Wilson interval. Figures of a
+        convention: `stable`; `unique` and `novel` among the stable; `sun`, all three; and where
+        it has the word, `metastable` and `msun`, the same of the metastable crystals. A crystal
+        is unique if it is the first of its class among those that are stable (for `msun`,
+        metastable). Figures of "both": see `_by_both`. Of all rows, convention "any": `failed`,
+        `unknown` (no failure, and yet no energy above the hull), `unconverged`, `unary`,
+        `unique`, `novel`, `novelty_unknown`, `unique_and_novel`.
 
     Raises:
         ValueError: no rows, or a column that is missing.
@@ -117,15 +143,31 @@ def stability_rates(table: "pandas.DataFrame") -> "pandas.DataFrame":
         raise ValueError("a rate needs at least one request, the table has 0 rows")
     if not table.index.is_unique:
         raise ValueError("rows of judged crystals share a label")
-    is_ok = table["status"] == "ok"
-    is_compound = table["n_elements"].fillna(0) >= 2
-    rows = _rows("any", "kept", _of_all(table), len(table))
+    rows = _rows("any", _of_all(table))
     for convention in CONVENTIONS:
-        is_stable = is_ok & convention.holds(table["e_above_hull"].astype(float))
-        for unaries, counted in (("kept", is_stable), ("left out", is_stable & is_compound)):
-            figures = _of_stable(table, counted)
-            rows += _rows(convention.name, unaries, figures, len(table))
+        if convention.name not in left_out(table):
+            rows += _rows(convention.name, figures_of(table, convention))
+    if "second_status" in table:
+        rows += _rows(BOTH, _by_both(table))
     return pd.DataFrame(rows)
+
+
+def left_out(table: "pandas.DataFrame") -> dict[str, str]:
+    """Conventions that cannot be counted for a table, and why: it lacks their energies.
+
+    Args:
+        table: as for `stability_rates`.
+
+    Returns:
+        Name of the convention -> reason. Ours always counts.
+    """
+    found = {}
+    for name, column in ((one.name, one.column) for one in CONVENTIONS):
+        if column not in table:
+            found[name] = f"the table has no column {column}"
+        elif column != "e_above_hull" and table[column].isna().all():
+            found[name] = f"no crystal has a value of {column}"
+    return found
 
 
 def first_of_each(table: "pandas.DataFrame", is_counted: "pandas.Series") -> Bool[np.ndarray, "n"]:
@@ -163,29 +205,57 @@ def _of_all(table: "pandas.DataFrame") -> dict[str, "pandas.Series"]:
     }
 
 
-def _of_stable(table: "pandas.DataFrame", is_stable: "pandas.Series") -> dict[str, "pandas.Series"]:
+def figures_of(table: "pandas.DataFrame", convention: Convention) -> dict[str, "pandas.Series"]:
+    """Which rows each figure of a convention counts, see `stability_rates`."""
+    is_ok, energies = table["status"] == "ok", table[convention.column].astype(float)
     is_novel = is_true(table["is_novel"])
     # one that could not be compared may be a copy
-    is_first = first_of_each(table, is_stable) & table["is_unique"].notna()
-    return {
+    is_compared = table["is_unique"].notna()
+    is_stable = is_ok & convention.stable.holds(energies)
+    is_unique = first_of_each(table, is_stable) & is_compared
+    figures = {
         "stable": is_stable,
-        "unique": is_stable & is_first,
+        "unique": is_unique,
         "novel": is_stable & is_novel,
-        "sun": is_stable & is_first & is_novel,
+        "sun": is_unique & is_novel,
+    }
+    if convention.metastable is not None:
+        is_metastable = is_ok & convention.metastable.holds(energies)
+        is_unique = first_of_each(table, is_metastable) & is_compared
+        figures |= {"metastable": is_metastable, "msun": is_unique & is_novel}
+    return figures
+
+
+def _by_both(table: "pandas.DataFrame") -> dict[str, "pandas.Series"]:
+    """Crystals that are `stable` and `sun` by our convention and stable by a second judge too.
+
+    A share needs a choice of crystals that does not depend on the answer. So the denominator are
+    the requests from the first one on, up to where the second judge was not asked; for `sun` all
+    requests, if it was asked about all crystals that are S.U.N. by the first judge.
+    """
+    ours = figures_of(table, CONVENTIONS[0])
+    says_stable = table["second_e_above_hull"].astype(float) <= CONVENTIONS[0].stable.highest
+    says_stable &= (table["second_status"] == "ok").fillna(False).astype(bool)
+    # nobody needs to ask about a crystal that has no relaxed structure
+    is_asked = table["second_status"].notna() | (table["status"] != "ok")
+    n_first = int(is_asked.cumprod().sum())
+    n_sun = len(table) if is_asked[ours["sun"]].all() else n_first
+    return {
+        "stable": (ours["stable"] & says_stable)[:n_first],
+        "sun": (ours["sun"] & says_stable)[:n_sun],
     }
 
 
-def _rows(
-    convention: str, unaries: str, figures: dict[str, "pandas.Series"], n: int
-) -> list[dict[str, object]]:
+def _rows(convention: str, figures: dict[str, "pandas.Series"]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for figure, holds in figures.items():
-        rate = Rate(int(holds.sum()), n)
+        if not len(holds):
+            continue
+        rate = Rate(int(holds.sum()), len(holds))
         low, high = rate.interval
-        named = {"convention": convention, "unaries": unaries, "figure": figure}
-        rows.append(
-            named | {"count": rate.count, "n": n, "rate": rate.value, "low": low, "high": high}
-        )
+        named: dict[str, object] = {"convention": convention, "figure": figure}
+        counted = {"count": rate.count, "n": rate.n, "rate": rate.value, "low": low, "high": high}
+        rows.append({**named, **counted})
     return rows
 
 

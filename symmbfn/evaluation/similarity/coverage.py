@@ -21,6 +21,8 @@ from symmbfn.crystals.symmetry_search import search_symmetry
 from symmbfn.datasets.registry import cache_folder
 from symmbfn.evaluation.similarity.magpie import DEVIATION, MEAN
 from symmbfn.runtime.files import whole_file
+from symmbfn.runtime.journal import Journal
+from symmbfn.runtime.progress import progress
 from symmbfn.runtime.workers import run_killable
 
 # largest distance in structure and in composition that counts as near
@@ -148,19 +150,27 @@ def fingerprints(cells: Sequence[Cell | None], *, workers: int = 1) -> Fingerpri
             known = tuple(stored["reasons"].tolist())
             return Fingerprints(stored["structure"], stored["composition"], known)
     rows = [row for row, cell in enumerate(cells) if cell is not None]
+    journal = Journal(path.with_suffix(".jsonl"))  # a stopped call is gone on with
+    todo = [row for row in rows if row not in journal]
+    outcomes = run_killable(
+        fingerprint, [cells[row] for row in todo], workers=workers, time_limit=TIME_LIMIT
+    )
+    for outcome in progress(outcomes, total=len(todo), label="fingerprints"):
+        parts = None if outcome.value is None else [part.tolist() for part in outcome.value]
+        journal.add({"index": todo[outcome.index], "reason": outcome.reason, "parts": parts})
     structure = np.full((len(cells), N_STRUCTURE), np.nan)
     composition = np.full((len(cells), N_COMPOSITION), np.nan)
     reasons = ["" if cell is not None else "no structure" for cell in cells]
-    items = [cells[row] for row in rows]
-    for outcome in run_killable(fingerprint, items, workers=workers, time_limit=TIME_LIMIT):
-        row = rows[outcome.index]
-        reasons[row] = outcome.reason
-        if not outcome.reason:
-            structure[row], composition[row] = outcome.value
+    for answer in journal:
+        row = answer["index"]
+        reasons[row] = answer["reason"]
+        if answer["parts"] is not None:
+            structure[row], composition[row] = answer["parts"]
     with whole_file(path) as part, part.open("wb") as file:
         np.savez_compressed(
             file, structure=structure, composition=composition, reasons=np.array(reasons, dtype=str)
         )
+    journal.path.unlink(missing_ok=True)
     return Fingerprints(structure, composition, tuple(reasons))
 
 

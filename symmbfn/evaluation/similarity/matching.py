@@ -3,7 +3,8 @@
 The judge is pymatgen's StructureMatcher with its own settings (ltol 0.2, stol 0.3, 5 degrees,
 primitive cells, scaled volumes), the earlier or known crystal as its first argument. It never
 matches two compositions, so only crystals of one reduced formula meet, and each is reduced once,
-to its primitive cell, not in every comparison. All of it runs in processes that can be killed: no
+as the matcher would, not in every comparison. More than it matches are only crystals whose copies
+within 0.1 angstrom hide a smaller cell. All of it runs in processes that can be killed: no
 crystal costs more than its time, and one that would says so.
 """
 
@@ -17,6 +18,7 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.evaluation.similarity.dataset_cells import crystals_with
 from symmbfn.runtime.checks import whole_number
+from symmbfn.runtime.progress import progress
 from symmbfn.runtime.workers import run_killable
 
 TIME_LIMIT = 60.0  # seconds of wall time to reduce one crystal, and again to compare it
@@ -103,17 +105,19 @@ def find_duplicates(cells: Sequence[Cell | None], *, workers: int) -> list[Dupli
 
     run = partial(_run, workers=whole_number("workers", workers))
     shared = [rows for rows in _by_formula(cells).values() if len(rows) > 1]
-    prepared, failed = run(prepare, {row: cells[row] for rows in shared for row in rows})
+    copies = {row: cells[row] for rows in shared for row in rows}
+    prepared, failed = run("reducing cells", prepare, copies)
     todo: dict[int, list[int]] = {}
     for rows in shared:
         there = [row for row in rows if row in prepared]
         for place, row in enumerate(there):
             label = prepared[row][1]
             todo[row] = sorted(there[:place], key=lambda r: (prepared[r][1] != label, r))
-    search = partial(first_match, cells={row: cell for row, (cell, _) in prepared.items()})
+    search = partial(first_match, forms={row: forms for row, (forms, _) in prepared.items()})
     first: dict[int, int] = {}
     while todo:
-        found, lost = run(search, {row: (row, others) for row, others in todo.items()})
+        tasks = {row: (row, others) for row, others in todo.items()}
+        found, lost = run("finding copies", search, tasks)
         failed |= lost
         todo = _settle(todo, found, first)
     failed |= _without_structure(cells)
@@ -166,7 +170,7 @@ def find_known(
 
     Source: book, method-matching.
     """
-    from symmbfn.evaluation.similarity.matching_tasks import all_matches, reduce_cell
+    from symmbfn.evaluation.similarity.matching_tasks import all_matches, reduced_forms
 
     run = partial(_run, workers=whole_number("workers", workers))
     datasets = [reference] if isinstance(reference, EncodedDataset) else list(reference)
@@ -178,9 +182,10 @@ def find_known(
         row: others[name] for name, rows in mine.items() for row in rows if name in others
     }
     everyone = {row: cells[row] for row in candidates} | dict(enumerate(known_cells, start=n))
-    reduced, failed = run(reduce_cell, everyone)
+    reduced, failed = run("reducing cells", reduced_forms, everyone)
     found, lost = run(
-        partial(all_matches, cells=reduced),
+        "finding known crystals",
+        partial(all_matches, forms=reduced),
         {
             row: (row, [k for k in known if k in reduced])
             for row, known in candidates.items()
@@ -215,13 +220,14 @@ def _by_formula(cells: Sequence[Cell | None]) -> dict[str, list[int]]:
 
 
 def _run(
-    function: Callable[[Any], Any], items: Mapping[int, Any], *, workers: int
+    label: str, function: Callable[[Any], Any], items: Mapping[int, Any], *, workers: int
 ) -> tuple[dict[int, Any], dict[int, Failure]]:
     """Values by key, and status and reason where there is no value."""
     values: dict[int, Any] = {}
     failures: dict[int, Failure] = {}
     keys, todo = list(items), list(items.values())
-    for outcome in run_killable(function, todo, workers=workers, time_limit=TIME_LIMIT):
+    outcomes = run_killable(function, todo, workers=workers, time_limit=TIME_LIMIT)
+    for outcome in progress(outcomes, total=len(todo), label=label):
         key = keys[outcome.index]
         if outcome.reason:
             failures[key] = (outcome.status or "matching_failed", outcome.reason)

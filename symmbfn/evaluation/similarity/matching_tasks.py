@@ -10,29 +10,52 @@ from typing import Any
 import numpy as np
 import spglib
 from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Structure
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.elements import SYMBOLS
-from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
+from symmbfn.crystals.symmetry_search import ANGLE_TOLERANCE, SYMPREC, search_symmetry
 
 Fingerprint = tuple[Any, ...]
+Forms = tuple[Cell, ...]
 
 
-def reduce_cell(cell: Cell) -> Cell:
-    """The cell that the matcher would make of this one, or its smallest part, in a comparison.
+def reduced_forms(cell: Cell) -> Forms:
+    """The reduced cells by which a crystal is compared, the matcher's own first.
 
-    A cell that holds copies of a smaller one, within 0.1 angstrom, is taken to that first: where
-    the copies are shaken, the matcher's own search misses some threefold cells, and takes the
-    same crystal for another.
+    What the matcher's own search for a smaller cell finds depends on the cell it begins with, and
+    copies that are shaken hide from it. So a crystal is also compared in the cell in which it
+    repeats itself within 0.1 angstrom, where that has another number of atoms: never in that cell
+    alone, since a helix of tellurium is as near to a crystal of one atom.
+
+    Args:
+        cell: any cell of the crystal.
+
+    Returns:
+        One cell or two.
+
+    Source: book, method-matching.
     """
-    structure = _without_copies(cell).to_pymatgen().get_reduced_structure(reduction_algo="niggli")
+    own, other = _reduced(cell), _reduced(_without_copies(cell))
+    return (own,) if len(other) == len(own) else (own, other)
+
+
+def _reduced(cell: Cell) -> Cell:
+    """What the matcher makes of a cell in a comparison."""
+    structure = cell.to_pymatgen().get_reduced_structure(reduction_algo="niggli")
     return Cell.from_pymatgen(structure.get_primitive_structure())
 
 
 def _without_copies(cell: Cell) -> Cell:
     atoms: Any = (cell.lattice_matrix, cell.fractional_coords, cell.atomic_numbers)
     try:
-        found = spglib.standardize_cell(atoms, to_primitive=True, no_idealize=True, symprec=SYMPREC)
+        found = spglib.standardize_cell(
+            atoms,
+            to_primitive=True,
+            no_idealize=True,
+            symprec=SYMPREC,
+            angle_tolerance=ANGLE_TOLERANCE,
+        )
     except Exception:  # newer versions raise where older ones return None
         found = None
     if found is None or len(found[2]) >= len(cell):
@@ -41,10 +64,10 @@ def _without_copies(cell: Cell) -> Cell:
     return Cell(np.asarray(lattice), np.asarray(numbers, dtype=np.int64), np.asarray(coords))
 
 
-def prepare(cell: Cell) -> tuple[Cell, Fingerprint]:
-    """The reduced cell, and what says with which others to compare it first."""
-    reduced = reduce_cell(cell)
-    return reduced, _fingerprint(reduced)
+def prepare(cell: Cell) -> tuple[Forms, Fingerprint]:
+    """The reduced cells, and what says with which others to compare them first."""
+    forms = reduced_forms(cell)
+    return forms, _fingerprint(forms[-1])
 
 
 def _fingerprint(cell: Cell) -> Fingerprint:
@@ -57,30 +80,38 @@ def _fingerprint(cell: Cell) -> Fingerprint:
     return (found.number, *sorted(sites))
 
 
-def first_match(task: tuple[int, list[int]], cells: Mapping[int, Cell]) -> int | None:
+def first_match(task: tuple[int, list[int]], forms: Mapping[int, Forms]) -> int | None:
     """The first of some candidates that matches, or None.
 
     Args:
         task: key of a crystal and of its candidates, in the order in which they are compared.
-        cells: reduced cells by key.
+        forms: reduced cells by key.
     """
     row, others = task
-    matcher, structure = StructureMatcher(), cells[row].to_pymatgen()
-    for other in others:
-        if matcher.fit(cells[other].to_pymatgen(), structure, skip_structure_reduction=True):
-            return other
-    return None
+    matcher, mine = StructureMatcher(), _structures(forms[row])
+    return next((k for k in others if _match(matcher, _structures(forms[k]), mine)), None)
 
 
-def all_matches(task: tuple[int, list[int]], cells: Mapping[int, Cell]) -> list[tuple[int, float]]:
+def all_matches(task: tuple[int, list[int]], forms: Mapping[int, Forms]) -> list[tuple[int, float]]:
     """All candidates that match, closest first, with their distances; as `first_match`."""
     row, others = task
-    matcher, structure = StructureMatcher(), cells[row].to_pymatgen()
+    matcher, mine = StructureMatcher(), _structures(forms[row])
     matches = []
     for other in others:
-        candidate = cells[other].to_pymatgen()
-        if matcher.fit(candidate, structure, skip_structure_reduction=True):
-            distance = matcher.get_rms_dist(candidate, structure)
+        if pair := _match(matcher, _structures(forms[other]), mine):
+            distance = matcher.get_rms_dist(*pair)
             # it reduces both once more, so at the very limit it may find nothing
             matches.append((other, float("nan") if distance is None else float(distance[0])))
     return sorted(matches, key=lambda match: (np.isnan(match[1]), match[1]))
+
+
+def _structures(forms: Forms) -> list[Structure]:
+    return [cell.to_pymatgen() for cell in forms]
+
+
+def _match(
+    matcher: StructureMatcher, first: list[Structure], second: list[Structure]
+) -> tuple[Structure, Structure] | None:
+    """The reduced cells of two crystals that match, if any do."""
+    pairs = ((a, b) for a in first for b in second if len(a) == len(b))
+    return next((p for p in pairs if matcher.fit(*p, skip_structure_reduction=True)), None)

@@ -20,6 +20,7 @@ from scipy.spatial.distance import cdist
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.distances import MINIMUM_VOLUME, reduce_lattice
+from symmbfn.runtime.progress import progress
 
 N_NEIGHBOURS = 100
 MAX_POINTS = 2_000_000  # of the piece of crystal in which neighbours are looked for
@@ -133,7 +134,7 @@ def neighbourhoods(cells: Sequence[Cell | None]) -> Neighbourhoods:
     length = np.full(len(cells), np.nan)
     formulas = [""] * len(cells)
     anonymous: list[tuple[int, ...]] = [()] * len(cells)
-    for row, cell in enumerate(cells):
+    for row, cell in enumerate(progress(cells, label="neighbours of each atom")):
         if cell is None:
             continue
         try:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas
 
 TIME_LIMIT = 60.0  # seconds of wall time for one crystal
+GROUPS = ("space_group_number", "found_group", "default_group")
 LATTICE = ("a", "b", "c", "alpha", "beta", "gamma")  # angstrom and degrees
 VALUES = tuple(
     field.name for field in fields(Judgement) if field.name not in ("index", "lattice_parameters")
@@ -39,8 +40,7 @@ def _columns(screening: Screening, answers: Journal) -> "pandas.DataFrame":
     parameters = pd.DataFrame(
         table.pop("lattice_parameters").tolist(), columns=[*LATTICE], index=table.index, dtype=float
     )
-    groups = dict.fromkeys(("space_group_number", "found_group"), "Int64")
-    return table.join(parameters).astype(groups)
+    return table.join(parameters).astype(dict.fromkeys(GROUPS, "Int64"))
 
 
 def judge_candidate(row: Candidate) -> Judgement:
@@ -48,7 +48,11 @@ def judge_candidate(row: Candidate) -> Judgement:
     if row.crystal is not None:
         return replace(judge(row.crystal), index=row.index)
     if row.cell is not None:
-        return judge_cell(row.cell, index=row.index)
+        judged = judge_cell(row.cell, index=row.index)
+        if row.status == "ok":
+            return judged
+        judged = replace(judged, status=row.status, reason=row.reason)
+        return replace(judged, is_structurally_valid=False, has_good_contacts=False)
     nothing = Crystal.failed(row.index, None, row.status, row.reason, 1)
     return replace(
         judge(nothing), space_group_number=None, symmetry=UNASKED, sharp_symmetry=UNASKED
@@ -64,4 +68,4 @@ def _lost(row: Candidate, status: str, reason: str) -> Candidate:
     return replace(row, status=status, reason=reason, cell=None, crystal=crystal)
 
 
-JUDGED = Stage("judged", adds=(*VALUES, "name", *LATTICE), ask=_ask, columns=_columns)
+JUDGED = Stage("validity", adds=(*VALUES, "name", *LATTICE), ask=_ask, columns=_columns)

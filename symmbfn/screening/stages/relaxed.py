@@ -7,7 +7,7 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
 from symmbfn.evaluation.energies.hull import Hull
-from symmbfn.evaluation.energies.references import chgnet_references, elemental_references
+from symmbfn.evaluation.energies.judge import Judge
 from symmbfn.evaluation.energies.relaxation import Relaxed, relax_all
 from symmbfn.runtime.journal import Journal
 from symmbfn.screening.sources import Candidate
@@ -73,9 +73,9 @@ def _ask(screening: Screening, table: "pandas.DataFrame", todo: Sequence[int]) -
     done = relax_all(
         list(origins.values()),
         screening.relaxation,
+        judge=screening.judge,
         workers=screening.workers,
         time_limit=TIME_LIMIT,
-        device=screening.device,
     )
     for place, relaxed in done:
         yield {"index": indices[place], **relaxed.to_record()}
@@ -87,11 +87,16 @@ def _columns(screening: Screening, answers: Journal) -> "pandas.DataFrame":
     assert screening.hull is not None
     rows = []
     for index, one in relaxed_crystals(answers).items():
-        row = vars(one) | {"index": index, "relax_status": one.status, "relax_reason": one.reason}
+        row = vars(one) | {"index": index, "relax_status": one.status}
+        row["relax_reason"] = reason_of(one, screening.judge)
         if one.cell is not None:
             source = screening.candidates.rows[index]
-            row |= above_hull(one.cell, one.energy_per_atom, source, screening.hull)
-            row |= above_hull_unfitted(one.cell, one.energy_per_atom, screening.hull)
+            energy = screening.judge.formation_energy(one.cell, one.energy_per_atom)
+            row |= above_hull(one.cell, energy, source, screening.hull)
+            # by the paper's rule: energies less those of the elements, no fit
+            unfitted = screening.judge.unfitted_energy(one.cell, one.energy_per_atom)
+            height = screening.hull.e_above_hull(one.cell.composition, unfitted)
+            row["e_above_hull_unfitted"] = height
             found = search_symmetry(one.cell, SYMPREC)
             row["relaxed_group"] = None if found is None else int(found.number)
         rows.append(row)
@@ -100,20 +105,24 @@ def _columns(screening: Screening, answers: Journal) -> "pandas.DataFrame":
     return table.reindex(columns=[*RELAXED.adds]).astype(TYPES)
 
 
-def above_hull(cell: Cell, energy_per_atom: float, source: Candidate, hull: Hull) -> dict[str, Any]:
+def reason_of(relaxed: Relaxed, judge: Judge) -> str:
+    """Why a crystal has no structure, or no energy of formation; empty where it has both."""
+    if relaxed.cell is None or not (unknown := judge.without_reference(relaxed.cell)):
+        return relaxed.reason
+    return f"no reference energy of {', '.join(unknown)} for {judge.name}"
+
+
+def above_hull(cell: Cell, energy: float, source: Candidate, hull: Hull) -> dict[str, Any]:
     """Formation energy of a relaxed crystal and its distance from the hull, eV/atom.
 
     Args:
         cell: relaxed.
-        energy_per_atom: by CHGNet, eV/atom.
+        energy: of formation, eV/atom.
         source: the crystal that was relaxed, whose own entry of the hull may be left out.
         hull: of formation energies.
     """
     composition = cell.composition
-    energy = chgnet_references().formation_energy(composition, energy_per_atom)
-    point = hull.at(composition)
-    # the number of a request may be the name of some other phase
-    own = [] if source.crystal is not None else [source.name]
+    point, own = hull.at(composition), source.own_phases
     return {
         "formation_energy_per_atom": energy,
         "hull_energy_per_atom": point.hull_energy_per_atom,
@@ -125,18 +134,6 @@ def above_hull(cell: Cell, energy_per_atom: float, source: Candidate, hull: Hull
         "e_above_hull": hull.e_above_hull(composition, energy),
         "e_above_hull_without_own": hull.e_above_hull(composition, energy, exclude=own),
     }
-
-
-def above_hull_unfitted(cell: Cell, energy_per_atom: float, hull: Hull) -> dict[str, float]:
-    """Distance from the hull by the paper's rule: energies less those of the elements, no fit.
-
-    Args:
-        cell: relaxed.
-        energy_per_atom: of the potential, eV/atom.
-        hull: of formation energies, the same as for `above_hull`.
-    """
-    energy = elemental_references().formation_energy(cell.composition, energy_per_atom)
-    return {"e_above_hull_unfitted": hull.e_above_hull(cell.composition, energy)}
 
 
 RELAXED = Stage(

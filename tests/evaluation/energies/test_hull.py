@@ -241,6 +241,7 @@ def test_a_file_says_whose_energies_it_holds(tmp_path: Path, capsys: pytest.Capt
     )
     hull = Hull.from_file(path)
     assert hull.sources == {"DFT", "Mine 2"} and hull.n_entries == 2
+    assert hull.name == "hull.csv (Mine 2)"
     assert capsys.readouterr().err == "hull: 1 rows without an energy are left out\n"
     path.write_text("formula,formation_energy_per_atom,energy_source\nNaCl,-1.0,\n")
     with pytest.raises(ValueError, match=r"hull.csv: row 0 \(NaCl\) has no energy_source"):

@@ -147,3 +147,12 @@ def test_any_calculator_of_ase() -> None:
     np.testing.assert_allclose(point.forces, 0, atol=1e-9)
     squeezed = Cell(0.98 * copper.lattice_matrix, copper.atomic_numbers, copper.fractional_coords)
     assert np.trace(AsePotential(EMT())([squeezed])[0].stress) < 0  # negative under pressure
+
+
+def test_a_calculator_fails_in_the_same_way_twice() -> None:
+    """ASE's own keep half of a calculation that failed."""
+    silicon = Cell(5.4 * np.eye(3), np.array([14]), np.zeros((1, 3)))
+    potential = AsePotential(EMT())
+    for _ in range(2):
+        with pytest.raises(NotImplementedError, match="No EMT-potential for Si"):
+            potential([silicon])

@@ -26,6 +26,7 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.evaluation.energies import relaxation
 from symmbfn.evaluation.energies.fire import Descent
+from symmbfn.evaluation.energies.judge import chgnet_judge
 from symmbfn.evaluation.energies.potentials import AsePotential, Chgnet, SinglePoint
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig, Relaxed, relax, relax_all
 from symmbfn.evaluation.energies.symmetriser import Symmetriser
@@ -340,7 +341,7 @@ def test_why_a_process_gave_nothing(status: str, monkeypatch: pytest.MonkeyPatch
     assert (row.status, row.reason) == (status or "relaxation_diverged", "why")
 
 
-def test_batches_halve_when_memory_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_halve_when_memory_ends() -> None:
     """A potential with room for two crystals, of at most four atoms each."""
     calls: list[int] = []
 
@@ -350,11 +351,11 @@ def test_batches_halve_when_memory_ends(monkeypatch: pytest.MonkeyPatch) -> None
             raise torch.OutOfMemoryError("CUDA out of memory. Tried\nto allocate")
         return AsePotential(EMT())(cells)
 
-    monkeypatch.setattr(relaxation, "Chgnet", lambda device: narrow)
+    judge = replace(chgnet_judge(), make=lambda: narrow, device="cuda")
     double = Cell.from_ase(rattled(COPPER, 9).to_ase() * (2, 1, 1))
     double = rattled(double, 1)
     cells = [rattled(COPPER, seed) for seed in range(5)] + [double]
-    rows = dict(relax_all(cells, device="cuda"))
+    rows = dict(relax_all(cells, judge=judge))
     assert [rows[i].status for i in range(6)] == ["ok"] * 5 + ["out_of_memory"]
     assert rows[5].reason == "CUDA out of memory. Tried"
     assert calls[0] == 6

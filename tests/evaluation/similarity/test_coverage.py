@@ -1,6 +1,7 @@
 """Coverage: counted by hand, against loops, and fingerprints against matminer's over all sites."""
 
 import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from symmbfn.evaluation.similarity.coverage import (
     fingerprints,
 )
 from symmbfn.evaluation.similarity.magpie import DEVIATION, MEAN
+from symmbfn.runtime.workers import Outcome
 from tests.crystals.samples import prototypes
 
 
@@ -149,3 +151,28 @@ def test_failures_are_rows_and_what_is_known_is_read(
     moved = Cell(4.1 * np.eye(3), np.array([11]), np.zeros((1, 3)))
     fingerprints([moved])
     assert log.read_text() == calls + "x"
+
+
+def test_a_stopped_call_keeps_its_fingerprints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYMMBFN_CACHE", str(tmp_path))
+    asked: list[int] = []
+
+    def stopping(function: object, items: list[Cell], **_: object) -> Iterator[Outcome]:
+        asked.append(len(items))
+        for place, cell in enumerate(items):
+            if len(asked) == 1 and place == 2:
+                raise KeyboardInterrupt
+            value = np.full(N_STRUCTURE, 1 / len(cell)), np.full(N_COMPOSITION, cell.volume)
+            yield Outcome(place, value, "", 1.0)
+
+    monkeypatch.setattr(module, "run_killable", stopping)
+    cells = [Cell(edge * np.eye(3), np.array([11]), np.zeros((1, 3))) for edge in (3, 4, 5)]
+    with pytest.raises(KeyboardInterrupt):
+        fingerprints([None, *cells])
+    found = fingerprints([None, *cells])
+    assert asked == [3, 1]
+    np.testing.assert_allclose(found.composition[1:, 0], [27, 64, 125])
+    assert found.is_there.tolist() == [False, True, True, True]
+    assert not list(tmp_path.rglob("*.jsonl"))

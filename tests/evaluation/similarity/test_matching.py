@@ -1,5 +1,6 @@
 """The same crystal is found again in any cell, another is not, and no comparison hangs the rest."""
 
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
@@ -14,7 +15,7 @@ from symmbfn.datasets.registry import PROTOTYPES, load_dataset
 from symmbfn.evaluation.similarity import matching
 from symmbfn.evaluation.similarity.dataset_cells import dataset_cells, dataset_formulas
 from symmbfn.evaluation.similarity.matching import _settle, find_duplicates, find_known
-from symmbfn.evaluation.similarity.matching_tasks import first_match, reduce_cell
+from symmbfn.evaluation.similarity.matching_tasks import first_match, reduced_forms
 
 ROCK_SALT = Structure.from_spacegroup(
     "Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
@@ -108,7 +109,7 @@ def test_firsts_are_those_of_group_structures() -> None:
 
 def test_cells_reduced_once_give_the_answer_of_the_originals() -> None:
     cells = one_formula(12)
-    reduced = dict(enumerate(map(reduce_cell, cells)))
+    reduced = dict(enumerate(map(reduced_forms, cells)))
     matcher, answers = StructureMatcher(), []
     for first, second in combinations(range(len(cells)), 2):
         ours = first_match((second, [first]), reduced) == first
@@ -134,9 +135,80 @@ def test_a_shaken_threefold_cell_goes_back_to_its_part() -> None:
         shift = rng.random(3)
         shaken = rng.normal(0, 0.01, (30, 3)) @ np.linalg.inv(threefold.lattice_matrix)
         coords = threefold.fractional_coords + shift + shaken
-        cell = reduce_cell(Cell(threefold.lattice_matrix, threefold.atomic_numbers, coords))
-        assert len(cell) == 10
-        assert first_match((1, [0]), {0: reduce_cell(plain), 1: cell}) == 0
+        forms = reduced_forms(Cell(threefold.lattice_matrix, threefold.atomic_numbers, coords))
+        assert [len(cell) for cell in forms] == [30, 10]
+        assert first_match((1, [0]), {0: reduced_forms(plain), 1: forms}) == 0
+
+
+def tellurium_chain(shift: float) -> Structure:
+    """Three atoms in a row, off an even spacing by some hundredths of an angstrom times `shift`."""
+    lattice = Lattice.from_parameters(10.57, 3.33, 3.256, 75.2, 74.5, 103.6)
+    even = np.array([[0, 0, 0], [1 / 3, 0, 0], [2 / 3, 0, 0]])
+    step = np.array([[0, 0, 0], [-0.0005, 0.0037, -0.0061], [0.0012, 0.0079, 0.0044]])
+    return Structure(lattice, ["Te"] * 3, even + shift * step)
+
+
+def tellurium_helix(shift: float) -> Structure:
+    """Trigonal tellurium, wound so that each atom is `shift` angstrom off a straight row."""
+    u = 1 / 3 - shift / 4.3
+    lattice = Lattice.hexagonal(4.3, 5.9)
+    return Structure(lattice, ["Te"] * 3, [[u, 0, 1 / 3], [0, u, 2 / 3], [-u, -u, 0]])
+
+
+def dimers(shift: float) -> Structure:
+    """A Peierls chain: every second atom moved by twice `shift` angstrom along the chain."""
+    lattice = Lattice.orthorhombic(6.2, 3.6, 4.0)
+    return Structure(lattice, ["P", "P"], [[shift / 6.2, 0, 0], [0.5 - shift / 6.2, 0, 0]])
+
+
+def turned_octahedra(shift: float) -> Structure:
+    """Strontium titanate below 105 K: oxygen moved by `shift` angstrom, layers in turns."""
+    edge, turn = 3.905 * 2**0.5, shift / (3.905 * 2**0.5)
+    sites = [[0, 0.5, 0.25], [0, 0, 0], [0, 0, 0.25], [0.25 + turn, 0.75 + turn, 0]]
+    lattice = Lattice.tetragonal(edge, 2 * 3.905)
+    return Structure.from_spacegroup("I4/mcm", lattice, ["Sr", "Ti", "O", "O"], sites)
+
+
+@pytest.mark.parametrize(
+    ("distorted", "shifts"),
+    [
+        (tellurium_chain, (0, 0.6, 1, 1.2, 2, 2.5)),
+        (tellurium_helix, (0, 0.04, 0.06, 0.08, 0.15)),
+        (dimers, (0, 0.08, 0.12, 0.2)),
+        (turned_octahedra, (0, 0.05, 0.08, 0.11, 0.2)),
+    ],
+)
+def test_what_the_plain_matcher_matches_is_no_novelty(
+    distorted: Callable[[float], Structure], shifts: tuple[float, ...]
+) -> None:
+    """Displaced atoms may or may not leave a smaller cell, by one search and not by another."""
+    matcher, structures = StructureMatcher(), list(map(distorted, shifts))
+    forms = [reduced_forms(Cell.from_pymatgen(structure)) for structure in structures]
+    for known, one in combinations(range(len(shifts)), 2):
+        is_match = first_match((1, [0]), {0: forms[known], 1: forms[one]}) == 0
+        if matcher.fit(structures[known], structures[one]):
+            assert is_match, (shifts[known], shifts[one])
+        # more is found only where a crystal has a second form
+        elif len(forms[known]) == len(forms[one]) == 1:
+            assert not is_match, (shifts[known], shifts[one])
+
+
+def test_a_chain_that_is_nearly_even_is_found_in_its_own_cell() -> None:
+    """Within 0.1 angstrom one atom repeats itself; the known crystal is farther off."""
+    known, found = (reduced_forms(Cell.from_pymatgen(tellurium_chain(s))) for s in (2.5, 1.2))
+    assert [[len(cell) for cell in forms] for forms in (known, found)] == [[3], [3, 1]]
+    assert first_match((1, [0]), {0: known, 1: found}) == 0
+
+
+def test_the_cell_in_which_a_crystal_is_given_decides_nothing() -> None:
+    """pymatgen's search ends at 5 atoms from the conventional cell, at 10 from the primitive."""
+    conventional = turned_octahedra(0.08)
+    primitive = Cell.from_pymatgen(conventional).primitive()
+    matcher = StructureMatcher()
+    assert not matcher.fit(conventional, primitive.to_pymatgen())
+    forms = reduced_forms(Cell.from_pymatgen(conventional)), reduced_forms(primitive)
+    assert first_match((1, [0]), dict(enumerate(forms))) == 0
+    assert first_match((0, [1]), dict(enumerate(forms))) == 1
 
 
 def test_known_crystals_are_found_by_name_and_distance(known: EncodedDataset) -> None:
