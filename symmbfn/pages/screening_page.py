@@ -33,8 +33,7 @@ def report_page(
         controls: recorded figures of real crystals and of nonsense, see `tables.controls`.
 
     Returns:
-        The same text for the same arguments. Its links lead to the shortlist and the CIFs
-        beside it.
+        The same text for the same arguments; its links lead to files beside it.
     """
     shown = [
         {"key": name.lower().replace(" ", "-"), "name": name, "title": title, "content": content}
@@ -65,15 +64,14 @@ def report_page(
             ("stable", stable, "relaxed"),
             ("stable, unique, new", sun, "relaxed"),
         ]
+    views = [one["content"]["shown"] for one in shown if one["key"] == "candidates"]
     return render_page(
         "report.html",
         report=report,
         is_relaxed=is_relaxed,
         tiles=tiles,
         sections=shown,
-        has_views=any(
-            section["key"] == "candidates" and section["content"]["shown"] for section in shown
-        ),
+        has_views=any(views),
         **values,
     )
 

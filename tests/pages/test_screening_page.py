@@ -1,5 +1,6 @@
 """The page of a screening says what its report says, and needs nothing from anywhere else."""
 
+import json
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -14,7 +15,7 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.elements import SYMBOLS, element_number
 from symmbfn.evaluation.distributions import UNITS, compare
 from symmbfn.evaluation.observables import Observables
-from symmbfn.evaluation.summary import summarise
+from symmbfn.evaluation.summary import Judging, summarise
 from symmbfn.figures.periodic_table import element_map, place_of, shade
 from symmbfn.pages.charts import (
     distance_dots,
@@ -37,6 +38,7 @@ MADE = [
     ("", 14, None, "reconstruction_failed", None),
     ("CsI", 221, 221, "ok", 1.7),
 ]
+JUDGE = "CHGNet 0.3.0"
 KNOWN = {"MgO": "train", "CsI": "val"}
 PARTS = (".//{*}rect", ".//{*}text")
 
@@ -116,10 +118,13 @@ def report_of(table: pd.DataFrame, source: str = "made/<b>here") -> dict[str, An
     found = compare(crowd(8), crowd(50), pool=crowd(60), n_draws=3)
     return {
         "source": source,
-        **summarise(table, seconds={"generation": 0.5}),
+        **summarise(table, seconds={"generation": 0.5}, judging=Judging("some energies", JUDGE)),
         "distances": {name: {**row, "unit": UNITS[name], "n": 8} for name, row in found.items()},
         "reference": {"name": "mp_20", "split": "val", "n": 50},
         "hull": "some energies (7 phases)" if "relax_status" in table else None,
+        "hull_sources": ["DFT"],
+        "judge": JUDGE if "relax_status" in table else None,
+        "second_judge": None,
         "settings": {"source": "d1" * 32, "relax_first": None, "known": {"train": "a" * 64}},
         "source_facts": {"settings": {"seed": 5, "n_steps": 31}, "rebuilding_seconds": 0.1},
         "seed": 0,
@@ -134,6 +139,10 @@ def rock_salt(formula: str = "NaCl", edge: float = 5.64) -> Cell:
     return Cell(edge * np.eye(3), np.repeat(elements, 4), coords)
 
 
+def files_of(relaxed: dict[int, Cell]) -> dict[int, str]:
+    return {index: f"relaxed/{index:05d}.cif" for index in relaxed}
+
+
 CASES = {"relaxed": {}, "some relaxed": {"relaxed": 4}, "not relaxed": {"relaxed": 0},
          "foreign": {"foreign": True}}  # fmt: skip
 
@@ -145,7 +154,7 @@ def page_of(case: str) -> str:
         if "relax_status" in table
         else {}
     )
-    return report_page(report_of(table), table, crowd(50), relaxed)
+    return report_page(report_of(table), table, crowd(50), relaxed, files_of(relaxed))
 
 
 @pytest.fixture(scope="module")
@@ -233,25 +242,28 @@ def test_headline_counts_are_the_reports(pages: dict[str, str]) -> None:
     text = " ".join(Reader(pages["relaxed"]).text.split())
     # NaCl, its copy and Fe are below the hull, MgO on it; MgO is known and a copy counts once
     assert "Of 8 crystals requested, 7 (87.5 %) are valid" in text
-    assert "4 (50.0 %) lie on or below the convex hull" in text
+    assert "4 (50.0 %) of them lie on or below the convex hull" in text
     assert "2 (25.0 %) are stable, unique and new (95 % interval 7.1–59.1 %)" in text
     some = " ".join(Reader(pages["some relaxed"]).text.split())
-    assert "The first 4 went to relaxation: 3 (75.0 %) lie on" in some
+    assert "The first 4 went to relaxation: 3 (75.0 %) of these 4 lie on" in some
+    assert "7 of 8 requested" in some and "3 of 4 relaxed" in some, "each count says of what"
 
 
 def test_tables_hold_every_convention_and_add_up(pages: dict[str, str]) -> None:
     table = pages["relaxed"].split('<table class="conventions">')[1].split("</table>")[0]
     rows = re.findall("<tr>.*?</tr>", table)[1:]
     report = report_of(table_of())
-    assert len(rows) == 14 and sum("stricter" in row for row in rows) == 4
-    for line, row in zip(rows[10:], report["stricter"]["known_system"][::2], strict=False):
-        assert f"<small>{row['count']}</small></td>" in line.split("<td>")[1]
+    # the table has no energies by the paper's rule
+    names = ["ours", "mattergen", "lemat"]
+    assert len(rows) == 6 and sum("stricter" in row for row in rows) == 3
+    counts = {"ours": (4, 2, 5, 3), "mattergen": (4, 2), "lemat": (4, 2, 1, 1)}
+    kinds = ["stable", "sun", "metastable", "msun"]
     for row in report["stability"]:
-        if row["convention"] == "any":
+        if row["convention"] == "any" or row["figure"] not in kinds:
             continue
-        names = ["paper", "metastable", "mattergen", "lemat_sun", "lemat_msun"]
-        line = rows[2 * names.index(row["convention"]) + (row["unaries"] == "left out")]
-        cell = line.split("<td>")[1 + ["stable", "unique", "novel", "sun"].index(row["figure"])]
+        place = kinds.index(row["figure"])
+        assert row["count"] == counts[row["convention"]][place]
+        cell = rows[names.index(row["convention"])].split("<td>")[1 + place]
         assert f"<b>{percent(row['rate'], 8)}</b>" in cell
         assert f"<small>{row['count']}</small></td>" in cell
     text = " ".join(Reader(pages["relaxed"]).text.split())
@@ -261,17 +273,34 @@ def test_tables_hold_every_convention_and_add_up(pages: dict[str, str]) -> None:
     assert "not compared 1 1 crystals 8 8" in text
 
 
+def test_every_crystal_is_a_row_of_data(pages: dict[str, str]) -> None:
+    data = re.search(r'id="crystals-data">(.*?)</script>', pages["some relaxed"], re.DOTALL)
+    assert data is not None
+    content = json.loads(data[1])
+    names = [column["name"] for column in content["columns"]]
+    assert len(content["rows"]) == len(MADE)
+    for row, (index, made) in zip(content["rows"], enumerate(MADE), strict=True):
+        found = dict(zip(names, row, strict=False))
+        status = made[3].replace("_", " ") + ("" if index < 4 else ", not relaxed")
+        assert (found["no."], found["formula"], found["status"]) == (index, made[0], status)
+        assert found["name"] == f"<{index}>.cif"
+        # the energy of a crystal that was not relaxed is not known
+        energy = made[4] if index < 4 else None
+        assert found["E above hull / (eV/atom)"] == energy
+        assert row[-1] == (f"relaxed/{index:05d}.cif")
+    assert "<0>" not in data[1], "texts of others are escaped"
+
+
 def test_without_relaxation_nothing_is_said_of_stability(pages: dict[str, str]) -> None:
     page = pages["not relaxed"]
     assert "nothing is said of stability" in page and 'id="stability"' not in page
     assert "3Dmol" not in page and "CHGNet" not in page and "eV/atom" not in page
     assert "3Dmol" in pages["relaxed"] and "some energies (7 phases)" in pages["relaxed"]
     assert pages["relaxed"].count('class="symmbfn-crystal"') == 3  # NaCl, Fe and TiO2
-    # three views, the viewer itself, and what lets a reader scroll over views
-    assert [Reader(pages[case]).tags.count("script") for case in ("relaxed", "not relaxed")] == [
-        5,
-        0,
-    ]
+    # data and script of the table and the switch of colours; then three views, the viewer
+    # itself, and what lets a reader scroll over views
+    n_scripts = [Reader(pages[case]).tags.count("script") for case in ("relaxed", "not relaxed")]
+    assert n_scripts == [3 + 5, 3]
     assert len(Reader(pages["relaxed"]).scripts) > 400_000
 
 
@@ -294,7 +323,8 @@ def hostile_page(text: str) -> str:
     report["rates"][text] = report["rates"]["ok"]
     report |= {"hull": text, "versions": {text: text}}
     report["source_facts"] = {"weights_name": text, "settings": {text: [text]}}
-    return report_page(report, table, crowd(50), {index: rock_salt() for index in range(8)})
+    relaxed = {index: rock_salt() for index in range(8)}
+    return report_page(report, table, crowd(50), relaxed, files_of(relaxed))
 
 
 def test_texts_of_others_stay_texts() -> None:
@@ -317,7 +347,8 @@ def test_draws_coverage_and_gaps_are_shown_where_they_are_known(pages: dict[str,
     report["distances_of_1000"] = {"valid": values, "all": values}
     report["coverage"] = {"n_reference": 50, "n_generated": 8, "n_recalled": 45, "n_precise": 6}
     report["coverage"] |= {"n_recalled_jointly": 40, "n_precise_jointly": 4}
-    page = report_page(report, table, crowd(50), {index: rock_salt() for index in range(8)})
+    relaxed = {index: rock_salt() for index in range(8)}
+    page = report_page(report, table, crowd(50), relaxed, files_of(relaxed))
     text = " ".join(Reader(page).text.split())
     assert text.count("0.123 ± 0.045") == 16
     assert "near a generated one 90.0 % 45 of 50 80.0 % 40 of 50" in text
@@ -331,8 +362,8 @@ def test_funnel_bars_are_as_long_as_their_counts() -> None:
     steps = [("requested", 8), ("valid", 6), ("unique", 2)]
     table = table_of(relaxed=0)
     report = report_of(table)
-    report["funnel"] = [{"name": name, "count": count} for name, count in steps]
-    page = report_page(report, table, crowd(50), {})
+    report["funnel"] = [{"name": name, "count": count, "n": 8} for name, count in steps]
+    page = report_page(report, table, crowd(50), {}, {})
     bars = page.split('<ol class="bars">')[1].split("</ol>")[0]
     widths = re.findall('class="full" width="([0-9.]+)"', bars)
     assert [float(width) for width in widths] == [100, 75, 25]

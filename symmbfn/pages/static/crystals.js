@@ -31,7 +31,7 @@
     });
     $("crystals-count").textContent =
       `${state.rows.length.toLocaleString("en")} of ${data.rows.length.toLocaleString("en")} crystals`;
-    $("crystals").setAttribute("aria-rowcount", state.rows.length + 1);
+    $("crystals-table").setAttribute("aria-rowcount", state.rows.length + 1);
     state.top = -1;
     box.scrollTop = 0;
     draw();
