@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from symmbfn.crystals.cell import Cell
+from symmbfn.evaluation.energies.entries import DFT
+from symmbfn.evaluation.energies.mp_hulls import WHOLE
 from symmbfn.evaluation.observables import Observables
 from symmbfn.pages import sections, tables
 from symmbfn.pages.crystal_rows import crystal_rows
@@ -45,7 +47,7 @@ def report_page(
                 sections.real_crystals(report, table, reference),
             ),
             ("Crystals", "All crystals", crystal_rows(table, files)),
-            ("Limits", "What these numbers cannot say", {"is_whole": _is_whole(report)}),
+            ("Limits", "What these numbers cannot say", _hull_limits(report)),
             ("Provenance", "Provenance", sections.provenance(report)),
         )
     ]
@@ -95,6 +97,9 @@ def _judged(
     return rows
 
 
-def _is_whole(report: Mapping[str, Any]) -> bool:
-    """Whether the hull has the energies of a potential where DFT's are not open."""
-    return any(source != "DFT" for source in report["hull_sources"])
+def _hull_limits(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What the hull at hand cannot know depends on which hull it is."""
+    return {
+        "is_whole": str(report["hull"]).startswith(WHOLE),
+        "potentials": [source for source in report["hull_sources"] if source != DFT],
+    }
