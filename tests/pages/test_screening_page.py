@@ -291,6 +291,59 @@ def test_every_crystal_is_a_row_of_data(pages: dict[str, str]) -> None:
     assert "<0>" not in data[1], "texts of others are escaped"
 
 
+def page_with(table: pd.DataFrame, **facts: Any) -> str:
+    """Text of the page of a table, with facts of the report replaced."""
+    relaxed = {index: rock_salt() for index in range(8)}
+    report = report_of(table) | facts
+    page = report_page(report, table, crowd(50), relaxed, files_of(relaxed))
+    return " ".join(Reader(page).text.split())
+
+
+def test_limits_follow_from_the_hull() -> None:
+    """What is missing from a hull depends on the hull."""
+    whole = {"hull": "whole MP energies (9 phases)", "hull_sources": ["CHGNet 0.3.0", "DFT"]}
+    of_whole = page_with(table_of(), **whole)
+    assert "every phase that the Materials Project had in its version v2025.02.12" in of_whole
+    assert "that of CHGNet 0.3.0 stands in its place, off by 21 meV/atom" in of_whole
+    assert "It is incomplete" not in of_whole
+    of_open = page_with(table_of())
+    assert "It is incomplete" in of_open and "v2025.02.12" not in of_open
+    assert "not of DFT" not in of_open
+    of_file = page_with(table_of(), hull="mine.parquet", hull_sources=["DFT", "Mine 1.0"])
+    assert "It is incomplete" in of_file and "not of DFT but of Mine 1.0" in of_file
+
+
+def test_a_candidate_says_what_it_rests_on() -> None:
+    """NaCl and Fe are stable by the first judge, and TiO2 metastable."""
+    table = table_of().assign(
+        decomposition=["Na 0.500 DFT; mp-5 0.500 CHGNet 0.3.0", *[None] * 7],
+        second_e_above_hull=[0.011, 0.011, 0.5, 0.2, 0.4, -0.222, np.nan, 2.0],
+        e_above_hull_unfitted=[0.033] * 8,
+        is_stable_by_both=[False, False, False, False, False, True, None, False],
+    )
+    table["knows_system"] = [True, True, True, False, True, True, None, True]
+    text = page_with(table, second_judge="SevenNet 7net-l3i5")
+    shown = [int(index) for index in re.findall(r"\(\d+\); crystal (\d)", text)]
+    assert shown == [5, 0, 3], "what both judges call stable comes first"
+    assert "−0.222 eV/atom by SevenNet 7net-l3i5: stable by both" in text
+    assert text.count(": stable by both") == 1
+    assert "Decomposes into 0.500 Na DFT 0.500 mp-5 CHGNet 0.3.0" in text
+    assert text.count("No phase of all its elements is known") == 1
+    assert text.count("+0.033 eV/atom by the paper's rule, nothing fitted") == 3
+    plain = page_with(table_of())
+    assert "by the paper's rule, nothing fitted" not in plain and "Decomposes" not in plain
+
+
+def test_a_rate_of_other_requests_says_of_how_many() -> None:
+    table = table_of().assign(
+        second_status=["ok"] * 3 + [None] * 5, second_e_above_hull=[-0.1] * 3 + [np.nan] * 5
+    )
+    relaxed = {index: rock_salt() for index in range(8)}
+    page = report_page(report_of(table), table, crowd(50), relaxed, files_of(relaxed))
+    (line,) = re.findall("<tr><th[^>]*>Both judges.*?</tr>", page)
+    assert "<small>3 of 3</small>" in line.replace("</b>", "")
+
+
 def test_without_relaxation_nothing_is_said_of_stability(pages: dict[str, str]) -> None:
     page = pages["not relaxed"]
     assert "nothing is said of stability" in page and 'id="stability"' not in page
@@ -314,14 +367,18 @@ HOSTILE = "</script><script>alert('a')</script><!-- \"&<b>"
 
 def hostile_page(text: str) -> str:
     """A page with a text wherever one comes from a file."""
-    table = table_of().assign(name=text, reason=text)
+    table = table_of().assign(name=text, reason=text, decomposition=f"{text} 0.500 {text}")
+    table = table.assign(second_e_above_hull=-0.1, relax_reason=text)
     table["known_split"] = table["known_split"].replace("train", text)
     report = report_of(table, source=f"made/{text}")
     report["statuses"] = {**report["statuses"], text: 1}
     report["relaxation"]["statuses"] = {text: 8}
     report["reference"] = {"name": text, "split": text, "n": 50}
     report["rates"][text] = report["rates"]["ok"]
-    report |= {"hull": text, "versions": {text: text}}
+    report |= {"hull": text, "versions": {text: text}, "left_out": {"paper_rule": text}}
+    report |= {"judge": text, "second_judge": text, "hull_sources": ["DFT", text]}
+    for row in report["stability"]:
+        row |= {"references": text, "judge": text}
     report["source_facts"] = {"weights_name": text, "settings": {text: [text]}}
     relaxed = {index: rock_salt() for index in range(8)}
     return report_page(report, table, crowd(50), relaxed, files_of(relaxed))

@@ -1,6 +1,7 @@
 """From crystals to a report: every request is a row, and the rows add up to what is stated."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -134,7 +135,10 @@ def test_report_adds_up(screened: tuple[Path, pd.DataFrame]) -> None:
     assert low < report["rates"]["ok"]["share"] == 0.8 < high
     assert "group_kept" not in report["rates"]  # nobody asked for a group
     assert json.loads((out / "report.json").read_text()) == report
-    assert "KBr" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert "KBr" in page
+    files = set(re.findall(r'"(relaxed/[^"]+\.cif)"', page))
+    assert len(files) == 3 and all((out / file).is_file() for file in files)
 
 
 def test_coverage_compares_as_many_as_there_are(screened: tuple[Path, pd.DataFrame]) -> None:
