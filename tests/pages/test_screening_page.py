@@ -9,20 +9,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from pymatgen.core import Element
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.elements import SYMBOLS, element_number
 from symmbfn.evaluation.distributions import UNITS, compare
 from symmbfn.evaluation.observables import Observables
 from symmbfn.evaluation.summary import Judging, summarise
-from symmbfn.figures.periodic_table import element_map, place_of, shade
 from symmbfn.pages.charts import (
     distance_dots,
-    group_strip,
-    hull_energies,
-    memorisation,
-    powder_pattern,
 )
 from symmbfn.pages.formats import formula_html, percent, space_group_html
 from symmbfn.pages.screening_page import report_page
@@ -40,7 +34,6 @@ MADE = [
 ]
 JUDGE = "CHGNet 0.3.0"
 KNOWN = {"MgO": "train", "CsI": "val"}
-PARTS = (".//{*}rect", ".//{*}text")
 
 
 def table_of(*, relaxed: int = 8, foreign: bool = False) -> pd.DataFrame:
@@ -424,81 +417,6 @@ def test_funnel_bars_are_as_long_as_their_counts() -> None:
     bars = page.split('<ol class="bars">')[1].split("</ol>")[0]
     widths = re.findall('class="full" width="([0-9.]+)"', bars)
     assert [float(width) for width in widths] == [100, 75, 25]
-
-
-def test_limits_count_as_stable_in_the_histogram() -> None:
-    energies = [-0.02, 0.0, 0.1, 0.1001, 3.0, np.nan]
-    rows = pd.DataFrame({"e_above_hull": energies})
-    picture = hull_energies(rows)
-    assert "2 at or below 0, 3 at or below 0.1" in picture.caption
-    assert "5 of 6" in picture.caption and "Beyond the axis: 1" in picture.caption
-    # two crystals in the bar that ends at 0, one in that which ends at 0.1, one in the next
-    line = re.findall(r'<path d="(M [^"]+)" clip-path[^>]+stroke: #0072b2', picture.svg)
-    heights = [float(pair.split()[1]) for pair in re.findall(r"[ML] ([0-9. ]+)", line[-1])]
-    floor = max(heights)
-    levels = [round(floor - height, 2) for height in heights if height < floor]
-    assert levels[0] == pytest.approx(2 * levels[-1], abs=0.05) and len(set(levels)) == 2
-
-
-def test_generated_groups_point_upwards() -> None:
-    picture = group_strip(np.full(4, 225), np.full(9, 2))
-    assert "cubic 100 against 0" in picture.caption and "triclinic 0 against 100" in picture.caption
-    bars = re.findall(r'<path d="(M [^"]+z\n)" clip-path[^>]+fill: (#\w+)', picture.svg)
-    ours, theirs = (
-        [
-            float(y)
-            for path, fill in bars
-            if fill == colour
-            for y in re.findall(r"[ML] [0-9.]+ ([0-9.]+)", path)
-        ]
-        for colour in ("#0072b2", "#8d95a3")
-    )
-    # y of SVG points downwards; both stand on the same line
-    assert min(ours) < max(ours) == min(theirs) < max(theirs)
-
-
-def test_memorisation_counts_within_a_distance() -> None:
-    picture = memorisation(np.array([0.05, 0.2, np.nan, np.nan]), np.array([0.01, np.nan]))
-    caption = picture.caption.replace("\u00a0", " ")
-    assert "As generated, 25.0 % within 0.1 Å, 2 of 4" in caption
-    assert "relaxed, 50.0 % within 0.1 Å, 1 of 2" in caption
-
-
-def test_powder_lines_obey_bragg() -> None:
-    picture = powder_pattern(rock_salt())
-    # of rock salt the lines 200 and 220 are the strongest
-    angles = [2 * np.degrees(np.arcsin(1.54184 * np.sqrt(s) / 2 / 5.64)) for s in (4, 8)]
-    said = ", ".join(f"{angle:.1f}°" for angle in angles)
-    assert f"strongest lines at {said}" in picture.caption
-
-
-@pytest.mark.parametrize("number", range(1, 119))
-def test_elements_stand_where_pymatgen_puts_them(number: int) -> None:
-    row, column = place_of(number)
-    element = Element.from_Z(number)
-    if element.is_lanthanoid or element.is_actinoid:
-        first = 57 if element.is_lanthanoid else 89
-        assert (row, column) == (7.4 + element.is_actinoid, 2 + number - first)
-    else:
-        assert (row + 1, column + 1) == (element.row, element.group)
-
-
-def test_elements_are_coloured_only_beyond_chance() -> None:
-    generated, real = np.zeros(119, dtype=np.int64), np.zeros(119, dtype=np.int64)
-    generated[[8, 26, 11]] = 90, 10, 30
-    real[[8, 26, 11, 3]] = 300, 500, 310, 10
-    root = ElementTree.fromstring(element_map(generated, 100, real, 1000))
-    fills = {
-        group[0].text.split(":")[0]: group[1].attrib["fill"] for group in root if group.tag == "g"
-    }
-    blue, red = ([int(fills[s][i : i + 2], 16) for i in (1, 3, 5)] for s in ("O", "Fe"))
-    assert blue[2] > blue[0] and red[0] > red[2]
-    assert fills["Na"] == fills["Li"] != fills["U"] == "#ffffff"
-    # one crystal of many with an element that no real one has is no difference
-    one = np.eye(119, dtype=np.int64)[36]
-    assert "real crystals: none; more seldom: none" in element_map(one, 10_000, 0 * one, 9_000)
-    assert shade(1.0) == "#0072b2" and shade(-1.0) == "#d55e00"
-    assert "more often than in real crystals: O; more seldom: Fe" in root.attrib["aria-label"]
 
 
 def test_symbols_are_written_as_printed() -> None:
