@@ -684,7 +684,8 @@ made_up = pd.DataFrame(
 )
 counted = stability_rates(made_up)
 kinds = ["stable", "unique", "novel", "sun", "metastable", "msun"]
-counts = counted.pivot(index="convention", columns="figure", values="count")
+places = {"index": "convention", "columns": "figure"}
+counts = counted.pivot(**places, values="count")
 names = [convention.name for convention in CONVENTIONS]
 counts = counts.loc[names, kinds].astype("Int64")
 print(counts.rename_axis(columns=None).to_string(na_rep="-"))
@@ -761,8 +762,9 @@ plt.show()
 # random and the shuffled ones are not at zero. Their elements were picked
 # by real crystals, of the random ones even the compositions, which is
 # half of the work; there are few ways to put three sites into a group,
-# and relaxation repairs what it can; and the potential errs. A model's share means what it is *above theirs*. The funnel, every
-# question asked of those who are left:
+# and relaxation repairs what it can; and the potential errs. A model's
+# share means what it is *above theirs*. The funnel, every question asked
+# of those who are left:
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig:judge-funnel", "caption": "What is left of the first requests of each model, and of the real crystals, when the questions are asked one after the other. Validity by composition is asked here and in no convention, so the last bars are lower than the rates of the table."}, "image": {"alt": "Bars in groups that become shorter from question to question, from 100 percent of the requests down to those that are metastable, unique and novel, and stable, unique and novel."}}
 fig, ax = plt.subplots(figsize=(6.2, 3.6))
@@ -929,8 +931,9 @@ print(claims_table(table))
 # Three things can be wrong: the hull, the energies, the relaxation. For
 # crystals of MP-20 val the official answers are known. The first lines
 # take official energies against the hull of the open energies alone; then
-# come CHGNet's energies of the crystals as they are, with the crystal itself among the known phases
-# and without it; then relaxed real crystals of the test split.
+# come CHGNet's energies of the crystals as they are, with the crystal
+# itself among the known phases and without it; then relaxed real crystals
+# of the test split.
 
 # %%
 for meaning, name in (
