@@ -20,12 +20,11 @@ from symmbfn.evaluation.energies.entries import (
     read_columns,
 )
 from symmbfn.evaluation.energies.hull import Hull
-from symmbfn.evaluation.energies.potentials import POTENTIAL
+from symmbfn.evaluation.energies.potentials import CHGNET
 from symmbfn.evaluation.energies.references import ElementReferences, chgnet_references
 
 OPEN_ENERGIES = "mp_formation_energies_open.csv.gz"
 PREDICTED_ENERGIES = "mp_energies_chgnet.csv.gz"
-CHGNET = f"CHGNet {POTENTIAL}"  # as the source of a phase
 WHOLE = "whole MP energies"  # how the name of the whole hull begins
 POINT_SPLITS = ("train", "val")  # a test split is judged, and must not tell the answers
 
