@@ -13,7 +13,7 @@ import pytest
 from symmbfn.cli import verbs
 from symmbfn.cli.verbs import main
 from symmbfn.datasets.registry import load_dataset
-from tests.runtime.test_workers import holds, is_running
+from tests.runtime.processes import WORKS_FOR_EVER, holds, is_running
 
 SMALL = ["--reference", "prototypes", "--out", "x"]
 
@@ -174,12 +174,7 @@ def test_a_signal_ends_the_workers_too_and_is_one_line(number: int, tmp_path: Pa
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from symmbfn.cli import verbs\n"
         "from symmbfn.runtime.workers import run_killable\n"
-        "def own(note):\n"
-        "    with open(note + '.part', 'w') as file:\n"
-        "        file.write(str(os.getpid()))\n"
-        "    os.rename(note + '.part', note)\n"
-        "    while True:\n"
-        "        pass\n"
+        f"{WORKS_FOR_EVER}"
         "def evaluate(options):\n"
         "    list(run_killable(own, [options.source], workers=2, time_limit=1000.0))\n"
         "if __name__ == '__main__':\n"
