@@ -637,24 +637,8 @@ print("Ni4Al below the others by less than 0.01 eV:", 0 < below < 0.01)
 # in four carry CHGNet's error. (The published heights of the hull above
 # the crystals of train and val are used too.) Each $\mu_i$ is fitted so
 # that CHGNet's energies meet the formation energies of the crystals of
-# train. How far this *whole hull* is from the official one, and how far
-# the hull of the open energies alone was, can be measured on crystals of
-# val, whose official distances are known:
-
-# %%
-rows = {
-    "whole hull, bias": "hull.full.bias_mev",
-    "whole hull, error": "hull.full.mae_mev",
-    "stable, whole hull": "hull.full.stable_real",
-}
-print(claims_table(rows))
-print(claim("hull.full.stable_real")["note"].split(";")[1].strip())
-
-# %% [markdown]
-# Bias and error are in meV/atom, with official energies and the crystal's
-# own entry in the hull. For the shares its own entry is left out, as if it
-# were new. Missing phases had flattered by several per cent; the phases
-# that CHGNet tells of take that back, and err by chance to either side.
+# train. How far this *whole hull* is from the official one is measured
+# [below](sec:judge-judge).
 #
 # (sec:judge-words)=
 # ## Stable, metastable, S.U.N.
@@ -700,7 +684,8 @@ made_up = pd.DataFrame(
 )
 counted = stability_rates(made_up)
 kinds = ["stable", "unique", "novel", "sun", "metastable", "msun"]
-counts = counted.pivot(index="convention", columns="figure", values="count")
+places = {"index": "convention", "columns": "figure"}
+counts = counted.pivot(**places, values="count")
 names = [convention.name for convention in CONVENTIONS]
 counts = counts.loc[names, kinds].astype("Int64")
 print(counts.rename_axis(columns=None).to_string(na_rep="-"))
@@ -777,8 +762,9 @@ plt.show()
 # random and the shuffled ones are not at zero. Their elements were picked
 # by real crystals, of the random ones even the compositions, which is
 # half of the work; there are few ways to put three sites into a group,
-# and relaxation repairs what it can; and the potential errs. A model's share means what it is *above theirs*. The funnel, every
-# question asked of those who are left:
+# and relaxation repairs what it can; and the potential errs. A model's
+# share means what it is *above theirs*. The funnel, every question asked
+# of those who are left:
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig:judge-funnel", "caption": "What is left of the first requests of each model, and of the real crystals, when the questions are asked one after the other. Validity by composition is asked here and in no convention, so the last bars are lower than the rates of the table."}, "image": {"alt": "Bars in groups that become shorter from question to question, from 100 percent of the requests down to those that are metastable, unique and novel, and stable, unique and novel."}}
 fig, ax = plt.subplots(figsize=(6.2, 3.6))
@@ -945,8 +931,9 @@ print(claims_table(table))
 # Three things can be wrong: the hull, the energies, the relaxation. For
 # crystals of MP-20 val the official answers are known. The first lines
 # take official energies against the hull of the open energies alone; then
-# come CHGNet's energies of the crystals as they are, with the crystal itself among the known phases
-# and without it; then relaxed real crystals of the test split.
+# come CHGNet's energies of the crystals as they are, with the crystal
+# itself among the known phases and without it; then relaxed real crystals
+# of the test split.
 
 # %%
 for meaning, name in (
@@ -962,6 +949,9 @@ for meaning, name in (
     print(f"error, {meaning:<26}{error:>5.1f} meV/atom", end="")
     print(f"  {low:.1f} to {high:.1f}, n = {entry['n']}")
 rows = {
+    "whole hull, bias": "hull.full.bias_mev",
+    "whole hull, error": "hull.full.mae_mev",
+    "stable, whole hull": "hull.full.stable_real",
     "hull, never too high": "hull.not_overestimated",
     "hull, precision": "hull.precision",
     "hull, recall": "hull.recall",
@@ -979,8 +969,14 @@ for figure in ("stable", "metastable"):
     rows[f"real, {figure}"] = f"{name}.own_in"
     rows[f"real, {figure}, out"] = name
 print(claims_table(rows))
+print(claim("hull.full.stable_real")["note"].split(";")[1].strip())
 
 # %% [markdown]
+# The first three lines are of the whole hull, with official energies.
+# Missing phases had flattered: against the hull of the open energies
+# alone more real crystals were stable than officially are. The phases
+# that CHGNet tells of take that back, and err by chance to either side.
+#
 # *Precision* is the share of those called stable that are; *recall* the
 # share of the stable ones that are called so. With its own entry in the
 # hull a stable crystal sits exactly *at* zero, and an error of a few meV

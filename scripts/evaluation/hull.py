@@ -36,7 +36,8 @@ from symmbfn.evaluation.energies.entries import (
 from symmbfn.evaluation.energies.hull import Hull
 from symmbfn.evaluation.energies.hull_labels import hull_labels
 from symmbfn.evaluation.energies.labels import describe_dataset
-from symmbfn.evaluation.energies.mp_hulls import CHGNET, open_hull, whole_hull, whole_phases
+from symmbfn.evaluation.energies.mp_hulls import open_hull, whole_hull, whole_phases
+from symmbfn.evaluation.energies.potentials import CHGNET
 from symmbfn.evaluation.energies.references import (
     ElementReferences,
     chgnet_references,

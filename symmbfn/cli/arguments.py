@@ -187,6 +187,20 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--symprec", type=float, metavar="ANGSTROM", help="of the reference, as for encode"
     )
+    _relaxation(parser)
+    parser.add_argument(
+        "--coverage", action="store_true", help="recall and precision of fingerprints too"
+    )
+    parser.add_argument(
+        "--export", metavar="FORM", help="lemat: write lemat.csv, the input of LeMat-GenBench"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or auto; to relax")
+    parser.add_argument("--seed", type=int, default=0, help="of floors and deviations; 0")
+
+
+def _relaxation(parser: argparse.ArgumentParser) -> None:
+    """Who relaxes the crystals, and what their energies are compared with."""
     parser.add_argument(
         "--relax",
         metavar="JUDGE",
@@ -206,9 +220,6 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
         help="entries as JSON, CSV or Parquet; default: those of the data folder",
     )
     parser.add_argument(
-        "--coverage", action="store_true", help="recall and precision of fingerprints too"
-    )
-    parser.add_argument(
         "--judges", action="store_true", help="ask M3GNet and MEGNet too, after `make judges`"
     )
     parser.add_argument(
@@ -222,12 +233,6 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="ask it about so many, and all stable, unique and novel ones; default: all",
     )
-    parser.add_argument(
-        "--export", metavar="FORM", help="lemat: write lemat.csv, the input of LeMat-GenBench"
-    )
-    parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or auto; to relax")
-    parser.add_argument("--seed", type=int, default=0, help="of floors and deviations; 0")
 
 
 def label(parser: argparse.ArgumentParser) -> None:

@@ -103,16 +103,17 @@ def _stricter(relaxed: "pandas.DataFrame", judging: Judging) -> dict[str, Any]:
     """The same rates with less benefit of the doubt.
 
     `known_system`: stable counts only where the hull has a phase of exactly the crystal's
-    elements. `novel_anywhere`: new against every split of the reference, not the first alone.
-    `compounds`: pure elements never count.
+    elements. `novel_anywhere`: new against every split of the reference, not the first alone,
+    where the table says so. `compounds`: pure elements never count.
     """
     knows_system, is_compound = relaxed["knows_system"].eq(True), relaxed["n_elements"] >= 2
     status = relaxed["status"]
     tables = {
         "known_system": relaxed.assign(status=status.where(is_true(knows_system), "unknown")),
-        "novel_anywhere": relaxed.assign(is_novel=relaxed["relaxed_is_novel_anywhere"]),
         "compounds": relaxed.assign(status=status.where(is_compound, "element")),
     }
+    if "relaxed_is_novel_anywhere" in relaxed:
+        tables["novel_anywhere"] = relaxed.assign(is_novel=relaxed["relaxed_is_novel_anywhere"])
     found: dict[str, Any] = {}
     for name, table in tables.items():
         rows = stability_rates(table)

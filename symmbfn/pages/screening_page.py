@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from symmbfn.crystals.cell import Cell
+from symmbfn.evaluation.energies.entries import DFT
+from symmbfn.evaluation.energies.mp_hulls import WHOLE
 from symmbfn.evaluation.observables import Observables
 from symmbfn.pages import sections, tables
 from symmbfn.pages.crystal_rows import crystal_rows
@@ -33,8 +35,7 @@ def report_page(
         controls: recorded figures of real crystals and of nonsense, see `tables.controls`.
 
     Returns:
-        The same text for the same arguments. Its links lead to the shortlist and the CIFs
-        beside it.
+        The same text for the same arguments; its links lead to files beside it.
     """
     shown = [
         {"key": name.lower().replace(" ", "-"), "name": name, "title": title, "content": content}
@@ -46,7 +47,7 @@ def report_page(
                 sections.real_crystals(report, table, reference),
             ),
             ("Crystals", "All crystals", crystal_rows(table, files)),
-            ("Limits", "What these numbers cannot say", {"is_whole": _is_whole(report)}),
+            ("Limits", "What these numbers cannot say", _hull_limits(report)),
             ("Provenance", "Provenance", sections.provenance(report)),
         )
     ]
@@ -65,15 +66,14 @@ def report_page(
             ("stable", stable, "relaxed"),
             ("stable, unique, new", sun, "relaxed"),
         ]
+    views = [one["content"]["shown"] for one in shown if one["key"] == "candidates"]
     return render_page(
         "report.html",
         report=report,
         is_relaxed=is_relaxed,
         tiles=tiles,
         sections=shown,
-        has_views=any(
-            section["key"] == "candidates" and section["content"]["shown"] for section in shown
-        ),
+        has_views=any(views),
         **values,
     )
 
@@ -97,6 +97,9 @@ def _judged(
     return rows
 
 
-def _is_whole(report: Mapping[str, Any]) -> bool:
-    """Whether the hull has the energies of a potential where DFT's are not open."""
-    return any(source != "DFT" for source in report["hull_sources"])
+def _hull_limits(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What the hull at hand cannot know depends on which hull it is."""
+    return {
+        "is_whole": str(report["hull"]).startswith(WHOLE),
+        "potentials": [source for source in report["hull_sources"] if source != DFT],
+    }

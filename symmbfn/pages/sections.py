@@ -11,6 +11,7 @@ from symmbfn._shapes import Int
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.elements import SYMBOLS, element_number
 from symmbfn.crystals.symmetry_search import SYMPREC
+from symmbfn.evaluation.energies.stability import is_true
 from symmbfn.evaluation.observables import NO_GROUP, Observables
 from symmbfn.evaluation.summary import METASTABLE, relaxed_rows
 from symmbfn.figures.embedded import Picture
@@ -80,6 +81,8 @@ def candidates(table: "pandas.DataFrame", relaxed: Mapping[int, Cell]) -> Conten
     """The first crystals of the shortlist in 3-D, with their powder patterns."""
     chosen = shortlist(table)
     has_both = "is_stable_by_both" in chosen
+    if has_both:  # what is missing is no yes
+        chosen = chosen.assign(is_stable_by_both=is_true(chosen["is_stable_by_both"]))
     shown = [_candidate(row, relaxed[row["index"]]) for _, row in chosen[:MOST_SHOWN].iterrows()]
     return {
         "shown": shown,
@@ -188,7 +191,7 @@ def _elements(formulas: "pandas.Series", reference: Observables) -> Picture:
     caption = (
         f"Share of the {len(formulas):,} generated crystals that hold an element, in %. Coloured "
         f"where it differs from that of the {len(reference):,} real ones by more than chance at "
-        "95 %, grey where it does not, white where neither has it. Of a hundred elements with "
+        "95 %, grey where it does not, empty where neither has it. Of a hundred elements with "
         "equal shares five would be coloured by chance."
     )
     return Picture(chart, caption)

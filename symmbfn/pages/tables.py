@@ -27,7 +27,7 @@ STRICTER = {
     "novel_anywhere": "new against every split of the reference",
 }
 CONTROLS = {
-    "real": "Real crystals of the test split",
+    "real": "Real crystals of a test split, own entry of the hull left out",
     "shuffled": "Real crystals with shuffled elements",
     "random": "Random coordinates, real compositions",
 }

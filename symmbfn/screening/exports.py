@@ -56,8 +56,9 @@ def write_lemat(folder: Path, rows: Sequence[Candidate]) -> str:
     Returns:
         What was written, in one line.
 
-    The form is that of the repository LeMaterial/lemat-genbench: scripts/run_benchmarks.py at commit
-    2383022e, `load_structures_from_wycoff_csv`, reads a column `structure` with pymatgen's JSON.
+    The form is that of the repository LeMaterial/lemat-genbench: scripts/run_benchmarks.py at
+    commit 2383022e, `load_structures_from_wycoff_csv`, reads a column `structure` with
+    pymatgen's JSON.
 
     Source: LeMaterial 2025 (GenBench).
     """

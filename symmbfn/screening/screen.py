@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from symmbfn.evaluation.energies.hull import Hull
-from symmbfn.evaluation.energies.judge import Judge, check_judge, chgnet_judge, judge_of
+from symmbfn.evaluation.energies.judge import Judge, check_judge_name, chgnet_judge, judge_of
 from symmbfn.evaluation.energies.matgl import MatglJudge
-from symmbfn.evaluation.energies.mp_hulls import CHGNET, default_hull, open_hull
+from symmbfn.evaluation.energies.mp_hulls import default_hull, open_hull
+from symmbfn.evaluation.energies.potentials import CHGNET
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig
 from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.files import whole_file
@@ -76,7 +77,7 @@ class ScreeningConfig:
 
     def __post_init__(self) -> None:
         for name in filter(None, (self.relax, self.second_judge)):
-            check_judge(name)
+            check_judge_name(name)
         for what, n, needed in (
             ("relax_first", self.relax_first, self.relax),
             ("second_first", self.second_first, self.second_judge),

@@ -12,7 +12,8 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.contacts import closest_contacts
 from symmbfn.crystals.lattice import cell_parameters
 from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
-from symmbfn.evaluation.summary import METASTABLE, STABLE
+from symmbfn.evaluation.energies.stability import is_true
+from symmbfn.evaluation.summary import METASTABLE
 from symmbfn.runtime.files import write_whole
 from symmbfn.screening.stages.judged import LATTICE
 
@@ -40,18 +41,14 @@ def shortlist(table: "pandas.DataFrame") -> "pandas.DataFrame":
 
     Returns:
         At most 100 rows of the table, lowest energy above the hull first; where a second judge
-        was asked, with a column `is_stable_by_both`, and those for which it holds first of all.
+        was asked, those that are stable by both come before all others.
     """
     # of copies the one of lowest energy, which need not be the first that was generated
     is_new = table.relaxed_duplicate_of.notna() & table.relaxed_is_novel.eq(True)
     chosen = table[is_new & table.is_converged.eq(True) & (table.e_above_hull <= METASTABLE)]
     order = ["e_above_hull", "index"]
-    if "second_status" in table:
-        is_answered = chosen.second_status.eq("ok").fillna(False).astype(bool)
-        by_both = is_answered & (
-            chosen[["e_above_hull", "second_e_above_hull"]].max(axis=1, skipna=False) <= STABLE
-        )
-        chosen = chosen.assign(is_stable_by_both=by_both, is_doubted=~by_both)
+    if "is_stable_by_both" in table:
+        chosen = chosen.assign(is_doubted=~is_true(chosen.is_stable_by_both))
         order = ["is_doubted", *order]
     chosen = chosen.sort_values(order)
     return chosen.drop_duplicates("relaxed_duplicate_of").head(MOST)

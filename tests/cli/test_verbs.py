@@ -13,7 +13,7 @@ import pytest
 from symmbfn.cli import verbs
 from symmbfn.cli.verbs import main
 from symmbfn.datasets.registry import load_dataset
-from tests.runtime.test_workers import holds, is_running
+from tests.runtime.processes import WORKS_FOR_EVER, holds, is_running
 
 SMALL = ["--reference", "prototypes", "--out", "x"]
 
@@ -112,6 +112,7 @@ def test_info_names_what_is_at_hand(capsys: pytest.CaptureFixture) -> None:
         (["label", "--dataset", "prototypes", "--out", "tests"], "'tests'"),
         (["evaluate", "prototypes", *SMALL, "--seed", "-1"], "-1"),
         (["evaluate", "prototypes", *SMALL, "--relax", "emt"], "'emt'"),
+        (["evaluate", "prototypes", *SMALL, "--export", "csv"], "'csv'"),
         (["encode"], "--dataset"),
         (["enc"], "'enc'"),
         (["--verison"], "--verison"),
@@ -173,12 +174,7 @@ def test_a_signal_ends_the_workers_too_and_is_one_line(number: int, tmp_path: Pa
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from symmbfn.cli import verbs\n"
         "from symmbfn.runtime.workers import run_killable\n"
-        "def own(note):\n"
-        "    with open(note + '.part', 'w') as file:\n"
-        "        file.write(str(os.getpid()))\n"
-        "    os.rename(note + '.part', note)\n"
-        "    while True:\n"
-        "        pass\n"
+        f"{WORKS_FOR_EVER}"
         "def evaluate(options):\n"
         "    list(run_killable(own, [options.source], workers=2, time_limit=1000.0))\n"
         "if __name__ == '__main__':\n"
@@ -198,6 +194,25 @@ def test_a_signal_ends_the_workers_too_and_is_one_line(number: int, tmp_path: Pa
     kept = "what is done is kept in there and the cache, the same command goes on"
     assert said == f"symmbfn evaluate: stopped; {kept}\n"
     assert not is_running(int(note.read_text()))
+
+
+def test_evaluate_says_what_each_count_is_of_and_exports(
+    crystals: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Two crystals and a file that cannot be read, beside the same two as known ones."""
+    out, known = tmp_path / "judged", tmp_path / "known"
+    known.mkdir()
+    for path in crystals.glob("*.cif"):
+        if path.name != "bad.cif":
+            (known / path.name).write_text(path.read_text())
+    asked = ["evaluate", str(crystals), "--reference", str(known), "--out", str(out)]
+    assert main([*asked, "--workers", "1", "--export", "lemat"]) == 0
+    said = capsys.readouterr().out
+    assert "3 requested\nas generated, each of all 3: " in said
+    assert "2 unique, 0 novel\n" in said
+    assert "one question after the other, of the 3 requested: " in said
+    assert "lemat.csv: 2 structures as generated, of all 3 of 3 requests" in said
+    assert len((out / "lemat.csv").read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize("start", [["-m", "symmbfn"], ["-m", "symmbfn.cli.verbs"]])

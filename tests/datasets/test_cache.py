@@ -14,6 +14,7 @@ from symmbfn.datasets import cache, encoding
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.encoding import TooManyFailuresError, encode_dataset
 from symmbfn.datasets.registry import load_dataset
+from symmbfn.runtime import files
 from symmbfn.runtime.workers import Outcome
 
 BAD_CIFS = {
@@ -234,9 +235,14 @@ def test_a_folder_with_a_dot_in_its_name_is_encoded_once(crystals: Path, tmp_pat
 
 
 def test_a_second_process_waits_and_says_so(
-    encoded: EncodedDataset, crystals: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    encoded: EncodedDataset,
+    crystals: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     """Two calls at once would do everything twice, and write into one journal."""
+    monkeypatch.setattr(files, "PATIENCE", 0.0)  # however quick the machine is
     with ThreadPoolExecutor(2) as pool:
         calls = [
             pool.submit(encode_dataset, crystals, cache_dir=tmp_path, workers=1) for _ in range(2)

@@ -1,5 +1,6 @@
 """The page of a screening says what its report says, and needs nothing from anywhere else."""
 
+import json
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -8,20 +9,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from pymatgen.core import Element
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.elements import SYMBOLS, element_number
 from symmbfn.evaluation.distributions import UNITS, compare
 from symmbfn.evaluation.observables import Observables
-from symmbfn.evaluation.summary import summarise
-from symmbfn.figures.periodic_table import element_map, place_of, shade
+from symmbfn.evaluation.summary import Judging, summarise
 from symmbfn.pages.charts import (
     distance_dots,
-    group_strip,
-    hull_energies,
-    memorisation,
-    powder_pattern,
 )
 from symmbfn.pages.formats import formula_html, percent, space_group_html
 from symmbfn.pages.screening_page import report_page
@@ -37,8 +32,8 @@ MADE = [
     ("", 14, None, "reconstruction_failed", None),
     ("CsI", 221, 221, "ok", 1.7),
 ]
+JUDGE = "CHGNet 0.3.0"
 KNOWN = {"MgO": "train", "CsI": "val"}
-PARTS = (".//{*}rect", ".//{*}text")
 
 
 def table_of(*, relaxed: int = 8, foreign: bool = False) -> pd.DataFrame:
@@ -116,10 +111,13 @@ def report_of(table: pd.DataFrame, source: str = "made/<b>here") -> dict[str, An
     found = compare(crowd(8), crowd(50), pool=crowd(60), n_draws=3)
     return {
         "source": source,
-        **summarise(table, seconds={"generation": 0.5}),
+        **summarise(table, seconds={"generation": 0.5}, judging=Judging("some energies", JUDGE)),
         "distances": {name: {**row, "unit": UNITS[name], "n": 8} for name, row in found.items()},
         "reference": {"name": "mp_20", "split": "val", "n": 50},
         "hull": "some energies (7 phases)" if "relax_status" in table else None,
+        "hull_sources": ["DFT"],
+        "judge": JUDGE if "relax_status" in table else None,
+        "second_judge": None,
         "settings": {"source": "d1" * 32, "relax_first": None, "known": {"train": "a" * 64}},
         "source_facts": {"settings": {"seed": 5, "n_steps": 31}, "rebuilding_seconds": 0.1},
         "seed": 0,
@@ -134,6 +132,10 @@ def rock_salt(formula: str = "NaCl", edge: float = 5.64) -> Cell:
     return Cell(edge * np.eye(3), np.repeat(elements, 4), coords)
 
 
+def files_of(relaxed: dict[int, Cell]) -> dict[int, str]:
+    return {index: f"relaxed/{index:05d}.cif" for index in relaxed}
+
+
 CASES = {"relaxed": {}, "some relaxed": {"relaxed": 4}, "not relaxed": {"relaxed": 0},
          "foreign": {"foreign": True}}  # fmt: skip
 
@@ -145,7 +147,7 @@ def page_of(case: str) -> str:
         if "relax_status" in table
         else {}
     )
-    return report_page(report_of(table), table, crowd(50), relaxed)
+    return report_page(report_of(table), table, crowd(50), relaxed, files_of(relaxed))
 
 
 @pytest.fixture(scope="module")
@@ -233,25 +235,28 @@ def test_headline_counts_are_the_reports(pages: dict[str, str]) -> None:
     text = " ".join(Reader(pages["relaxed"]).text.split())
     # NaCl, its copy and Fe are below the hull, MgO on it; MgO is known and a copy counts once
     assert "Of 8 crystals requested, 7 (87.5 %) are valid" in text
-    assert "4 (50.0 %) lie on or below the convex hull" in text
+    assert "4 (50.0 %) of them lie on or below the convex hull" in text
     assert "2 (25.0 %) are stable, unique and new (95 % interval 7.1–59.1 %)" in text
     some = " ".join(Reader(pages["some relaxed"]).text.split())
-    assert "The first 4 went to relaxation: 3 (75.0 %) lie on" in some
+    assert "The first 4 went to relaxation: 3 (75.0 %) of these 4 lie on" in some
+    assert "7 of 8 requested" in some and "3 of 4 relaxed" in some, "each count says of what"
 
 
 def test_tables_hold_every_convention_and_add_up(pages: dict[str, str]) -> None:
     table = pages["relaxed"].split('<table class="conventions">')[1].split("</table>")[0]
     rows = re.findall("<tr>.*?</tr>", table)[1:]
     report = report_of(table_of())
-    assert len(rows) == 14 and sum("stricter" in row for row in rows) == 4
-    for line, row in zip(rows[10:], report["stricter"]["known_system"][::2], strict=False):
-        assert f"<small>{row['count']}</small></td>" in line.split("<td>")[1]
+    # the table has no energies by the paper's rule
+    names = ["ours", "mattergen", "lemat"]
+    assert len(rows) == 6 and sum("stricter" in row for row in rows) == 3
+    counts = {"ours": (4, 2, 5, 3), "mattergen": (4, 2), "lemat": (4, 2, 1, 1)}
+    kinds = ["stable", "sun", "metastable", "msun"]
     for row in report["stability"]:
-        if row["convention"] == "any":
+        if row["convention"] == "any" or row["figure"] not in kinds:
             continue
-        names = ["paper", "metastable", "mattergen", "lemat_sun", "lemat_msun"]
-        line = rows[2 * names.index(row["convention"]) + (row["unaries"] == "left out")]
-        cell = line.split("<td>")[1 + ["stable", "unique", "novel", "sun"].index(row["figure"])]
+        place = kinds.index(row["figure"])
+        assert row["count"] == counts[row["convention"]][place]
+        cell = rows[names.index(row["convention"])].split("<td>")[1 + place]
         assert f"<b>{percent(row['rate'], 8)}</b>" in cell
         assert f"<small>{row['count']}</small></td>" in cell
     text = " ".join(Reader(pages["relaxed"]).text.split())
@@ -261,17 +266,87 @@ def test_tables_hold_every_convention_and_add_up(pages: dict[str, str]) -> None:
     assert "not compared 1 1 crystals 8 8" in text
 
 
+def test_every_crystal_is_a_row_of_data(pages: dict[str, str]) -> None:
+    data = re.search(r'id="crystals-data">(.*?)</script>', pages["some relaxed"], re.DOTALL)
+    assert data is not None
+    content = json.loads(data[1])
+    names = [column["name"] for column in content["columns"]]
+    assert len(content["rows"]) == len(MADE)
+    for row, (index, made) in zip(content["rows"], enumerate(MADE), strict=True):
+        found = dict(zip(names, row, strict=False))
+        status = made[3].replace("_", " ") + ("" if index < 4 else ", not relaxed")
+        assert (found["no."], found["formula"], found["status"]) == (index, made[0], status)
+        assert found["name"] == f"<{index}>.cif"
+        # the energy of a crystal that was not relaxed is not known
+        energy = made[4] if index < 4 else None
+        assert found["E above hull / (eV/atom)"] == energy
+        assert row[-1] == (f"relaxed/{index:05d}.cif")
+    assert "<0>" not in data[1], "texts of others are escaped"
+
+
+def page_with(table: pd.DataFrame, **facts: Any) -> str:
+    """Text of the page of a table, with facts of the report replaced."""
+    relaxed = {index: rock_salt() for index in range(8)}
+    report = report_of(table) | facts
+    page = report_page(report, table, crowd(50), relaxed, files_of(relaxed))
+    return " ".join(Reader(page).text.split())
+
+
+def test_limits_follow_from_the_hull() -> None:
+    """What is missing from a hull depends on the hull."""
+    whole = {"hull": "whole MP energies (9 phases)", "hull_sources": ["CHGNet 0.3.0", "DFT"]}
+    of_whole = page_with(table_of(), **whole)
+    assert "every phase that the Materials Project had in its version v2025.02.12" in of_whole
+    assert "that of CHGNet 0.3.0 stands in its place, off by 21 meV/atom" in of_whole
+    assert "It is incomplete" not in of_whole
+    of_open = page_with(table_of())
+    assert "It is incomplete" in of_open and "v2025.02.12" not in of_open
+    assert "not of DFT" not in of_open
+    of_file = page_with(table_of(), hull="mine.parquet", hull_sources=["DFT", "Mine 1.0"])
+    assert "It is incomplete" in of_file and "not of DFT but of Mine 1.0" in of_file
+
+
+def test_a_candidate_says_what_it_rests_on() -> None:
+    """NaCl and Fe are stable by the first judge, and TiO2 metastable."""
+    table = table_of().assign(
+        decomposition=["Na 0.500 DFT; mp-5 0.500 CHGNet 0.3.0", *[None] * 7],
+        second_e_above_hull=[0.011, 0.011, 0.5, 0.2, 0.4, -0.222, np.nan, 2.0],
+        e_above_hull_unfitted=[0.033] * 8,
+        is_stable_by_both=[False, False, False, False, False, True, None, False],
+    )
+    table["knows_system"] = [True, True, True, False, True, True, None, True]
+    text = page_with(table, second_judge="SevenNet 7net-l3i5")
+    shown = [int(index) for index in re.findall(r"\(\d+\); crystal (\d)", text)]
+    assert shown == [5, 0, 3], "what both judges call stable comes first"
+    assert "−0.222 eV/atom by SevenNet 7net-l3i5: stable by both" in text
+    assert text.count(": stable by both") == 1
+    assert "Decomposes into 0.500 Na DFT 0.500 mp-5 CHGNet 0.3.0" in text
+    assert text.count("No phase of all its elements is known") == 1
+    assert text.count("+0.033 eV/atom by the paper's rule, nothing fitted") == 3
+    plain = page_with(table_of())
+    assert "by the paper's rule, nothing fitted" not in plain and "Decomposes" not in plain
+
+
+def test_a_rate_of_other_requests_says_of_how_many() -> None:
+    table = table_of().assign(
+        second_status=["ok"] * 3 + [None] * 5, second_e_above_hull=[-0.1] * 3 + [np.nan] * 5
+    )
+    relaxed = {index: rock_salt() for index in range(8)}
+    page = report_page(report_of(table), table, crowd(50), relaxed, files_of(relaxed))
+    (line,) = re.findall("<tr><th[^>]*>Both judges.*?</tr>", page)
+    assert "<small>3 of 3</small>" in line.replace("</b>", "")
+
+
 def test_without_relaxation_nothing_is_said_of_stability(pages: dict[str, str]) -> None:
     page = pages["not relaxed"]
     assert "nothing is said of stability" in page and 'id="stability"' not in page
     assert "3Dmol" not in page and "CHGNet" not in page and "eV/atom" not in page
     assert "3Dmol" in pages["relaxed"] and "some energies (7 phases)" in pages["relaxed"]
     assert pages["relaxed"].count('class="symmbfn-crystal"') == 3  # NaCl, Fe and TiO2
-    # three views, the viewer itself, and what lets a reader scroll over views
-    assert [Reader(pages[case]).tags.count("script") for case in ("relaxed", "not relaxed")] == [
-        5,
-        0,
-    ]
+    # data and script of the table and the switch of colours; then three views, the viewer
+    # itself, and what lets a reader scroll over views
+    n_scripts = [Reader(pages[case]).tags.count("script") for case in ("relaxed", "not relaxed")]
+    assert n_scripts == [3 + 5, 3]
     assert len(Reader(pages["relaxed"]).scripts) > 400_000
 
 
@@ -285,16 +360,21 @@ HOSTILE = "</script><script>alert('a')</script><!-- \"&<b>"
 
 def hostile_page(text: str) -> str:
     """A page with a text wherever one comes from a file."""
-    table = table_of().assign(name=text, reason=text)
+    table = table_of().assign(name=text, reason=text, decomposition=f"{text} 0.500 {text}")
+    table = table.assign(second_e_above_hull=-0.1, relax_reason=text)
     table["known_split"] = table["known_split"].replace("train", text)
     report = report_of(table, source=f"made/{text}")
     report["statuses"] = {**report["statuses"], text: 1}
     report["relaxation"]["statuses"] = {text: 8}
     report["reference"] = {"name": text, "split": text, "n": 50}
     report["rates"][text] = report["rates"]["ok"]
-    report |= {"hull": text, "versions": {text: text}}
+    report |= {"hull": text, "versions": {text: text}, "left_out": {"paper_rule": text}}
+    report |= {"judge": text, "second_judge": text, "hull_sources": ["DFT", text]}
+    for row in report["stability"]:
+        row |= {"references": text, "judge": text}
     report["source_facts"] = {"weights_name": text, "settings": {text: [text]}}
-    return report_page(report, table, crowd(50), {index: rock_salt() for index in range(8)})
+    relaxed = {index: rock_salt() for index in range(8)}
+    return report_page(report, table, crowd(50), relaxed, files_of(relaxed))
 
 
 def test_texts_of_others_stay_texts() -> None:
@@ -317,7 +397,8 @@ def test_draws_coverage_and_gaps_are_shown_where_they_are_known(pages: dict[str,
     report["distances_of_1000"] = {"valid": values, "all": values}
     report["coverage"] = {"n_reference": 50, "n_generated": 8, "n_recalled": 45, "n_precise": 6}
     report["coverage"] |= {"n_recalled_jointly": 40, "n_precise_jointly": 4}
-    page = report_page(report, table, crowd(50), {index: rock_salt() for index in range(8)})
+    relaxed = {index: rock_salt() for index in range(8)}
+    page = report_page(report, table, crowd(50), relaxed, files_of(relaxed))
     text = " ".join(Reader(page).text.split())
     assert text.count("0.123 ± 0.045") == 16
     assert "near a generated one 90.0 % 45 of 50 80.0 % 40 of 50" in text
@@ -331,86 +412,11 @@ def test_funnel_bars_are_as_long_as_their_counts() -> None:
     steps = [("requested", 8), ("valid", 6), ("unique", 2)]
     table = table_of(relaxed=0)
     report = report_of(table)
-    report["funnel"] = [{"name": name, "count": count} for name, count in steps]
-    page = report_page(report, table, crowd(50), {})
+    report["funnel"] = [{"name": name, "count": count, "n": 8} for name, count in steps]
+    page = report_page(report, table, crowd(50), {}, {})
     bars = page.split('<ol class="bars">')[1].split("</ol>")[0]
     widths = re.findall('class="full" width="([0-9.]+)"', bars)
     assert [float(width) for width in widths] == [100, 75, 25]
-
-
-def test_limits_count_as_stable_in_the_histogram() -> None:
-    energies = [-0.02, 0.0, 0.1, 0.1001, 3.0, np.nan]
-    rows = pd.DataFrame({"e_above_hull": energies})
-    picture = hull_energies(rows)
-    assert "2 at or below 0, 3 at or below 0.1" in picture.caption
-    assert "5 of 6" in picture.caption and "Beyond the axis: 1" in picture.caption
-    # two crystals in the bar that ends at 0, one in that which ends at 0.1, one in the next
-    line = re.findall(r'<path d="(M [^"]+)" clip-path[^>]+stroke: #0072b2', picture.svg)
-    heights = [float(pair.split()[1]) for pair in re.findall(r"[ML] ([0-9. ]+)", line[-1])]
-    floor = max(heights)
-    levels = [round(floor - height, 2) for height in heights if height < floor]
-    assert levels[0] == pytest.approx(2 * levels[-1], abs=0.05) and len(set(levels)) == 2
-
-
-def test_generated_groups_point_upwards() -> None:
-    picture = group_strip(np.full(4, 225), np.full(9, 2))
-    assert "cubic 100 against 0" in picture.caption and "triclinic 0 against 100" in picture.caption
-    bars = re.findall(r'<path d="(M [^"]+z\n)" clip-path[^>]+fill: (#\w+)', picture.svg)
-    ours, theirs = (
-        [
-            float(y)
-            for path, fill in bars
-            if fill == colour
-            for y in re.findall(r"[ML] [0-9.]+ ([0-9.]+)", path)
-        ]
-        for colour in ("#0072b2", "#8d95a3")
-    )
-    # y of SVG points downwards; both stand on the same line
-    assert min(ours) < max(ours) == min(theirs) < max(theirs)
-
-
-def test_memorisation_counts_within_a_distance() -> None:
-    picture = memorisation(np.array([0.05, 0.2, np.nan, np.nan]), np.array([0.01, np.nan]))
-    caption = picture.caption.replace("\u00a0", " ")
-    assert "As generated, 25.0 % within 0.1 Å, 2 of 4" in caption
-    assert "relaxed, 50.0 % within 0.1 Å, 1 of 2" in caption
-
-
-def test_powder_lines_obey_bragg() -> None:
-    picture = powder_pattern(rock_salt())
-    # of rock salt the lines 200 and 220 are the strongest
-    angles = [2 * np.degrees(np.arcsin(1.54184 * np.sqrt(s) / 2 / 5.64)) for s in (4, 8)]
-    said = ", ".join(f"{angle:.1f}°" for angle in angles)
-    assert f"strongest lines at {said}" in picture.caption
-
-
-@pytest.mark.parametrize("number", range(1, 119))
-def test_elements_stand_where_pymatgen_puts_them(number: int) -> None:
-    row, column = place_of(number)
-    element = Element.from_Z(number)
-    if element.is_lanthanoid or element.is_actinoid:
-        first = 57 if element.is_lanthanoid else 89
-        assert (row, column) == (7.4 + element.is_actinoid, 2 + number - first)
-    else:
-        assert (row + 1, column + 1) == (element.row, element.group)
-
-
-def test_elements_are_coloured_only_beyond_chance() -> None:
-    generated, real = np.zeros(119, dtype=np.int64), np.zeros(119, dtype=np.int64)
-    generated[[8, 26, 11]] = 90, 10, 30
-    real[[8, 26, 11, 3]] = 300, 500, 310, 10
-    root = ElementTree.fromstring(element_map(generated, 100, real, 1000))
-    fills = {
-        group[0].text.split(":")[0]: group[1].attrib["fill"] for group in root if group.tag == "g"
-    }
-    blue, red = ([int(fills[s][i : i + 2], 16) for i in (1, 3, 5)] for s in ("O", "Fe"))
-    assert blue[2] > blue[0] and red[0] > red[2]
-    assert fills["Na"] == fills["Li"] != fills["U"] == "#ffffff"
-    # one crystal of many with an element that no real one has is no difference
-    one = np.eye(119, dtype=np.int64)[36]
-    assert "real crystals: none; more seldom: none" in element_map(one, 10_000, 0 * one, 9_000)
-    assert shade(1.0) == "#0072b2" and shade(-1.0) == "#d55e00"
-    assert "more often than in real crystals: O; more seldom: Fe" in root.attrib["aria-label"]
 
 
 def test_symbols_are_written_as_printed() -> None:

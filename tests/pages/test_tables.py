@@ -58,6 +58,68 @@ def test_costs_end_with_their_sum() -> None:
     assert tables.costs({"seconds_per_sample": {}}) == []
 
 
+def row(convention: str, figure: str, count: int, n: int = 100, **more: str) -> dict:
+    named = {"convention": convention, "figure": figure, "references": "r", "judge": "one"}
+    return named | {"count": count, "n": n, "rate": count / n, "low": 0.0, "high": 1.0} | more
+
+
+def report_of_conventions() -> dict:
+    """Stable 20, S.U.N. 10, metastable 50, M.S.U.N. 30 of 100 by ours; the stricter rates less."""
+    figures = dict(zip(tables.FIGURES, (20, 10, 50, 30), strict=True))
+    ours = [row("ours", name, count) for name, count in figures.items()]
+    others = [row("mattergen", "stable", 49), row("both", "sun", 4, 60, judge="one and two")]
+    strict = {
+        name: [row("ours", figure, count - less) for figure, count in figures.items()]
+        for less, name in enumerate(("known_system", "compounds", "novel_anywhere"), 1)
+    }
+    everything = [row("any", "failed", 3), *ours, *others, row("ours", "unique", 15)]
+    return {"stability": everything, "stricter": strict, "hull": "a hull", "judge": "one"}
+
+
+def counted(rates: list) -> list[int | None]:
+    return [None if rate is None else rate["count"] for rate in rates]
+
+
+def test_each_convention_is_one_line_and_ours_comes_again_stricter() -> None:
+    lines = tables.conventions(report_of_conventions())
+    labels = ["Ours", "As MatterGen", "Both judges", *["Ours, stricter"] * 3]
+    assert [line["label"] for line in lines] == labels, "what is not counted has no line"
+    assert [counted(line["rates"]) for line in lines] == [
+        [20, 10, 50, 30],
+        [49, None, None, None],
+        [None, 4, None, None],
+        *([19, 9, 49, 29], [18, 8, 48, 28], [17, 7, 47, 27]),
+    ]
+    assert lines[2]["judge"] == "one and two" and lines[2]["rates"][1]["n"] == 60
+    assert "elements never count" in lines[4]["rule"]
+
+
+def claim_of(name: str, value: float, *, hull: str = "a hull", judge: str = "one") -> dict:
+    versions = {"hull": hull, "judge": judge}
+    return {"name": name, "value": value, "n": 256, "interval": [1.0, 9.0], "versions": versions}
+
+
+def test_controls_are_shown_where_hull_and_judge_are_the_same() -> None:
+    report = report_of_conventions()
+    same = [
+        claim_of(f"control.{name}.{figure}.ours", value)
+        for name, value in (("real", 50.0), ("shuffled", 5.0), ("random", 6.25))
+        for figure in tables.FIGURES
+    ]
+    lines, missing = tables.controls(report, same)
+    assert [label.split()[0] for label, _ in lines] == ["This", "Real", "Real", "Random"]
+    assert [counted(rates)[0] for _, rates in lines] == [20, 128, 13, 16] and not missing
+    assert lines[3][1][0] == {"count": 16, "n": 256, "share": 0.0625, "interval": [0.01, 0.09]}
+    # sharper or blunter judges are no comparison
+    others = [claim_of(one["name"], one["value"], hull="another hull") for one in same[:4]]
+    lines, missing = tables.controls(report, [*others, *same[4:]])
+    assert len(lines) == 3 and "another hull" in missing
+    others = [claim_of(one["name"], one["value"], judge="two") for one in same]
+    assert len(tables.controls(report, others)[0]) == 1
+    lines, missing = tables.controls(report, [])
+    assert len(lines) == 1 and "No controls are recorded" in missing
+
+
 def test_groups_come_from_frequent_to_rare() -> None:
     generated, real = np.array([225, 225, 225, 14]), np.array([225, 2, 2, 62, 62, 62, 62, 62])
     rows = tables.groups(generated, real)

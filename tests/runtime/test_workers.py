@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 from symmbfn.crystals.distances import GeometryError
 from symmbfn.runtime import workers
+from tests.runtime.processes import WORKS_FOR_EVER, holds, is_running
 
 
 def behave(item: tuple[str, str]) -> str:
@@ -128,14 +128,9 @@ def is_daemon() -> bool:
 def test_no_worker_outlives_who_started_it(tmp_path: Path) -> None:
     script, note = tmp_path / "script.py", tmp_path / "pid"
     script.write_text(
-        "import os, sys, time\n"
+        "import os, sys\n"
         "from symmbfn.runtime.workers import run_killable\n"
-        "def own(note):\n"
-        "    with open(note + '.part', 'w') as file:\n"
-        "        file.write(str(os.getpid()))\n"
-        "    os.rename(note + '.part', note)\n"
-        "    while True:\n"
-        "        pass\n"
+        f"{WORKS_FOR_EVER}"
         "if __name__ == '__main__':\n"
         "    list(run_killable(own, [sys.argv[1]], workers=1, time_limit=1000.0))\n"
     )
@@ -149,20 +144,6 @@ def test_no_worker_outlives_who_started_it(tmp_path: Path) -> None:
     with suppress(ProcessLookupError):  # a worker that lives on would compute for ever
         os.kill(worker, signal.SIGKILL)
     assert is_gone, "the worker lives on"
-
-
-def holds(is_met: Callable[[], bool], seconds: float) -> bool:
-    """Whether something comes true in time."""
-    end = time.monotonic() + seconds
-    while not is_met() and time.monotonic() < end:
-        time.sleep(0.05)
-    return is_met()
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process exists and is not merely waiting for its parent to take note."""
-    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
-    return bool(done.stdout.strip()) and not done.stdout.startswith("Z")
 
 
 def test_no_items_need_no_process() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from scripts.evaluation import duel, rejudge, relaxed_files
 from symmbfn.claims.published import published_duel
+from symmbfn.claims.store import RESULTS, claims
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.evaluation.energies.entries import Entry
@@ -15,6 +16,7 @@ from symmbfn.evaluation.energies.hull import Hull
 from symmbfn.evaluation.energies.judge import chgnet_judge
 from symmbfn.evaluation.energies.references import elemental_references
 from symmbfn.evaluation.energies.relaxation import Relaxed
+from symmbfn.evaluation.summary import summarise
 from symmbfn.runtime.journal import Journal
 
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
@@ -77,6 +79,22 @@ def test_another_hull_changes_distances_and_not_energies() -> None:
     assert apart.tolist()[:2] == pytest.approx(rise)
 
 
+def test_what_was_not_kept_is_not_counted() -> None:
+    rows = pd.read_parquet(RESULTS / "judged_sg10.parquet")
+    rows = rows.drop(columns="relaxed_is_novel_anywhere", errors="ignore")
+    report = summarise(rejudge.as_screened(rows))
+    assert report["stricter"].keys() == {"known_system", "compounds"}
+
+
+def test_recorded_figures_rest_on_what_was_kept() -> None:
+    again = [one for one in claims("*.ours.*") if one["command"].startswith(rejudge.COMMAND)]
+    assert again
+    for one in again:
+        table = pd.read_parquet(RESULTS / f"judged_{one['command'].split()[-1]}.parquet")
+        needs_splits = one["name"].endswith(".novel_anywhere")
+        assert "relaxed_is_novel_anywhere" in table or not needs_splits, one["name"]
+
+
 def test_a_duel_counts_requests_and_quotes_the_other_side() -> None:
     n = 4
     table = pd.DataFrame(
@@ -95,9 +113,9 @@ def test_a_duel_counts_requests_and_quotes_the_other_side() -> None:
             "relaxed_group": [15, 15, 15, None],
         }
     )
-    claims = {claim.name: claim for claim in duel.claims_of(15, table)}
-    assert claims["duel.15.right"].value == 50 and claims["duel.15.right"].n == 4
-    assert claims["duel.15.sun"].value == pytest.approx(33.33) and claims["duel.15.sun"].n == 3
-    assert claims["duel.15.both"].value == pytest.approx(33.33)
+    found = {claim.name: claim for claim in duel.claims_of(15, table)}
+    assert found["duel.15.right"].value == 50 and found["duel.15.right"].n == 4
+    assert found["duel.15.sun"].value == pytest.approx(33.33) and found["duel.15.sun"].n == 3
+    assert found["duel.15.both"].value == pytest.approx(33.33)
     right, _ = published_duel().rows[15]
-    assert f"publishes {right} of 1,000" in claims["duel.15.right"].note
+    assert f"publishes {right} of 1,000" in found["duel.15.right"].note

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from symmbfn.crystals.cell import Cell
-from symmbfn.evaluation.energies.potentials import POTENTIAL, Chgnet, Potential
+from symmbfn.evaluation.energies.potentials import CHGNET, POTENTIAL, Chgnet, Potential
 from symmbfn.evaluation.energies.references import (
     ElementReferences,
     chgnet_references,
@@ -74,7 +74,7 @@ class Judge:
 def chgnet_judge(device: torch.device | str = "cpu") -> Judge:
     """CHGNet 0.3.0 with the references that were fitted to it; it needs nothing else."""
     return Judge(
-        f"CHGNet {POTENTIAL}",
+        CHGNET,
         _chgnet_digest(),
         partial(Chgnet, device=device),
         chgnet_references(),
@@ -87,7 +87,7 @@ def judge_of(text: str, *, workers: int = 1, device: str = "cpu") -> Judge:
     """The judge of a name on the command line.
 
     Args:
-        text: see `check_judge`.
+        text: see `check_judge_name`.
         workers: processes that fit references where none are shipped.
         device: where CHGNet computes; the others decide themselves.
 
@@ -97,7 +97,7 @@ def judge_of(text: str, *, workers: int = 1, device: str = "cpu") -> Judge:
     from symmbfn.evaluation.energies.own_judge import own_judge
     from symmbfn.evaluation.energies.sevennet import sevennet_judge
 
-    check_judge(text)
+    check_judge_name(text)
     if text == "chgnet":
         return chgnet_judge(device)
     if device != "cpu":
@@ -105,7 +105,7 @@ def judge_of(text: str, *, workers: int = 1, device: str = "cpu") -> Judge:
     return sevennet_judge() if text == "sevennet" else own_judge(text, workers=workers)
 
 
-def check_judge(text: str) -> None:
+def check_judge_name(text: str) -> None:
     """Make sure that a text has the form of a judge: "chgnet", "sevennet" or "module:factory".
 
     Raises:

@@ -20,12 +20,12 @@ from symmbfn.evaluation.energies.entries import (
     read_columns,
 )
 from symmbfn.evaluation.energies.hull import Hull
-from symmbfn.evaluation.energies.potentials import POTENTIAL
+from symmbfn.evaluation.energies.potentials import CHGNET
 from symmbfn.evaluation.energies.references import ElementReferences, chgnet_references
 
 OPEN_ENERGIES = "mp_formation_energies_open.csv.gz"
 PREDICTED_ENERGIES = "mp_energies_chgnet.csv.gz"
-CHGNET = f"CHGNet {POTENTIAL}"  # as the source of a phase
+WHOLE = "whole MP energies"  # how the name of the whole hull begins
 POINT_SPLITS = ("train", "val")  # a test split is judged, and must not tell the answers
 
 
@@ -67,10 +67,7 @@ def whole_hull(*, points_from: Collection[str] = POINT_SPLITS) -> Hull:
     phases, points = whole_phases(references), _points(paths[2:])
     n_dft = sum(phase.source == DFT for phase in phases)
     n_predicted = sum(phase.source != DFT and len(phase.composition) > 1 for phase in phases)
-    name = (
-        f"whole MP energies ({n_dft} phases of DFT, {n_predicted} of {CHGNET}, "
-        f"{len(points)} hull points)"
-    )
+    name = f"{WHOLE} ({n_dft} phases of DFT, {n_predicted} of {CHGNET}, {len(points)} hull points)"
     used = json.dumps([digest_of(paths), references.energies], sort_keys=True)
     digest = hashlib.sha256(used.encode()).hexdigest()
     return Hull([*phases, *points], name=name, digest=digest)

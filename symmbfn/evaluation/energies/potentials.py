@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
 
 POTENTIAL = "0.3.0"  # of CHGNet: what the published tables use, on the scale of GGA and GGA+U
+CHGNET = f"CHGNet {POTENTIAL}"  # its name, as that of a judge and as the source of a phase
 MAX_ATOMIC_NUMBER = 94  # of the elements that CHGNet knows
 SAME_PLACE = 1e-8  # angstrom: two atoms so close count as one, as in CHGNet's own graphs
 # a forward on an accelerator; on a processor batches lose to single crystals

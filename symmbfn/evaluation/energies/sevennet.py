@@ -1,4 +1,4 @@
-"""A second opinion that errs elsewhere than CHGNet: SevenNet's model 7net-l3i5.
+"""A second opinion beside that of CHGNet: SevenNet's model 7net-l3i5.
 
 `pip install 'symmbfn[sevennet]'` brings it with its weights.
 """

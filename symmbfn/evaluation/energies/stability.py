@@ -144,8 +144,9 @@ def stability_rates(table: "pandas.DataFrame") -> "pandas.DataFrame":
     if not table.index.is_unique:
         raise ValueError("rows of judged crystals share a label")
     rows = _rows("any", _of_all(table))
+    without_energies = left_out(table)
     for convention in CONVENTIONS:
-        if convention.name not in left_out(table):
+        if convention.name not in without_energies:
             rows += _rows(convention.name, figures_of(table, convention))
     if "second_status" in table:
         rows += _rows(BOTH, _by_both(table))

@@ -7,10 +7,8 @@
   const box = $("crystals-box"), body = $("crystals-rows"), heads = [...document.querySelectorAll("#crystals-head th")];
   const state = { column: 0, sign: 1, rows: data.rows, top: -1 };
 
-  function compare(a, b) {
-    if (typeof a === "number" && typeof b === "number") return a - b;
-    return String(a).localeCompare(String(b), "en", { numeric: true });
-  }
+  const collator = new Intl.Collator("en", { numeric: true });
+  const compare = (a, b) => typeof a === "number" ? a - b : collator.compare(a, b);
 
   function holds(row, word) {
     const formula = row[1].toLowerCase(), elements = row[1].match(/[A-Z][a-z]?/g) || [];
@@ -31,7 +29,7 @@
     });
     $("crystals-count").textContent =
       `${state.rows.length.toLocaleString("en")} of ${data.rows.length.toLocaleString("en")} crystals`;
-    $("crystals").setAttribute("aria-rowcount", state.rows.length + 1);
+    $("crystals-table").setAttribute("aria-rowcount", state.rows.length + 1);
     state.top = -1;
     box.scrollTop = 0;
     draw();
@@ -101,6 +99,6 @@
   });
   $("crystals-search").oninput = order;
   box.addEventListener("scroll", draw, { passive: true });
-  addEventListener("resize", () => { state.top = -1; draw(); });
+  new ResizeObserver(() => { state.top = -1; draw(); }).observe(box);
   order();
 }

@@ -11,7 +11,6 @@ from symmbfn.evaluation.energies.entries import Entry
 from symmbfn.evaluation.energies.hull import Hull, HullPoint
 from symmbfn.evaluation.energies.hull_labels import hull_labels
 from symmbfn.evaluation.energies.mp_hulls import (
-    CHGNET,
     OPEN_ENERGIES,
     PREDICTED_ENERGIES,
     default_hull,
@@ -19,6 +18,7 @@ from symmbfn.evaluation.energies.mp_hulls import (
     whole_hull,
     whole_phases,
 )
+from symmbfn.evaluation.energies.potentials import CHGNET
 from symmbfn.evaluation.energies.references import ElementReferences
 
 REFERENCES = ElementReferences({"Na": -1.0, "Cl": -2.0, "N": -8.0})
