@@ -1,13 +1,16 @@
 """The crystals that are known, with which those of a screening are compared."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.encoding import encode_dataset
-from symmbfn.datasets.registry import dataset_splits
+from symmbfn.datasets.registry import cache_folder, dataset_label, dataset_splits
 from symmbfn.evaluation.similarity.dataset_cells import dataset_cells
 from symmbfn.evaluation.similarity.nearest import Neighbourhoods, neighbourhoods
+
+VERSION = 1  # of kept neighbourhoods: raise it when the same crystals have others
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,14 @@ class Reference:
 
     @cached_property
     def neighbourhoods(self) -> Neighbourhoods:
-        """Of the training data, to which crystals may be close."""
-        return neighbourhoods(dataset_cells(self.train, range(len(self.train))))
+        """Of the training data, to which crystals may be close; computed once, kept on disk."""
+        folder = cache_folder() / "evaluation" / "neighbours"
+        path = folder / f"{dataset_label(self.name)}-{self.train.digest[:16]}-{VERSION}.npz"
+        with suppress(OSError, ValueError):  # not there, or damaged
+            return Neighbourhoods.load(path)
+        found = neighbourhoods(dataset_cells(self.train, range(len(self.train))))
+        found.save(path)
+        return found
 
     def property_of(self, split: str, row: int, name: str) -> float:
         """A property of one of the crystals, NaN where it is not known."""

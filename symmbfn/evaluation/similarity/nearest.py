@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import gcd
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from scipy.spatial.distance import cdist
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.distances import MINIMUM_VOLUME, reduce_lattice
+from symmbfn.runtime.files import whole_file
 from symmbfn.runtime.progress import progress
 
 N_NEIGHBOURS = 100
@@ -46,6 +49,34 @@ class Neighbourhoods:
 
     def __len__(self) -> int:
         return len(self.length)
+
+    def save(self, path: Path) -> None:
+        """Write them as a `.npz` file, which `load` reads."""
+        anonymous = [" ".join(map(str, counts)) for counts in self.anonymous]
+        with whole_file(path) as part, part.open("wb") as file:
+            np.savez(
+                file,
+                distances=self.distances,
+                length=self.length,
+                formula=np.array(self.formula, "U"),
+                anonymous=np.array(anonymous, "U"),
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> "Neighbourhoods":
+        """Read what `save` wrote.
+
+        Raises:
+            OSError: there is no such file.
+            ValueError: it is damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                anonymous = [tuple(map(int, text.split())) for text in stored["anonymous"]]
+                formula = tuple(stored["formula"].tolist())
+                return cls(stored["distances"], stored["length"], formula, tuple(anonymous))
+        except (LookupError, BadZipFile, EOFError) as error:
+            raise ValueError(f"{path.name} is damaged: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Average minimum distances: known by hand, blind to the choice of cell, steady under noise."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from symmbfn.crystals.cell import Cell
 from symmbfn.evaluation.similarity.nearest import (
+    Neighbourhoods,
     average_minimum_distances,
     nearest,
     neighbourhoods,
@@ -107,6 +110,20 @@ def test_nearest_looks_within_the_formula_and_within_the_prototype() -> None:
     assert found.same_prototype[:2] == pytest.approx([0, 0], abs=1e-12)
     assert np.isposinf(found.same_prototype[2])
     assert np.isnan(found.same_formula[3]) and np.isnan(found.same_prototype[3])
+
+
+def test_neighbourhoods_are_kept_exactly_and_a_damaged_file_is_none(tmp_path: Path) -> None:
+    found, path = neighbourhoods([Cell.from_pymatgen(QUARTZ), None]), tmp_path / "of.npz"
+    found.save(path)
+    again = Neighbourhoods.load(path)
+    assert np.array_equal(again.distances, found.distances, equal_nan=True)
+    assert np.array_equal(again.length, found.length, equal_nan=True)
+    assert (again.formula, again.anonymous) == (("SiO2", ""), ((1, 2), ()))
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"no archive"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError):
+            Neighbourhoods.load(path)
 
 
 def test_shares_count_every_crystal() -> None:
