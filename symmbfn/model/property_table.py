@@ -21,7 +21,7 @@ class PropertyTable:
     Kinds are the rows of `Statistics.conditions`. Crystals whose value is not known do not count.
 
     Attributes:
-        quantiles: of the values at even levels from 0 to 1, shape (L,), float32.
+        quantiles: of the values at `levels`, shape (L,), float32.
         edges: the highest value of each bin but the last, ascending, shape (b - 1,), float32.
         counts: crystals of each row in each bin, shape (R, b).
         width: of the smoothing over neighbouring bins, in bins.
@@ -50,12 +50,11 @@ class PropertyTable:
         if not is_known.any():
             raise ValueError("no value of the property is known")
         known, row = values[is_known].float(), row[is_known]
-        levels = torch.linspace(0, 1, STEPS + 1, dtype=torch.float64)
         edges = bin_edges(known)
         cell = row * (len(edges) + 1) + torch.bucketize(known, edges)
         counts = torch.bincount(cell, minlength=len(conditions) * (len(edges) + 1))
         table = cls(
-            quantiles=known.double().quantile(levels).float(),
+            quantiles=known.double().quantile(levels(STEPS)).float(),
             edges=edges,
             counts=counts.view(len(conditions), -1),
             width=WIDTHS[0],
@@ -143,20 +142,31 @@ class PropertyTable:
         Source: book, eq:value-in-range.
         """
         first, last = self._share(low, is_included=False), self._share(high, is_included=True)
-        place = (first + u * (last - first)) * (len(self.quantiles) - 1)
-        step = place.long().clamp_max(len(self.quantiles) - 2)
-        below, above = (self.quantiles.double()[step + k] for k in (0, 1))
-        return (below + (place - step) * (above - below)).clamp(low, high)
+        share, level, quantiles = first + u * (last - first), *self._steps()
+        step = torch.searchsorted(level, share, right=True).clamp(1, len(level) - 1)
+        part = (share - level[step - 1]) / (level[step] - level[step - 1])
+        below, above = quantiles[step - 1], quantiles[step]
+        return (below + part * (above - below)).clamp(low, high)
 
     def _share(self, value: float, is_included: bool) -> float:
         """Share of the data below a value; with those that have it, if they are included."""
-        quantiles = self.quantiles.double()
+        level, quantiles = self._steps()
         wanted = torch.tensor(value, dtype=torch.float64)
-        after = int(torch.searchsorted(quantiles, wanted, right=is_included))
-        if after in (0, len(quantiles)):
-            return float(after > 0)
-        below, above = quantiles[after - 1], quantiles[after]
-        return float((after - 1 + (value - below) / (above - below)) / (len(quantiles) - 1))
+        step = int(torch.searchsorted(quantiles, wanted, right=is_included))
+        if step in (0, len(quantiles)):
+            return float(step > 0)
+        part = (wanted - quantiles[step - 1]) / (quantiles[step] - quantiles[step - 1])
+        return float(level[step - 1] + part * (level[step] - level[step - 1]))
+
+    def _steps(self) -> tuple[Float[Tensor, "L"], Float[Tensor, "L"]]:
+        """Levels and quantiles, float64."""
+        return levels(len(self.quantiles) - 1), self.quantiles.double()
+
+
+def levels(n: int) -> Float[Tensor, "L"]:
+    """Levels from 0 to 1 in n steps, which are smallest at both ends, shape (n + 1,), float64."""
+    u = torch.linspace(0, 1, n + 1, dtype=torch.float64)
+    return torch.where(u < 0.5, 2 * u**2, 1 - 2 * (1 - u) ** 2)
 
 
 def bin_edges(known: Float[Tensor, "n"]) -> Float[Tensor, "E"]:
@@ -170,12 +180,11 @@ def bin_edges(known: Float[Tensor, "n"]) -> Float[Tensor, "E"]:
     """
     least, most = known.min(), known.max()
     is_shared = (known == least).double().mean() > 1 / BINS
-    u = torch.linspace(0, 1, BINS + 1 - int(is_shared), dtype=torch.float64)[1:-1]
-    levels = torch.where(u < 0.5, 2 * u**2, 1 - 2 * (1 - u) ** 2)
+    inner = levels(BINS - int(is_shared))[1:-1]
     others = known[known > least] if is_shared and most > least else known
-    edges = others.double().quantile(levels, interpolation="lower").float()
+    edges = others.double().quantile(inner, interpolation="lower").float()
     edges = torch.cat([least[None], edges]) if is_shared else edges
-    return edges[edges < most].unique()
+    return edges[(edges < most) & ((edges > least) | is_shared)].unique()
 
 
 def neighbours(table: PropertyTable, width: float) -> Float[Tensor, "b b"]:
