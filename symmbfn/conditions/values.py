@@ -36,7 +36,7 @@ def drawn_values(
     Raises:
         ValueError: the model does not know a property, or not where a range without end lies.
 
-    Source: book, eq:value-in-range.
+    Source: book, method-eq-value-in-range.
     """
     values = torch.full((len(index), len(config.properties)), torch.nan)
     for name, ends in (request.properties or {}).items():
@@ -82,7 +82,7 @@ def row_factors(
     Returns:
         Factors for each kind of values, float64, and the kind of each crystal.
 
-    Source: book, eq:row-given.
+    Source: book, method-eq-row-given.
     """
     factors = torch.ones(1, len(rows), dtype=torch.float64)
     kind = torch.zeros(len(values), dtype=torch.long)

@@ -104,7 +104,7 @@ class PropertyTable:
         Args:
             conditions: the rows, shape (R, 3).
 
-        Source: book, eq:bin-given-row.
+        Source: book, method-eq-bin-given-row.
         """
         return smoothed(self.counts, conditions, neighbours(self, self.width))
 
@@ -139,7 +139,7 @@ class PropertyTable:
         Returns:
             Values, shape (B,), float64.
 
-        Source: book, eq:value-in-range.
+        Source: book, method-eq-value-in-range.
         """
         first, last = self._share(low, is_included=False), self._share(high, is_included=True)
         share, level, quantiles = first + u * (last - first), *self._steps()
@@ -213,7 +213,7 @@ def smoothed(
         kernel: of `neighbours`.
         n_left_out: crystals, 0 or 1, that are taken out of the row and the bin they are asked for.
 
-    Source: book, eq:bin-given-row.
+    Source: book, method-eq-bin-given-row.
     """
     spread = counts.double() @ kernel
     own = n_left_out * kernel.diagonal()
