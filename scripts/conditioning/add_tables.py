@@ -55,8 +55,11 @@ def add_tables(folder: Path, dataset: str, labels: Sequence[str] = ()) -> None:
     config = read_config(folder)
     config["statistics"]["property_tables"] = statistics_to_dict(statistics)["property_tables"]
     write_config(folder, config)
-    for name, table in statistics.property_tables.items():
-        print(f"{name}: {int(table.counts.sum())} values, smoothed over {table.width} bins")
+    for name in model.config.properties:
+        if (table := statistics.property_tables.get(name)) is None:
+            print(f"{name}: no value is known, so it has no table")
+        else:
+            print(f"{name}: {int(table.counts.sum())} values, smoothed over {table.width} bins")
 
 
 def sets_of(
