@@ -11,6 +11,7 @@ from symmbfn.evaluation.energies.stability import CONVENTIONS
 from symmbfn.evaluation.similarity.coverage import CUTOFFS
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation import constraints
+from symmbfn.model import property_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {page.name: page.read_text() for page in (ROOT / "book" / "method").glob("*.md")}
@@ -48,6 +49,13 @@ def test_names_in_code_letters_are_those_of_the_package(page: str) -> None:
         ("method-decoding", (decoding.COORDINATE_SCALE, decoding.NEAR_POINT)),
         ("method-projection", (collapsed_orbits.FAR_FROM_LOCUS,)),
         ("method-cleaning", (collapsed_orbits.MERGE_DISTANCE, collapsed_orbits.DUPLICATE_DISTANCE)),
+        (
+            "method-property-tables",
+            (
+                *(property_table.BINS, property_table.STEPS + 1, property_table.STRENGTH),
+                *(min(property_table.WIDTHS), max(property_table.WIDTHS)),
+            ),
+        ),
         ("method-guards", (distances.MINIMUM_DISTANCE,)),
         (
             "method-validity",

@@ -156,7 +156,7 @@ def _conditions(group: argparse._ArgumentGroup) -> None:
         "--property",
         action="append",
         metavar="NAME=X",
-        help="what the crystals should be like: band_gap=2, band_gap=1..2; once for each property",
+        help="what the crystals should be like: band_gap=2, =1..2 or >=1; once for each property",
     )
     group.add_argument(
         "--guidance",

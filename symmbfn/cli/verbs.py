@@ -189,6 +189,8 @@ def generate(options: argparse.Namespace) -> int:
     write_gallery(options.out)
     if unknown := summary["space_groups_not_in_training"]:
         print(f"never drawn, since no training crystal has them: {unknown}")
+    for doubt in summary.get("doubts", []):
+        print(doubt)
     counts = ", ".join(f"{count} {status}" for status, count in summary["statuses"].items())
     rates = summary["rates"]
     print(

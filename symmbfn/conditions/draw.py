@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 
 import numpy as np
@@ -12,6 +12,7 @@ from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.conditions.chemistry import Chemistry, counts_of
 from symmbfn.conditions.request import Request
 from symmbfn.conditions.sites import GivenSites, lattice_k_of
+from symmbfn.conditions.values import drawn_values, row_factors
 from symmbfn.crystals.elements import SYMBOLS, element_number
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 from symmbfn.crystals.templates import Templates, primitive_multiplicities
@@ -20,7 +21,8 @@ from symmbfn.model.config import ModelConfig
 from symmbfn.model.statistics import Statistics
 
 # streams of the draws before the first step; those of the sampler are not negative
-ROW_STREAM, SLOT_STREAM, VALUE_STREAM = -1, -2, -3
+# and of the values of properties, see `values`
+ROW_STREAM, SLOT_STREAM = -1, -2
 OPEN = -1  # class of what is no condition
 
 
@@ -106,11 +108,14 @@ def draw(
     classes = _classes(config)
     _check_elements(request, classes)
     choices = choices_of(request, config, statistics)
+    values = drawn_values(request, config, statistics, index)
+    factors, kind = row_factors(values, choices.rows, config, statistics)
     u = uniform(request.seed, index, ROW_STREAM, ())
-    row = torch.searchsorted(choices.weight.cumsum(0), u * choices.weight.sum(), right=True)
-    row = row.clamp_max(int(choices.weight.nonzero().max()))
+    row = torch.zeros_like(kind)
+    for number, factor in enumerate(factors):
+        row[kind == number] = _picked(choices.weight * factor, u[kind == number])
     rows = choices.rows[row]
-    drawn = _open(rows, config, request.chemistry)
+    drawn = replace(_open(rows, config, request.chemistry), properties=values)
     _put_elements(drawn, request, config, statistics, index)
     if request.chemistry.composition:
         _put_atoms(drawn, request.chemistry, choices.formulas[row], classes)
@@ -118,8 +123,13 @@ def draw(
         _put_sites(drawn, request.sites, classes)
     if request.lattice:
         drawn.lattice_k[:] = lattice_k_of(request.lattice)
-    _put_properties(drawn, request, config, index)
     return drawn
+
+
+def _picked(weight: Float[Tensor, "R"], u: Float[Tensor, "b"]) -> Int[Tensor, "b"]:
+    """Places drawn by weight."""
+    place = torch.searchsorted(weight.cumsum(0), u * weight.sum(), right=True)
+    return place.clamp_max(int(weight.nonzero().max()))
 
 
 def never_drawn(request: Request, statistics: Statistics) -> list[int]:
@@ -130,8 +140,8 @@ def never_drawn(request: Request, statistics: Statistics) -> list[int]:
 def choices_of(request: Request, config: ModelConfig, statistics: Statistics) -> Choices:
     """Space groups, numbers of sites and of elements that meet a request, with their weights.
 
-    Without a template they come as often as in training; a composition weighs them by how
-    probable the letters are that can hold it.
+    Without a template they come as often as in training, whatever the properties; a composition
+    weighs them by how probable the letters are that can hold it.
 
     Raises:
         ValueError: there are none, and why.
@@ -339,21 +349,6 @@ def _put_sites(drawn: Drawn, sites: GivenSites, classes: dict[str, int]) -> None
     drawn.pointers[:, :k] = (drawn.elements[:, None] == own[:, None]).long().argmax(-1)
     if sites.coords is not None:
         drawn.coords[:, :k] = torch.tensor(sites.coords)
-
-
-def _put_properties(
-    drawn: Drawn, request: Request, config: ModelConfig, index: Int[Tensor, "B"]
-) -> None:
-    """The values of the properties: the middle of nothing but one value, else a draw."""
-    for name, (low, high) in (request.properties or {}).items():
-        if name not in config.properties:
-            known = ", ".join(config.properties) or "none"
-            raise ValueError(f"the model has no property {name}, only {known}")
-        if math.isinf(low) or math.isinf(high):
-            raise ValueError(f"property {name} needs two ends")
-        column = config.properties.index(name)
-        u = uniform(request.seed, index, VALUE_STREAM - column, ())
-        drawn.properties[:, column] = (low + u * (high - low)).float()
 
 
 def _short(numbers: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ from symmbfn.conditions.check import checked
 from symmbfn.conditions.chemistry import Chemistry
 from symmbfn.conditions.draw import OPEN, Drawn, draw, never_drawn
 from symmbfn.conditions.request import Request
+from symmbfn.conditions.values import doubts
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.symmetry_search import check_symmetry
 from symmbfn.datasets.batches import (
@@ -129,7 +130,7 @@ def conditions_of_drawn(model: SymmBFN, drawn: Drawn) -> Conditions:
         raise ValueError("this model can be conditioned on the space group alone")
     device, most = conditions.is_site.device, conditions.is_site.shape[1]
 
-    def sites(value: Tensor, empty: float) -> Tensor:
+    def sites(value: Tensor, empty: int | float) -> Tensor:
         value = value[:, :most].to(device)
         shape = (len(value), most - value.shape[1], *value.shape[2:])
         return torch.cat([value, value.new_full(shape, empty)], dim=1)
@@ -250,7 +251,7 @@ def generate(
     Raises:
         ValueError: for a value that cannot be met, naming it.
         TypeError: for a setting that does not exist.
-        UserWarning: if some of the space groups never occur in the training data.
+        UserWarning: if some of the space groups never occur in the training data, or see `doubts`.
     """
     request, changes = request_of(request, settings)
     batch_size = whole_number("batch_size", batch_size)
@@ -262,6 +263,8 @@ def generate(
         warnings.warn(
             f"never drawn, since no training crystal has them: space groups {unknown}", stacklevel=2
         )
+    for doubt in doubts(request, model.statistics):
+        warnings.warn(doubt, stacklevel=2)
     crystals: list[Crystal] = []
     predict = predictor(model, is_compiled=is_compiled, dtype=dtype)
     for batch in generate_batches(model, request, sampler, batch_size=batch_size, predict=predict):

@@ -22,6 +22,7 @@ import torch
 from symmbfn._shapes import Int, Tensor
 from symmbfn.conditions.draw import draw, never_drawn
 from symmbfn.conditions.request import Request
+from symmbfn.conditions.values import doubts
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.records import RECORDS
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES
@@ -160,6 +161,7 @@ def generate_run(
     facts = {
         "weights_name": str(weights),
         "space_groups_not_in_training": never_drawn(request, model.statistics),
+        "doubts": doubts(request, model.statistics),
         "batch_size": BATCH_SIZE[place.type],
         "buckets": {"sites": list(SITE_EDGES), "operations": list(OPERATION_EDGES)},
         "device": place.type,

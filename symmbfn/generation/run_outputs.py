@@ -65,6 +65,7 @@ def _summary(folder: Path) -> dict[str, Any]:
         "settings": manifest["settings"],
         "weights_name": manifest["weights_name"],
         "space_groups_not_in_training": manifest["space_groups_not_in_training"],
+        "doubts": manifest.get("doubts", []),
         "n": n,
         "statuses": dict(sorted(counts.items())),
         "rates": {

@@ -5,6 +5,7 @@ statistics with the P(G, D, M) table, digest of the weights).
 """
 
 import json
+import re
 from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.model.config import ModelConfig
 from symmbfn.model.config_files import config_from_dict, config_to_dict, nested
+from symmbfn.model.property_table import PropertyTable
 from symmbfn.model.statistics import Statistics
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.runtime.files import file_digest, whole_file, write_whole
@@ -58,16 +60,23 @@ def save_model(
     with whole_file(folder / WEIGHTS_FILE) as part:
         save_file(weights, part)
     digest = file_digest(folder / WEIGHTS_FILE)
-    statistics = {f.name: getattr(model.statistics, f.name).tolist() for f in fields(Statistics)}
     config = {
         "format": FORMAT_VERSION,
         "sha256": digest,
         "model": config_to_dict(model.config),
-        "statistics": statistics,
+        "statistics": statistics_to_dict(model.statistics),
         "notes": notes or {},
     }
-    write_whole(folder / CONFIG_FILE, json.dumps(config, indent=1) + "\n")
+    write_config(folder, config)
     return digest
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Write the JSON beside the weights, each list of numbers on one line."""
+    text = json.dumps(config, indent=1)
+    # only between values is there a line's end: in a string it is an escape
+    text = re.sub(r"\[\n[-+.,\deE\s]*\]", lambda found: re.sub(r"\s", "", found[0]), text)
+    write_whole(folder / CONFIG_FILE, text + "\n")
 
 
 def weights_folder(name_or_path: str | Path) -> Path:
@@ -157,6 +166,14 @@ def _renamed(name: str) -> str:
     return name
 
 
+def statistics_to_dict(statistics: Statistics) -> dict[str, Any]:
+    """Statistics as lists and numbers."""
+    tables = {name: table.to_json() for name, table in statistics.property_tables.items()}
+    others = [f.name for f in fields(Statistics) if f.name != "property_tables"]
+    lists = {name: getattr(statistics, name).tolist() for name in others}
+    return {**lists, "property_tables": tables}
+
+
 def statistics_from_dict(values: dict[str, Any], config: ModelConfig) -> Statistics:
     """Statistics from lists; integers stay integers, what older weights lack is left out.
 
@@ -173,7 +190,7 @@ def statistics_from_dict(values: dict[str, Any], config: ModelConfig) -> Statist
             values[f.name], dtype=torch.long if f.name in integers else torch.float32
         )
         for f in fields(Statistics)
-        if f.name in values
+        if f.name in values and f.name != "property_tables"
     }
     n_rows, n_properties = len(tables["conditions"]), len(config.properties)
     shapes = {
@@ -193,4 +210,8 @@ def statistics_from_dict(values: dict[str, Any], config: ModelConfig) -> Statist
             raise ValueError(f"{name} must have shape {shapes[name]}, got {tuple(table.shape)}")
     if tables["condition_count"].min() < 1:
         raise ValueError(f"condition_count must be positive, got {tables['condition_count'].min()}")
-    return Statistics(**tables)
+    found = values.get("property_tables", {})
+    if unknown := [name for name in found if name not in config.properties]:
+        raise ValueError(f"property_tables of {', '.join(unknown)}, which the model does not have")
+    of_properties = {name: PropertyTable.from_json(one, n_rows) for name, one in found.items()}
+    return Statistics(**tables, property_tables=of_properties)

@@ -1,6 +1,6 @@
 """What a model keeps of its training data besides the weights."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -10,6 +10,7 @@ from symmbfn.crystals.lattice import lattice_constraints
 from symmbfn.crystals.loci import position_row
 from symmbfn.crystals.symmetry import symmetry_tables
 from symmbfn.model.config import ModelConfig
+from symmbfn.model.property_table import PropertyTable
 from symmbfn.model.variables import element_classes, slots_and_pointers
 from symmbfn.networks.properties import standard_values, zero_scales
 
@@ -31,6 +32,8 @@ class Statistics:
         given_count: how often each row was seen.
         property_mean, property_std: of the standard values of the model's properties, over the
             crystals where they are known.
+        property_tables: by name, of the properties whose values in the training set are known;
+            older weights have none.
     """
 
     coords_mean: Float[Tensor, "3"]
@@ -43,6 +46,7 @@ class Statistics:
     condition_count: Int[Tensor, "R"]
     property_mean: Float[Tensor, "Q"] = field(default_factory=lambda: torch.zeros(0))
     property_std: Float[Tensor, "Q"] = field(default_factory=lambda: torch.ones(0))
+    property_tables: dict[str, PropertyTable] = field(default_factory=dict)
 
 
 def compute_statistics(
@@ -68,9 +72,7 @@ def compute_statistics(
     classes = element_classes(units.atomic_numbers, config.elements)
     used = config.composition.occurrences(classes, is_site, n_classes)
     element_count = torch.bincount(used, minlength=n_classes).double() + HALF_A_COUNT
-    n_elements = slots_and_pointers(classes, is_site, n_classes, n_classes)[2]
-    conditions = torch.stack([units.space_group_number, is_site.sum(-1), n_elements], dim=-1)
-    conditions, condition_count = conditions.unique(dim=0, return_counts=True)
+    conditions, condition_count = rows_of(units, config).unique(dim=0, return_counts=True)
     property_mean, property_std = property_moments(properties, config.properties)
     return Statistics(
         coords_mean=coords_mean.float(),
@@ -84,6 +86,46 @@ def compute_statistics(
         property_mean=property_mean,
         property_std=property_std,
     )
+
+
+def rows_of(units: AsymmetricUnitBatch, config: ModelConfig) -> Int[Tensor, "B 3"]:
+    """Space group, number of sites and number of elements of each crystal."""
+    classes, k = element_classes(units.atomic_numbers, config.elements), len(config.elements)
+    n_elements = slots_and_pointers(classes, units.is_site, k, k)[2]
+    return torch.stack([units.space_group_number, units.is_site.sum(-1), n_elements], dim=-1)
+
+
+def with_property_tables(
+    statistics: Statistics,
+    units: AsymmetricUnitBatch,
+    config: ModelConfig,
+    values: Float[Tensor, "B Q"],
+) -> Statistics:
+    """Statistics with the tables of the model's properties.
+
+    Args:
+        statistics: of these crystals.
+        units: all crystals that new ones should be like.
+        config: of the model.
+        values: of its properties, NaN where not known, shape (B, Q).
+
+    Raises:
+        ValueError: statistics of other crystals.
+    """
+    conditions, row, count = rows_of(units, config).unique(
+        dim=0, return_inverse=True, return_counts=True
+    )
+    theirs = statistics.conditions, statistics.condition_count
+    if not (torch.equal(conditions, theirs[0]) and torch.equal(count, theirs[1])):
+        raise ValueError(
+            f"statistics of {int(theirs[1].sum())} crystals are not those of these {len(units)}"
+        )
+    tables = {
+        name: PropertyTable.of(column, row, conditions)
+        for name, column in zip(config.properties, values.unbind(-1), strict=True)
+        if not column.isnan().all()
+    }
+    return replace(statistics, property_tables=tables)
 
 
 def lattice_moments(units: AsymmetricUnitBatch) -> tuple[Float[Tensor, "6"], Float[Tensor, "6"]]:

@@ -21,7 +21,7 @@ from symmbfn.model.checkpoints import (
     weights_folder,
 )
 from symmbfn.model.config import PUBLISHED, ModelConfig, default_config
-from symmbfn.model.statistics import compute_statistics
+from symmbfn.model.statistics import compute_statistics, with_property_tables
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.runtime.checks import one_of, real_number, whole_number
 from symmbfn.runtime.devices import pick_device
@@ -276,6 +276,8 @@ def build_model(
         statistics = replace(
             source.statistics, conditions=new.conditions, condition_count=new.condition_count
         )
+    own = dataset.values_of(config.properties)
+    statistics = with_property_tables(statistics, units, config, own)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SymmBFN(config, statistics)

@@ -53,6 +53,8 @@ def test_single_precision_comes_back_bit_for_bit(preset: str, tmp_path: Path) ->
     assert loaded.config == model.config
     assert not loaded.training
     for field in fields(Statistics):
+        if field.name == "property_tables":
+            continue
         mine, theirs = (getattr(m.statistics, field.name) for m in (model, loaded))
         assert mine.dtype == theirs.dtype
         assert torch.equal(mine, theirs), field.name

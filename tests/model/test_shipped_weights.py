@@ -34,6 +34,26 @@ def test_they_are_whole_and_described(name: str) -> None:
     load_model(name)
 
 
+def test_default_weights_know_where_their_properties_lie() -> None:
+    model = load_model("default")
+    tables = model.statistics.property_tables
+    assert [*tables] == [*model.config.properties]
+    for name, least, most in (("formation_energy_per_atom", -5, 0.5), ("band_gap", 0, 20)):
+        first, last = (float(tables[name].quantiles[end]) for end in (0, -1))
+        assert least <= first < last <= most
+    for table in tables.values():
+        assert (table.counts.sum(-1) <= model.statistics.condition_count).all()
+    # oxides and fluorides of many elements, not metals of one
+    likelihood = tables["band_gap"].likelihood(model.statistics.conditions)
+    n_elements = model.statistics.conditions[:, 2]
+    prior = model.statistics.condition_count.double()
+    wide, none = (
+        weight @ n_elements.double() / weight.sum()
+        for weight in (prior * likelihood[:, -1], prior * likelihood[:, 0])
+    )
+    assert wide > none
+
+
 def test_default_weights_make_a_few_crystals(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(["generate", "--n", "8", "--space-group", "225,62", "--out", str(out)]) == 0
