@@ -337,7 +337,7 @@ def _parsed_template(text: str) -> GivenSites:
             )
         count = int(times or 1)
         if not 0 < len(elements) + count <= MOST_SITES:
-            raise ValueError(f"template {shown(text)} has too many sites")
+            raise ValueError(f"template {shown(text)} needs 1 to {MOST_SITES} sites")
         elements += [symbol] * count
         letters += [letter] * count
     return GivenSites(group, tuple(elements), tuple(letters))
