@@ -144,7 +144,9 @@ def choices_of(request: Request, config: ModelConfig, statistics: Statistics) ->
                 f"crystals of this model at most {config.most_elements}"
             )
         row = [sites.space_group_number, len(sites), len(sites.symbols)]
-        return Choices(torch.tensor([row]), torch.ones(1).double(), torch.zeros(1).long())
+        formula = request.chemistry.composition
+        n = sites.n_primitive_atoms // sum(counts_of(formula).values()) if formula else 0
+        return Choices(torch.tensor([row]), torch.ones(1).double(), torch.tensor([n]))
     rows, weight = statistics.conditions, statistics.condition_count.double()
     group, n_sites, n_elements = rows.unbind(-1)
     is_possible = torch.isin(group, torch.tensor(request.possible_groups))

@@ -107,6 +107,11 @@ class Request:
                 raise ValueError(f"{name} has {','.join(wrong)}, which the elements exclude")
         if self.template and not self.chemistry.holds(self.template.atoms()):
             raise ValueError(f"template {self.template} has not the elements that are asked for")
+        if self.template and self.chemistry.atoms not in (None, self.template.n_primitive_atoms):
+            raise ValueError(
+                f"template {self.template} has {self.template.n_primitive_atoms} atoms in the "
+                f"primitive cell, not {self.chemistry.atoms}"
+            )
         if self.lattice and not self._groups_of_lattice():
             raise ValueError(
                 f"lattice {self.lattice} is not that of space groups {_spans(self.space_groups)}"

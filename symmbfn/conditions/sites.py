@@ -24,6 +24,7 @@ from symmbfn.crystals.lattice import (
 )
 from symmbfn.crystals.loci import nearest_point
 from symmbfn.crystals.symmetry import positions_of, space_group_numbers, symmetry_tables
+from symmbfn.crystals.templates import primitive_multiplicities
 from symmbfn.runtime.checks import real_number, shown
 
 SAME_COORD = 1e-3  # fractional, between a site that is kept and its place
@@ -115,6 +116,11 @@ class GivenSites:
     def symbols(self) -> tuple[str, ...]:
         """The elements, each once, along the Mendeleev scale."""
         return symbols_of("sites", list(self.elements))
+
+    @property
+    def n_primitive_atoms(self) -> int:
+        """Atoms of these sites in the primitive cell."""
+        return int(primitive_multiplicities(self.space_group_number)[[*self.positions]].sum())
 
     def atoms(self) -> dict[str, int]:
         """Element symbol -> atoms of these sites in the conventional cell."""

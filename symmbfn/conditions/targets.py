@@ -59,7 +59,9 @@ def _range(name: str, wanted: Any) -> Range:
     """Two ends in order, at least one of them finite."""
     ends = [wanted, wanted] if not isinstance(wanted, list | tuple) else list(wanted)
     if len(ends) != 2:
-        raise ValueError(f"property {name} must be a number or (lowest, highest), got {shown(wanted)}")
+        raise ValueError(
+            f"property {name} must be a number or (lowest, highest), got {shown(wanted)}"
+        )
     try:
         if any(isinstance(end, bool) for end in ends):
             raise ValueError

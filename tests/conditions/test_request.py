@@ -1,62 +1,12 @@
-"""A request: what crystal i is drawn by is a function of the seed, the conditions and i."""
+"""A request: every way to write a condition is one value, and what cannot be is refused."""
 
 import json
-from collections import Counter
 from dataclasses import FrozenInstanceError, asdict
 
 import numpy as np
 import pytest
-import torch
-from scipy import stats
 
 from symmbfn.conditions.request import Request
-from symmbfn.model.symmbfn import SymmBFN
-from tests.models import fresh_model
-
-
-@pytest.fixture(scope="module")
-def model() -> SymmBFN:
-    return fresh_model()
-
-
-def test_groups_and_sizes_are_drawn_as_in_training(model: SymmBFN) -> None:
-    n = 20_000
-    drawn = Counter(map(tuple, Request(n=n).rows(model.statistics).tolist()))
-    rows = [tuple(row) for row in model.statistics.conditions.tolist()]
-    count = model.statistics.condition_count.double().numpy()
-    assert set(drawn) == set(rows)
-    expected = n * count / count.sum()
-    assert stats.chisquare([drawn[row] for row in rows], expected).pvalue > 1e-3
-
-
-def test_chosen_groups_keep_their_proportions_and_the_rest_is_never_drawn(model: SymmBFN) -> None:
-    n = 6000
-    drawn = Request(n=n, space_group_number=(225, 62, 14)).rows(model.statistics)
-    groups = Counter(drawn[:, 0].tolist())
-    # rock salt and fluorite, perovskite, one monoclinic crystal
-    assert set(groups) == {225, 62, 14}
-    found, expected = [groups[225], groups[62], groups[14]], [n / 2, n / 4, n / 4]
-    assert stats.chisquare(found, expected).pvalue > 1e-3
-
-
-def test_groups_that_training_lacks_are_told_and_refused_where_there_are_no_others(
-    model: SymmBFN,
-) -> None:
-    assert Request(n=1).never_drawn(model.statistics) == []
-    some = Request(n=1, space_group_number="225,230,195")
-    assert some.never_drawn(model.statistics) == [195, 230]
-    for ask in (Request.never_drawn, Request.rows):
-        with pytest.raises(ValueError, match="space groups 195, 230"):
-            ask(Request(n=1, space_group_number=(230, 195)), model.statistics)
-
-
-def test_what_crystal_i_is_drawn_by_depends_on_seed_and_i(model: SymmBFN) -> None:
-    whole = Request(n=100, seed=3).rows(model.statistics)
-    some = torch.tensor([70, 3, 99])
-    assert torch.equal(Request(n=100, seed=3).rows(model.statistics, some), whole[some])
-    # a later piece of the series, whatever its own length
-    assert torch.equal(Request(n=20, first=60, seed=3).rows(model.statistics), whole[60:80])
-    assert not torch.equal(Request(n=100, seed=4).rows(model.statistics), whole)
 
 
 def test_numbers_begin_with_the_first() -> None:
