@@ -31,7 +31,7 @@ from symmbfn.intervals import wilson_interval
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN
 
-SEED, N_SETS, N_EACH, N_STEPS = 0, 200, 10, 8
+SEED, N_SETS, N_EACH, N_STEPS = 0, 200, 10, 4
 COMMAND = "python -m scripts.conditioning.hard"
 MOST_CHARACTERS = 300  # of a refusal
 

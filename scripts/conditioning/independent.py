@@ -1,17 +1,17 @@
-"""Whether a structure meets conditions, as pymatgen sees it: nothing of the package is asked."""
+"""Whether a structure meets conditions, by pymatgen and gemmi: the package is not asked."""
 
 import string
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+import gemmi
 import numpy as np
 from pymatgen.core import Composition, Structure
-from pymatgen.symmetry.groups import SpaceGroup
 
 LETTERS = string.ascii_letters
 NEAR = 2e-3  # fractional
-CENTRED = {"P": 1, "A": 2, "C": 2, "I": 2, "R": 3, "F": 4}  # lattice points in the cell
 
 
 def misses(settings: dict[str, Any], structure: Structure, group: int) -> list[str]:
@@ -26,16 +26,23 @@ def misses(settings: dict[str, Any], structure: Structure, group: int) -> list[s
     return [kind for kind, is_met in met.items() if not is_met]
 
 
+@cache
+def operations(group: int) -> np.ndarray:
+    """Operations of the standard setting, the second origin where there are two, (O, 3, 4)."""
+    settings = [one for one in gemmi.spacegroup_table() if one.number == group]
+    standard = [one for one in settings if one.ext == "2"]
+    standard = standard or [one for one in settings if one.is_reference_setting()]
+    found = [np.column_stack([op.rot, op.tran]) for op in standard[0].operations()]
+    return np.array(found) / gemmi.Op.DEN
+
+
 def has_group(group: int, structure: Structure, stated: int) -> bool:
     """Whether the group is stated, and all its operations map the structure onto itself."""
-    return stated == group and all(
-        _is_invariant(structure, op.affine_matrix)
-        for op in SpaceGroup.from_int_number(group).symmetry_ops
-    )
+    return stated == group and all(_is_invariant(structure, one) for one in operations(group))
 
 
 def _is_invariant(structure: Structure, operation: np.ndarray) -> bool:
-    moved = structure.frac_coords @ operation[:3, :3].T + operation[:3, 3]
+    moved = structure.frac_coords @ operation[:, :3].T + operation[:, 3]
     apart = moved[:, None] - structure.frac_coords
     near = (np.abs(apart - np.rint(apart)) < NEAR).all(-1)
     numbers = np.array(structure.atomic_numbers)
@@ -52,8 +59,8 @@ def _has_composition(formula: str, structure: Structure, group: int) -> bool:
 
 
 def _has_atoms(atoms: int, structure: Structure, group: int) -> bool:
-    symbol = SpaceGroup.from_int_number(group).symbol
-    return len(structure) == atoms * CENTRED[symbol[0]]
+    n_centrings = sum((np.eye(3) == one[:, :3]).all() for one in operations(group))
+    return len(structure) == atoms * n_centrings
 
 
 def _has_template(text: str, structure: Structure, group: int) -> bool:
@@ -62,11 +69,10 @@ def _has_template(text: str, structure: Structure, group: int) -> bool:
     if not has_group(int(number), structure, group):
         return False
     found: Counter[tuple[str, int]] = Counter()
-    space_group = SpaceGroup.from_int_number(group)
     left = np.arange(len(structure))
     while len(left):
         first = structure[left[0]]
-        orbit = np.array(space_group.get_orbit(first.frac_coords, tol=NEAR))
+        orbit = operations(group)[:, :, :3] @ first.frac_coords + operations(group)[:, :, 3]
         apart = structure.frac_coords[left][:, None] - orbit
         is_in = (np.abs(apart - np.rint(apart)) < 2 * NEAR).all(-1).any(1)
         found[first.specie.symbol, int(is_in.sum())] += 1

@@ -42,7 +42,7 @@ class Chemistry:
     require: Any = None
     exclude: Any = None
     composition: Any = None
-    atoms: int | None = None
+    atoms: Any = None
 
     def __post_init__(self) -> None:
         for name in ("elements", "only", "require", "exclude"):
@@ -171,6 +171,7 @@ def counts_of(composition: Any) -> dict[str, int]:
     Raises:
         ValueError: it is no formula of whole numbers.
     """
+    amounts: Mapping[Any, Any]
     if isinstance(composition, str):
         amounts = _parsed(composition)
     elif isinstance(composition, Mapping):

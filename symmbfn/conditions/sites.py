@@ -42,17 +42,17 @@ class GivenSites:
         space_group_number: 1 to 230.
         elements: symbol of each site.
         letters: Wyckoff letter of each site.
-        coords: fractional coordinates of each site; None where these are free, and then the sites
-            are all that a crystal has: a template.
+        coords: three fractional coordinates of each site; None where these are free, and then the
+            sites are all that a crystal has: a template.
 
     Raises:
         ValueError: a letter that the group does not have, or a point that is taken twice.
     """
 
     space_group_number: int
-    elements: tuple[str, ...]
-    letters: tuple[str, ...]
-    coords: tuple[tuple[float, float, float], ...] | None = None
+    elements: Sequence[str]
+    letters: Sequence[str]
+    coords: Any = None
 
     def __post_init__(self) -> None:
         (group,) = space_group_numbers(self.space_group_number)
@@ -79,7 +79,10 @@ class GivenSites:
 
     def _on_loci(self, value: Any) -> tuple[tuple[float, float, float], ...]:
         """Coordinates in their chart, which must lie on the loci of the letters."""
-        coords = np.asarray(value, dtype=float)
+        try:
+            coords = np.asarray(value, dtype=float)
+        except ValueError:
+            coords = np.full(1, np.nan)
         if coords.shape != (len(self), 3) or not np.isfinite(coords).all():
             raise ValueError(f"{len(self)} sites need three coordinates each, got {shown(value)}")
         coords = coords - np.floor(coords - (CHART_END - 1))
@@ -261,7 +264,7 @@ def _sites(unit: AsymmetricUnit, rows: Sequence[int], *, has_coords: bool) -> Gi
         unit.space_group_number,
         tuple(SYMBOLS[int(unit.atomic_numbers[row])] for row in rows),
         tuple(known[int(unit.wyckoff_positions[row])] for row in rows),
-        coords if has_coords else None,  # type: ignore[arg-type]
+        coords if has_coords else None,
     )
 
 
