@@ -1,6 +1,6 @@
 """Are hard conditions met exactly, or does the record say that they are not?
 
-    python -m scripts.conditioning.hard            200 sets of conditions, 10 crystals each
+    python -m scripts.conditioning.hard            250 sets of conditions, 10 crystals each
     python -m scripts.conditioning.hard --refuse   only the sets that no crystal can meet
 
 Each set is drawn from a crystal of MP-20 val that meets it, several kinds of conditions at once.
@@ -31,7 +31,7 @@ from symmbfn.intervals import wilson_interval
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN
 
-SEED, N_SETS, N_EACH, N_STEPS = 0, 200, 10, 4
+SEED, N_SETS, N_EACH, N_STEPS = 0, 250, 10, 8
 COMMAND = "python -m scripts.conditioning.hard"
 MOST_CHARACTERS = 300  # of a refusal
 
@@ -78,10 +78,10 @@ def possible_sets(
 
 
 def outcomes(
-    model: SymmBFN, sets: Iterable[Settings], n: int = N_EACH
+    model: SymmBFN, sets: Iterable[Settings], n: int = N_EACH, n_steps: int = N_STEPS
 ) -> Iterator[tuple[Settings, Crystal, list[str]]]:
     """The set, the crystal, and the kinds of conditions that it misses, of every record."""
-    sampler = preset_sampler(model, n_steps=N_STEPS)
+    sampler = preset_sampler(model, n_steps=n_steps)
     for settings in sets:
         request = Request.of(n=n, seed=SEED, **settings)
         for batch in generate_batches(model, request, sampler, has_full_rows=False):
