@@ -130,10 +130,11 @@ def symbols_of(name: str, value: Any) -> tuple[str, ...]:
     Raises:
         ValueError: none, or something that is no element.
     """
+    parts = value
     if isinstance(value, str):
-        value = [part for part in re.split(r"[,\s-]+", value.strip()) if part]
-    is_list = isinstance(value, Iterable) and not isinstance(value, bytes | Mapping)
-    if not is_list or not (parts := list(value)):
+        parts = [part for part in re.split(r"[,\s-]+", value.strip()) if part]
+    is_list = isinstance(parts, Iterable) and not isinstance(parts, bytes | Mapping)
+    if not is_list or not (parts := list(parts)):
         raise ValueError(f"{name} must name elements, such as 'Li,O', got {shown(value)}")
     numbers = set()
     for part in parts:

@@ -53,7 +53,7 @@ class Request:
     keep: Any = None
     lattice: Any = None
     properties: Any = field(default=None, hash=False)
-    guidance: float = 1.0
+    guidance: int | float = 1.0
 
     def __post_init__(self) -> None:
         for name, least in (("n", 1), ("first", 0), ("seed", 0)):
@@ -113,9 +113,8 @@ class Request:
                 f"primitive cell, not {self.chemistry.atoms}"
             )
         if self.lattice and not self._groups_of_lattice():
-            raise ValueError(
-                f"lattice {self.lattice} is not that of space groups {_spans(self.space_groups)}"
-            )
+            groups = (self.sites.space_group_number,) if self.sites else self.space_groups
+            raise ValueError(f"lattice {self.lattice} is not that of space groups {_spans(groups)}")
 
     def _groups_of_lattice(self) -> set[int]:
         assert self.lattice is not None

@@ -211,14 +211,15 @@ def cell_of(value: Any) -> tuple[float, float, float, float, float, float]:
     Raises:
         ValueError: no six numbers, or no cell.
     """
+    numbers = value
     if isinstance(value, str) and not _is_file(value):
-        value = [_number(part) for part in re.split(r"[,\s]+", value.strip()) if part]
+        numbers = [_number(part) for part in re.split(r"[,\s]+", value.strip()) if part]
     elif isinstance(value, str | Path) or _is_crystal(value):
         unit = _unit_of("lattice", value)
         k = torch.as_tensor(unit.lattice_k)
-        value = k_to_parameters(k, unit.space_group_number).tolist()
+        numbers = k_to_parameters(k, unit.space_group_number).tolist()
     try:
-        a, b, c, alpha, beta, gamma = (real_number("lattice", x) for x in value)
+        a, b, c, alpha, beta, gamma = (real_number("lattice", x) for x in numbers)
     except (TypeError, ValueError):
         raise ValueError(
             f"lattice must be six numbers a, b, c, alpha, beta, gamma, got {shown(value)}"
