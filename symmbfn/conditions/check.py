@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from symmbfn.conditions.cells import lattice_k_of
 from symmbfn.conditions.request import Request
-from symmbfn.conditions.sites import SAME_COORD, lattice_k_of
+from symmbfn.conditions.sites import SAME_COORD
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.elements import SYMBOLS
 from symmbfn.crystals.lattice import constrain_k

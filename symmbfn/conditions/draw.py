@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
+from symmbfn.conditions.cells import lattice_k_of
 from symmbfn.conditions.chemistry import Chemistry, counts_of
 from symmbfn.conditions.request import Request
-from symmbfn.conditions.sites import GivenSites, lattice_k_of
+from symmbfn.conditions.sites import GivenSites
 from symmbfn.crystals.elements import SYMBOLS, element_number
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 from symmbfn.crystals.templates import Templates, primitive_multiplicities

@@ -7,8 +7,9 @@ from typing import Any, cast
 import torch
 
 from symmbfn._shapes import Int, Tensor
+from symmbfn.conditions.cells import cell_of, groups_of_cell
 from symmbfn.conditions.chemistry import Chemistry
-from symmbfn.conditions.sites import GivenSites, cell_of, groups_of_cell, kept_sites, template_of
+from symmbfn.conditions.sites import GivenSites, kept_sites, template_of
 from symmbfn.conditions.targets import property_ranges
 from symmbfn.crystals.symmetry import space_group_numbers
 from symmbfn.runtime.checks import real_number, shown, whole_number

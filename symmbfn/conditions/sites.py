@@ -1,6 +1,5 @@
-"""Sites and lattices that the crystals of a request should have."""
+"""Sites that the crystals of a request should have."""
 
-import math
 import operator
 import re
 from collections import Counter
@@ -15,20 +14,12 @@ import torch
 from symmbfn.conditions.chemistry import symbol_of, symbols_of
 from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnit
 from symmbfn.crystals.elements import SYMBOLS
-from symmbfn.crystals.lattice import (
-    constrain_k,
-    is_plausible_lattice,
-    k_to_parameters,
-    metric_to_k,
-    parameters_to_metric,
-)
 from symmbfn.crystals.loci import nearest_point
 from symmbfn.crystals.symmetry import positions_of, space_group_numbers, symmetry_tables
 from symmbfn.crystals.templates import primitive_multiplicities
-from symmbfn.runtime.checks import real_number, shown
+from symmbfn.runtime.checks import shown
 
 SAME_COORD = 1e-3  # fractional, between a site that is kept and its place
-SAME_EDGE, SAME_ANGLE = 1e-3, 0.05  # relative, and degrees: a lattice as its family has it
 MOST_SITES = 200
 _SITE = re.compile(r"(?:(\d+)\s*[x*]\s*)?([A-Z][a-z]?)\s+(\d*)([a-zA-Z])")
 _KEPT = re.compile(r"(.+):\s*(\d+(?:\s*,\s*\d+)*)")
@@ -158,9 +149,9 @@ def template_of(value: Any) -> GivenSites:
         value = _given("template", value)
     if isinstance(value, GivenSites):
         return GivenSites(value.space_group_number, value.elements, value.letters)
-    if isinstance(value, str) and ":" in value and not _is_file(value):
+    if isinstance(value, str) and ":" in value and not is_file(value):
         return _parsed_template(value)
-    unit = _unit_of("template", value)
+    unit = unit_of("template", value)
     return _sites(unit, range(len(unit)), has_coords=False)
 
 
@@ -192,66 +183,13 @@ def kept_sites(value: Any) -> GivenSites:
         raise ValueError(
             f"keep must be FILE.cif:1,3 or (crystal, [1, 3]), got {shown(value)}"
         ) from None
-    unit = _unit_of("keep", source)
+    unit = unit_of("keep", source)
     if not numbers or numbers[0] < 1 or numbers[-1] > len(unit):
         there = _sites(unit, range(len(unit)), has_coords=False)
         listed = str(there).partition(": ")[2].split(", ")
         named = ", ".join(f"{number} {site}" for number, site in enumerate(listed, start=1))
         raise ValueError(f"keep {numbers}: the sites are {named}")
     return _sites(unit, [number - 1 for number in numbers], has_coords=True)
-
-
-def cell_of(value: Any) -> tuple[float, float, float, float, float, float]:
-    """Six cell parameters: a, b, c in angstrom, alpha, beta, gamma in degrees.
-
-    Args:
-        value: six numbers, or a text of them; of the path of a CIF, or a crystal as in
-            `template_of`, the conventional cell is taken.
-
-    Raises:
-        ValueError: no six numbers, or no cell.
-    """
-    numbers = value
-    if isinstance(value, str) and not _is_file(value):
-        numbers = [_number(part) for part in re.split(r"[,\s]+", value.strip()) if part]
-    elif isinstance(value, str | Path) or _is_crystal(value):
-        unit = _unit_of("lattice", value)
-        k = torch.as_tensor(unit.lattice_k)
-        numbers = k_to_parameters(k, unit.space_group_number).tolist()
-    try:
-        a, b, c, alpha, beta, gamma = (real_number("lattice", x) for x in numbers)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"lattice must be six numbers a, b, c, alpha, beta, gamma, got {shown(value)}"
-        ) from None
-    found = a, b, c, alpha, beta, gamma
-    if min(found[:3]) <= 0 or not all(0 < angle < 180 for angle in found[3:]):
-        raise ValueError(f"lattice {found} is no cell")
-    if not torch.linalg.det(parameters_to_metric(torch.tensor(found, dtype=torch.float64))) > 0:
-        raise ValueError(f"lattice {found} has no volume")
-    if not is_plausible_lattice(lattice_k_of(found), 1):
-        raise ValueError(f"lattice {found} is outside the bounds of real crystals")
-    return found
-
-
-def lattice_k_of(cell: Sequence[float]) -> torch.Tensor:
-    """Lattice coefficients of six cell parameters, shape (6,), float64."""
-    return metric_to_k(parameters_to_metric(torch.tensor(cell, dtype=torch.float64)))
-
-
-def groups_of_cell(cell: Sequence[float]) -> tuple[int, ...]:
-    """Space groups whose crystal family a conventional cell belongs to, to 0.1 % and 0.05 degrees.
-
-    Args:
-        cell: of `cell_of`.
-    """
-    groups = torch.arange(1, 231)
-    wanted = torch.tensor(cell, dtype=torch.float64)
-    k = lattice_k_of(cell).expand(230, 6)
-    ideal = k_to_parameters(constrain_k(k, groups), groups)
-    edges = ((ideal - wanted)[:, :3] / wanted[:3]).abs().amax(-1)
-    angles = (ideal - wanted)[:, 3:].abs().amax(-1)
-    return tuple(groups[(edges < SAME_EDGE) & (angles < SAME_ANGLE)].tolist())
 
 
 def _letters_of(space_group_number: int) -> list[str]:
@@ -269,7 +207,7 @@ def _sites(unit: AsymmetricUnit, rows: Sequence[int], *, has_coords: bool) -> Gi
     )
 
 
-def _unit_of(name: str, value: Any) -> AsymmetricUnit:
+def unit_of(name: str, value: Any) -> AsymmetricUnit:
     """The canonical asymmetric unit of a crystal in any form."""
     from symmbfn.crystals.structure import asymmetric_unit, parse_cif
 
@@ -278,7 +216,7 @@ def _unit_of(name: str, value: Any) -> AsymmetricUnit:
     if isinstance(unit := getattr(value, "unit", None), AsymmetricUnit):
         return unit
     if isinstance(value, str | Path):
-        if not _is_file(value):
+        if not is_file(value):
             raise ValueError(
                 f"{name} {shown(str(value))} is no file, and no text such as '62: Li 4a'"
             )
@@ -299,25 +237,12 @@ def _given(name: str, fields: Mapping[str, Any]) -> GivenSites:
         raise ValueError(f"{name} must have the fields of sites, got {shown(fields)}") from None
 
 
-def _is_crystal(value: Any) -> bool:
-    """Whether it is a crystal, or a record of one, of this package, pymatgen or ASE."""
-    return any(hasattr(value, name) for name in ("lattice_k", "unit", "frac_coords", "symbols"))
-
-
-def _is_file(path: str | Path) -> bool:
+def is_file(path: str | Path) -> bool:
     """Whether there is such a file; a text that is too long for a path is none."""
     try:
         return Path(path).is_file()
     except OSError:
         return False
-
-
-def _number(text: str) -> float:
-    """A number as it is written, NaN for what is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 def _parsed_template(text: str) -> GivenSites:
