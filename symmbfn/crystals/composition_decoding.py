@@ -66,12 +66,24 @@ def decode_composition(
     (ends,) = (held == atoms).all(1).nonzero()
     if not len(ends):
         return None
-    at, options = int(ends[score[ends].argmax()]), []
-    for states, chosen in reversed(came_from):
-        options.append(chosen[at])
-        at = states[at]
-    found = np.array(options[::-1])
+    found = _options(came_from, int(ends[score[ends].argmax()]))
     return position[found], slot[found]
+
+
+def _options(
+    came_from: list[tuple[Int[np.ndarray, "X"], Int[np.ndarray, "X"]]], end: int
+) -> Int[np.ndarray, "N"]:
+    """The options that led to one of the last states, from the first site on.
+
+    Args:
+        came_from: the state before and the option taken, of each state after each site.
+        end: place of the last state.
+    """
+    options = []
+    for states, chosen in reversed(came_from):
+        options.append(chosen[end])
+        end = states[end]
+    return np.array(options[::-1])
 
 
 def _best_of_each(

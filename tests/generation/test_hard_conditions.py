@@ -104,3 +104,10 @@ def test_new_sites_come_beside_kept_ones(model: SymmBFN) -> None:
     for crystal in crystals:
         assert crystal.unit is None or len(crystal.unit) >= 3
         assert crystal.status != STATUS
+
+
+def test_a_given_letter_outweighs_every_distance() -> None:
+    """An untrained network puts all sites anywhere; the letters of a template stay."""
+    settings = {"template": "2: Na a, Cl h, O b, O c", "has_projection": False, "clearance": 0.0}
+    for crystal in generate(n=8, weights=fresh_model(), n_steps=1, **settings):
+        assert sorted(crystal.letters) == ["a", "b", "c", "h"]
