@@ -35,9 +35,7 @@ def decode_composition(
     Source: ours.
     """
     n_sites, n_slots = pointer_scores.shape
-    points = np.flatnonzero(is_point)
-    point_bit = np.zeros(len(multiplicity), dtype=np.int64)
-    point_bit[points] = 1 << np.arange(len(points), dtype=np.int64)
+    point_bit = np.where(is_point, 1 << np.cumsum(is_point), 0)
     # one option is a position with a slot
     position, slot = (grid.ravel() for grid in np.indices((len(multiplicity), n_slots)))
     gain = multiplicity[position]
