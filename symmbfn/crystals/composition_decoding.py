@@ -68,9 +68,7 @@ def decode_composition(
     return position[found], slot[found]
 
 
-def _options(
-    came_from: list[tuple[Int[np.ndarray, "X"], Int[np.ndarray, "X"]]], end: int
-) -> Int[np.ndarray, "N"]:
+def _options(came_from: list[tuple[np.ndarray, np.ndarray]], end: int) -> Int[np.ndarray, "N"]:
     """The options that led to one of the last states, from the first site on.
 
     Args:

@@ -63,9 +63,8 @@ def move_apart(
 
     Each site whose letter is settled is moved away from one neighbour: the one, among all images
     of all settled sites, that is closest compared with the least distance. It is moved by half of
-    what is missing; the neighbour is moved by the other half. Coordinates that are conditioned on
-    stay, and their neighbours are moved by all of it. The coordinates should lie on their
-    loci before, and may leave them. A neighbour within
+    what is missing; the neighbour is moved by the other half. The coordinates should lie on their
+    loci before, and may leave them. Coordinates that are conditioned on stay. A neighbour within
     0.03 angstrom is left out, because it has no clear direction, and an image of the site itself
     within 0.5 angstrom, because it is the same atom.
 
@@ -102,16 +101,8 @@ def move_apart(
     nearest = lacking.argmax(-1, keepdim=True)
     share = lacking.gather(-1, nearest) / distance.gather(-1, nearest).clamp_min(LEAST)
     vector = vectors.gather(2, nearest[..., None].expand(-1, -1, -1, 3))[:, :, 0]
-    stays = fixed_coords(conditions).gather(1, nearest[..., 0])[..., None]
-    part = torch.where(stays, 1.0, 0.5)
-    coords = (x - part * share * vector - model.coords_mean) / model.coords_std
+    coords = (x - share / 2 * vector - model.coords_mean) / model.coords_std
     return _with_coords(estimates, conditions, coords, is_settled)
-
-
-def fixed_coords(conditions: Conditions) -> Bool[Tensor, "B N"]:
-    """Sites whose coordinates are conditioned on."""
-    where = {} if conditions.fixed is None else conditions.fixed.where
-    return where.get("coords", torch.zeros_like(conditions.is_site))
 
 
 def _with_coords(
@@ -121,6 +112,7 @@ def _with_coords(
     where: Bool[Tensor, "B N"],
 ) -> Variables:
     """Estimates with other coordinates at some sites, but not where they are conditioned on."""
-    where = where & ~fixed_coords(conditions)
+    if conditions.fixed is not None and "coords" in conditions.fixed.where:
+        where = where & ~conditions.fixed.where["coords"]
     coords = torch.where(where[..., None], coords, estimates.continuous["coords"])
     return Variables({**estimates.continuous, "coords": coords}, estimates.categorical)
