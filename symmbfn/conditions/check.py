@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from symmbfn.conditions.cells import lattice_k_of
 from symmbfn.conditions.request import Request
-from symmbfn.conditions.sites import lattice_k_of
+from symmbfn.conditions.sites import SAME_COORD
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.elements import SYMBOLS
 from symmbfn.crystals.lattice import constrain_k
 from symmbfn.crystals.templates import primitive_multiplicities
 
 STATUS = "condition_not_met"
-SAME_COORD = 1e-3  # fractional, between a site that is kept and the one that is found
 SAME_K = 1e-3  # between lattice coefficients
 
 
@@ -36,11 +36,10 @@ def unmet(request: Request, crystal: Crystal) -> str:
     """The first hard condition that a crystal with structure misses; empty if there is none."""
     unit = crystal.unit
     assert unit is not None
-    group = unit.space_group_number
-    if group not in request.possible_groups:
-        return f"space group {group}, which was not asked for"
+    if crystal.space_group_number not in request.possible_groups:
+        return f"space group {crystal.space_group_number}, which was not asked for"
     symbols = [SYMBOLS[z] for z in unit.atomic_numbers.tolist()]
-    multiplicity = primitive_multiplicities(group)[unit.wyckoff_positions]
+    multiplicity = primitive_multiplicities(unit.space_group_number)[unit.wyckoff_positions]
     counts: Counter[str] = Counter()
     for symbol, n in zip(symbols, multiplicity.tolist(), strict=True):
         counts[symbol] += n

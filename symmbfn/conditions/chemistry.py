@@ -1,16 +1,21 @@
 """Which elements, and how many atoms of each, the crystals of a request may have."""
 
+import operator
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from math import gcd
+from numbers import Real
 from typing import Any
 
 from symmbfn.crystals.elements import MENDELEEV_NUMBER, SYMBOLS, element_number
-from symmbfn.runtime.checks import whole_number
+from symmbfn.runtime.checks import shown, whole_number
 
-MOST_FORMULA_CHARACTERS = 200
+MOST_FORMULA_CHARACTERS, MOST_FORMULA_ATOMS = 200, 10_000
+ISOTOPES = {"D": "H", "T": "H"}  # as in CIFs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +42,7 @@ class Chemistry:
     require: Any = None
     exclude: Any = None
     composition: Any = None
-    atoms: int | None = None
+    atoms: Any = None
 
     def __post_init__(self) -> None:
         for name in ("elements", "only", "require", "exclude"):
@@ -125,40 +130,61 @@ def symbols_of(name: str, value: Any) -> tuple[str, ...]:
     Raises:
         ValueError: none, or something that is no element.
     """
+    parts = value
     if isinstance(value, str):
-        value = [part for part in re.split(r"[,\s-]+", value.strip()) if part]
-    if not isinstance(value, Iterable) or not (parts := list(value)):
-        raise ValueError(f"{name} must name elements, such as 'Li,O', got {value!r}")
+        parts = [part for part in re.split(r"[,\s-]+", value.strip()) if part]
+    is_list = isinstance(parts, Iterable) and not isinstance(parts, bytes | Mapping)
+    if not is_list or not (parts := list(parts)):
+        raise ValueError(f"{name} must name elements, such as 'Li,O', got {shown(value)}")
     numbers = set()
     for part in parts:
         try:
-            number = part if isinstance(part, int) else element_number(str(part))
-            if not 1 <= number < len(SYMBOLS):
-                raise ValueError
+            numbers.add(element_number(symbol_of(part)))
         except ValueError:
-            raise ValueError(f"{name}: {part!r} is no element") from None
-        numbers.add(number)
+            raise ValueError(f"{name}: {shown(part)} is no element") from None
     return tuple(SYMBOLS[n] for n in sorted(numbers, key=lambda z: (MENDELEEV_NUMBER[z], z)))
+
+
+def symbol_of(value: Any) -> str:
+    """The symbol of one element; D and T are hydrogen.
+
+    Args:
+        value: a symbol, an element of pymatgen, or an atomic number.
+
+    Raises:
+        ValueError: it is no element.
+    """
+    with suppress(TypeError):
+        if isinstance(value, bool) or not 1 <= (number := operator.index(value)) < len(SYMBOLS):
+            raise ValueError(f"{shown(value)} is no element")
+        return SYMBOLS[number]
+    symbol = ISOTOPES.get(str(value), str(value))
+    return SYMBOLS[element_number(symbol)]
 
 
 def counts_of(composition: Any) -> dict[str, int]:
     """Element symbol -> atoms of the smallest formula, along the Mendeleev scale.
 
     Args:
-        composition: a formula such as "Ca3(PO4)2", or a mapping of symbols to whole numbers.
+        composition: a formula such as "Ca3(PO4)2", or element -> whole number, such as a
+            composition of pymatgen.
 
     Raises:
         ValueError: it is no formula of whole numbers.
     """
+    amounts: Mapping[Any, Any]
     if isinstance(composition, str):
-        counts = _parsed(composition)
-    elif isinstance(composition, Mapping) or hasattr(composition, "items"):
-        counts = {str(k): whole_number(f"composition {k}", v) for k, v in composition.items()}
+        amounts = _parsed(composition)
+    elif isinstance(composition, Mapping):
+        amounts = composition
     else:
-        raise ValueError(f"composition must be a formula such as LiFePO4, got {composition!r}")
-    order = symbols_of("composition", list(counts))
-    divisor = reduce(gcd, counts.values())
-    return {symbol: counts[symbol] // divisor for symbol in order}
+        raise ValueError(f"composition must be a formula such as LiFePO4, got {shown(composition)}")
+    counts: Counter[str] = Counter()
+    for element, amount in amounts.items():
+        (symbol,) = symbols_of("composition", [element])
+        counts[symbol] += _whole_amount(symbol, amount)
+    divisor = reduce(gcd, counts.values(), 0)
+    return {symbol: counts[symbol] // divisor for symbol in symbols_of("composition", list(counts))}
 
 
 def formula_of(counts: Mapping[str, int]) -> str:
@@ -168,20 +194,32 @@ def formula_of(counts: Mapping[str, int]) -> str:
     return "".join(symbol + (str(n) if n > 1 else "") for symbol, n in parts)
 
 
-def _parsed(formula: str) -> dict[str, int]:
-    """Atoms of a formula of whole numbers."""
+@cache
+def _parsed(formula: str) -> dict[str, float]:
+    """Amounts of the elements of a formula."""
     from pymatgen.core import Composition
 
-    wrong = f"composition {formula[:40]!r} is no formula such as LiFePO4 or Ca3(PO4)2"
+    wrong = f"composition {shown(formula)} is no formula such as LiFePO4 or Ca3(PO4)2"
     if len(formula) > MOST_FORMULA_CHARACTERS:
         raise ValueError(wrong)
     try:
         amounts = Composition(formula).get_el_amt_dict()
-    except Exception as error:  # pymatgen has several kinds
-        raise ValueError(f"{wrong}: {error}") from None
-    if not amounts or not all(x >= 1 and x == int(x) for x in amounts.values()):
-        raise ValueError(f"{wrong}: amounts must be whole numbers")
-    return {symbol: int(amount) for symbol, amount in amounts.items()}
+    except Exception:  # pymatgen has several kinds
+        raise ValueError(wrong) from None
+    if not amounts:
+        raise ValueError(wrong)
+    return amounts
+
+
+def _whole_amount(symbol: str, amount: Any) -> int:
+    """Atoms of an element, which pymatgen gives as a float."""
+    is_number = isinstance(amount, Real) and not isinstance(amount, bool)
+    if not is_number or not 1 <= amount <= MOST_FORMULA_ATOMS or amount != int(amount):
+        raise ValueError(
+            f"composition needs whole numbers from 1 to {MOST_FORMULA_ATOMS:,} of each element, "
+            f"got {shown(amount)} of {symbol}"
+        )
+    return int(amount)
 
 
 def _list(symbols: Iterable[str]) -> str:

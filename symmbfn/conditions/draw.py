@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
+from symmbfn.conditions.cells import lattice_k_of
 from symmbfn.conditions.chemistry import Chemistry, counts_of
 from symmbfn.conditions.request import Request
-from symmbfn.conditions.sites import GivenSites, lattice_k_of
+from symmbfn.conditions.sites import GivenSites
 from symmbfn.conditions.values import drawn_values, row_factors
 from symmbfn.crystals.elements import SYMBOLS, element_number
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
@@ -148,8 +149,15 @@ def choices_of(request: Request, config: ModelConfig, statistics: Statistics) ->
     """
     if request.template:
         sites = request.template
+        if len(sites.symbols) > config.most_elements:
+            raise ValueError(
+                f"template {sites} has {len(sites.symbols)} elements, "
+                f"crystals of this model at most {config.most_elements}"
+            )
         row = [sites.space_group_number, len(sites), len(sites.symbols)]
-        return Choices(torch.tensor([row]), torch.ones(1).double(), torch.zeros(1).long())
+        formula = request.chemistry.composition
+        n = sites.n_primitive_atoms // sum(counts_of(formula).values()) if formula else 0
+        return Choices(torch.tensor([row]), torch.ones(1).double(), torch.tensor([n]))
     rows, weight = statistics.conditions, statistics.condition_count.double()
     group, n_sites, n_elements = rows.unbind(-1)
     is_possible = torch.isin(group, torch.tensor(request.possible_groups))
@@ -171,43 +179,46 @@ def choices_of(request: Request, config: ModelConfig, statistics: Statistics) ->
         raise ValueError(f"no training crystal has so many elements and sites: {request}")
     rows, weight = rows[is_possible], weight[is_possible]
     if chemistry.composition:
-        return _holding(chemistry, rows, weight, statistics)
+        return _holding(request, rows, weight, statistics)
     return Choices(rows, weight, torch.zeros(len(rows)).long())
 
 
 def _holding(
-    chemistry: Chemistry, rows: Int[Tensor, "R 3"], weight: Float[Tensor, "R"], known: Statistics
+    request: Request, rows: Int[Tensor, "R 3"], weight: Float[Tensor, "R"], known: Statistics
 ) -> Choices:
     """The rows whose groups can hold a composition, once for each number of formulas."""
-    counts = tuple(counts_of(chemistry.composition).values())
-    in_formula = sum(counts)
+    chemistry = request.chemistry
+    counts = counts_of(chemistry.composition)
+    in_formula = sum(counts.values())
     if chemistry.atoms:
         numbers = [chemistry.atoms // in_formula]
     else:
-        most = max(in_formula, MOST_ATOMS)
-        numbers = list(range(1, most // in_formula + 1))
+        numbers = list(range(1, max(in_formula, MOST_ATOMS) // in_formula + 1))
     most_sites = int(rows[:, 1].max())
-    found: list[tuple[Tensor, Tensor, int]] = []
+    groups, place = rows[:, 0].unique(return_inverse=True)
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
     for formulas in numbers:
-        atoms = tuple(formulas * count for count in counts)
         by_sites = torch.stack(
             [
-                torch.from_numpy(_weights_by_sites(int(group), atoms, most_sites, known))
-                for group in rows[:, 0].unique()
+                _by_sites(
+                    int(group),
+                    {symbol: formulas * count for symbol, count in counts.items()},
+                    request.keep,
+                    most_sites,
+                    known.position_log_prior[positions_of(int(group))],
+                )
+                for group in groups
             ]
         )
-        place = torch.searchsorted(rows[:, 0].unique(), rows[:, 0].contiguous())
-        found.append((rows, weight * by_sites[place, rows[:, 1]], formulas))
-    choices = Choices(
-        torch.cat([r for r, _, _ in found]),
-        torch.cat([w for _, w, _ in found]),
-        torch.cat([torch.full((len(r),), n) for r, _, n in found]),
-    )
+        own = weight * by_sites[place, rows[:, 1]]
+        found.append((rows, own, torch.full((len(rows),), formulas)))
+    choices = Choices(*(torch.cat(parts) for parts in zip(*found, strict=True)))
     if not (choices.weight > 0).any():
         size = f" with {chemistry.atoms} atoms in the primitive cell" if chemistry.atoms else ""
+        beside = f" beside the sites {request.keep}" if request.keep else ""
         raise ValueError(
-            f"no space group of the request can hold {chemistry.composition}{size} on as many "
-            "sites as training crystals have"
+            f"no space group of the request can hold {chemistry.composition}{size}{beside} "
+            "on as many sites as training crystals have"
         )
     return choices
 
@@ -215,15 +226,39 @@ def _holding(
 MOST_ATOMS = 20  # of a primitive cell, where a request leaves the number open
 
 
+def _by_sites(
+    group: int,
+    atoms: dict[str, int],
+    keep: GivenSites | None,
+    most_sites: int,
+    log_prior: Float[Tensor, "W"],
+) -> Float[Tensor, "D"]:
+    """Weight by their number of sites of all templates of a composition that hold what is kept."""
+    weights = log_prior.double().exp().numpy()
+    n_kept = 0
+    if keep:
+        n_kept = len(keep)
+        is_point = symmetry_tables().degrees_of_freedom[positions_of(group)] == 0
+        weights[[place for place in keep.positions if is_point[place]]] = 0.0
+        kept, n_centrings = keep.atoms(), _n_centrings(group)
+        atoms = {s: count - kept.get(s, 0) // n_centrings for s, count in atoms.items()}
+    missing = tuple(count for count in atoms.values() if count)
+    others = _weights_by_sites(group, missing, most_sites - n_kept, tuple(weights.tolist()))
+    return torch.cat([torch.zeros(n_kept, dtype=torch.float64), torch.from_numpy(others)])
+
+
+@cache
 def _weights_by_sites(
-    group: int, atoms: tuple[int, ...], most_sites: int, statistics: Statistics
+    group: int, atoms: tuple[int, ...], most_sites: int, weights: tuple[float, ...]
 ) -> Float[np.ndarray, "D"]:
     """Weight of all templates of a composition by their number of sites."""
-    smallest = int(primitive_multiplicities(group).min())
-    if any(count < smallest for count in atoms):
-        return np.zeros(most_sites + 1)
-    log_prior = statistics.position_log_prior[positions_of(group)].double().exp().numpy()
-    return Templates(group, atoms, most_sites=most_sites, weights=log_prior).by_sites
+    sizes = primitive_multiplicities(group)
+    none = np.zeros(most_sites + 1)
+    if not atoms:
+        return np.eye(1, most_sites + 1)[0]
+    if most_sites < 1 or min(atoms) < sizes.min() or sum(atoms) > most_sites * sizes.max():
+        return none
+    return Templates(group, atoms, most_sites=most_sites, weights=np.array(weights)).by_sites
 
 
 def _check_elements(request: Request, classes: dict[str, int]) -> None:

@@ -1,6 +1,5 @@
 """A request: everything that crystals are drawn by, besides the model and its sampler."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any, cast
@@ -8,11 +7,12 @@ from typing import Any, cast
 import torch
 
 from symmbfn._shapes import Int, Tensor
+from symmbfn.conditions.cells import cell_of, groups_of_cell
 from symmbfn.conditions.chemistry import Chemistry
-from symmbfn.conditions.sites import GivenSites, cell_of, groups_of_cell, kept_sites, template_of
+from symmbfn.conditions.sites import GivenSites, kept_sites, template_of
 from symmbfn.conditions.targets import property_ranges
 from symmbfn.crystals.symmetry import space_group_numbers
-from symmbfn.runtime.checks import real_number, whole_number
+from symmbfn.runtime.checks import real_number, shown, whole_number
 
 END = 2**63  # numbers of crystals and seeds are 64-bit integers
 
@@ -33,7 +33,7 @@ class Request:
         space_group_number: the groups to draw from, as anything that `space_group_numbers` reads,
             such as 225, "Fm-3m", "cubic" or several of these; kept as their sorted numbers.
             None draws them as often as in the training data.
-        chemistry: conditions on the elements.
+        chemistry: conditions on the elements, as a `Chemistry` or name -> value of its fields.
         template: Wyckoff letters and elements of all sites, as anything that `template_of` reads.
         keep: sites that are kept with their coordinates, as anything that `kept_sites` reads.
         lattice: the conventional cell, as anything that `cell_of` reads.
@@ -49,12 +49,12 @@ class Request:
     first: int = 0
     seed: int = 0
     space_group_number: Any = None
-    chemistry: Chemistry = field(default_factory=Chemistry)
+    chemistry: Any = field(default_factory=Chemistry)
     template: Any = None
     keep: Any = None
     lattice: Any = None
-    properties: Any = None
-    guidance: float = 1.0
+    properties: Any = field(default=None, hash=False)
+    guidance: int | float = 1.0
 
     def __post_init__(self) -> None:
         for name, least in (("n", 1), ("first", 0), ("seed", 0)):
@@ -64,7 +64,7 @@ class Request:
             object.__setattr__(self, name, value)
         if self.first + self.n > END:
             raise ValueError(f"first + n must be at most 2^63, got {self.first} + {self.n}")
-        real_number("guidance", self.guidance, least=0.0)
+        object.__setattr__(self, "guidance", real_number("guidance", self.guidance, least=0.0))
         read = {
             "space_group_number": space_group_numbers,
             "template": template_of,
@@ -75,8 +75,7 @@ class Request:
         for name, of in read.items():
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, of(value))
-        if isinstance(self.chemistry, Mapping):
-            object.__setattr__(self, "chemistry", Chemistry(**self.chemistry))
+        object.__setattr__(self, "chemistry", _chemistry_of(self.chemistry))
         self._check_agreement()
 
     @classmethod
@@ -109,10 +108,14 @@ class Request:
                 raise ValueError(f"{name} has {','.join(wrong)}, which the elements exclude")
         if self.template and not self.chemistry.holds(self.template.atoms()):
             raise ValueError(f"template {self.template} has not the elements that are asked for")
-        if self.lattice and not self._groups_of_lattice():
+        if self.template and self.chemistry.atoms not in (None, self.template.n_primitive_atoms):
             raise ValueError(
-                f"lattice {self.lattice} is not that of space groups {_spans(self.space_groups)}"
+                f"template {self.template} has {self.template.n_primitive_atoms} atoms in the "
+                f"primitive cell, not {self.chemistry.atoms}"
             )
+        if self.lattice and not self._groups_of_lattice():
+            groups = (self.sites.space_group_number,) if self.sites else self.space_groups
+            raise ValueError(f"lattice {self.lattice} is not that of space groups {_spans(groups)}")
 
     def _groups_of_lattice(self) -> set[int]:
         assert self.lattice is not None
@@ -171,6 +174,18 @@ class Request:
     def index(self) -> Int[Tensor, "n"]:
         """The crystals' numbers as a tensor."""
         return torch.arange(self.n) + self.first
+
+
+def _chemistry_of(value: Any) -> Chemistry:
+    """A chemistry, whole or as JSON has it."""
+    if isinstance(value, Chemistry):
+        return value
+    try:
+        return Chemistry(**value)
+    except TypeError:
+        raise ValueError(
+            f"chemistry must be a Chemistry or its fields, got {shown(value)}"
+        ) from None
 
 
 def _spans(numbers: tuple[int, ...]) -> str:

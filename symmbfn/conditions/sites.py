@@ -1,8 +1,9 @@
-"""Sites and lattices that the crystals of a request should have."""
+"""Sites that the crystals of a request should have."""
 
+import operator
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from symmbfn.conditions.chemistry import symbols_of
-from symmbfn.crystals.asymmetric_unit import AsymmetricUnit
-from symmbfn.crystals.elements import SYMBOLS, element_number
-from symmbfn.crystals.lattice import (
-    constrain_k,
-    k_to_parameters,
-    metric_to_k,
-    parameters_to_metric,
-)
+from symmbfn.conditions.chemistry import symbol_of, symbols_of
+from symmbfn.crystals.asymmetric_unit import CHART_END, AsymmetricUnit
+from symmbfn.crystals.elements import SYMBOLS
+from symmbfn.crystals.loci import nearest_point
 from symmbfn.crystals.symmetry import positions_of, space_group_numbers, symmetry_tables
+from symmbfn.crystals.templates import primitive_multiplicities
+from symmbfn.runtime.checks import shown
 
-SAME_EDGE, SAME_ANGLE = 1e-3, 0.05  # relative, and degrees: a lattice as its family has it
+SAME_COORD = 1e-3  # fractional, between a site that is kept and its place
 MOST_SITES = 200
 _SITE = re.compile(r"(?:(\d+)\s*[x*]\s*)?([A-Z][a-z]?)\s+(\d*)([a-zA-Z])")
 _KEPT = re.compile(r"(.+):\s*(\d+(?:\s*,\s*\d+)*)")
@@ -35,33 +33,30 @@ class GivenSites:
         space_group_number: 1 to 230.
         elements: symbol of each site.
         letters: Wyckoff letter of each site.
-        coords: fractional coordinates of each site; None where these are free, and then the sites
-            are all that a crystal has: a template.
+        coords: three fractional coordinates of each site; None where these are free, and then the
+            sites are all that a crystal has: a template.
 
     Raises:
         ValueError: a letter that the group does not have, or a point that is taken twice.
     """
 
     space_group_number: int
-    elements: tuple[str, ...]
-    letters: tuple[str, ...]
-    coords: tuple[tuple[float, float, float], ...] | None = None
+    elements: Sequence[str]
+    letters: Sequence[str]
+    coords: Any = None
 
     def __post_init__(self) -> None:
         (group,) = space_group_numbers(self.space_group_number)
         values = {
             "space_group_number": group,
-            "elements": tuple(SYMBOLS[element_number(symbol)] for symbol in self.elements),
+            "elements": tuple(symbol_of(symbol) for symbol in self.elements),
             "letters": tuple(self.letters),
-            "coords": None if self.coords is None else tuple(map(tuple, self.coords)),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
         n = len(self.elements)
         if not 0 < n <= MOST_SITES or len(self.letters) != n:
             raise ValueError(f"{n} elements and {len(self.letters)} letters make no sites")
-        if self.coords is not None and np.shape(self.coords) != (n, 3):
-            raise ValueError(f"{n} sites need three coordinates each")
         free = symmetry_tables().degrees_of_freedom[positions_of(group)]
         taken = Counter(self.positions)
         for position, count in taken.items():
@@ -70,6 +65,28 @@ class GivenSites:
                 raise ValueError(
                     f"position {letter} of space group {group} is a point, taken {count} times"
                 )
+        if self.coords is not None:
+            object.__setattr__(self, "coords", self._on_loci(self.coords))
+
+    def _on_loci(self, value: Any) -> tuple[tuple[float, float, float], ...]:
+        """Coordinates in their chart, which must lie on the loci of the letters."""
+        try:
+            coords = np.asarray(value, dtype=float)
+        except ValueError:
+            coords = np.full(1, np.nan)
+        if coords.shape != (len(self), 3) or not np.isfinite(coords).all():
+            raise ValueError(f"{len(self)} sites need three coordinates each, got {shown(value)}")
+        coords = coords - np.floor(coords - (CHART_END - 1))
+        first = positions_of(self.space_group_number).start
+        rows = torch.tensor(self.positions) + first
+        misses = nearest_point(torch.from_numpy(coords), rows).numpy() - coords
+        if (far := np.abs(misses).max(1) > SAME_COORD).any():
+            site = int(far.argmax())
+            raise ValueError(
+                f"the site of {self.elements[site]} at {' '.join(f'{x:.4g}' for x in coords[site])}"
+                f" is not on position {self.letters[site]} of space group {self.space_group_number}"
+            )
+        return tuple(map(tuple, coords.tolist()))
 
     def __len__(self) -> int:
         return len(self.elements)
@@ -93,6 +110,11 @@ class GivenSites:
     def symbols(self) -> tuple[str, ...]:
         """The elements, each once, along the Mendeleev scale."""
         return symbols_of("sites", list(self.elements))
+
+    @property
+    def n_primitive_atoms(self) -> int:
+        """Atoms of these sites in the primitive cell."""
+        return int(primitive_multiplicities(self.space_group_number)[[*self.positions]].sum())
 
     def atoms(self) -> dict[str, int]:
         """Element symbol -> atoms of these sites in the conventional cell."""
@@ -123,13 +145,13 @@ def template_of(value: Any) -> GivenSites:
     Raises:
         ValueError: it is none of these.
     """
-    if isinstance(value, dict):
-        value = GivenSites(**value)
+    if isinstance(value, Mapping):
+        value = _given("template", value)
     if isinstance(value, GivenSites):
         return GivenSites(value.space_group_number, value.elements, value.letters)
-    if isinstance(value, str) and ":" in value and not Path(value).is_file():
+    if isinstance(value, str) and ":" in value and not is_file(value):
         return _parsed_template(value)
-    unit = _unit_of("template", value)
+    unit = unit_of("template", value)
     return _sites(unit, range(len(unit)), has_coords=False)
 
 
@@ -143,8 +165,8 @@ def kept_sites(value: Any) -> GivenSites:
     Raises:
         ValueError: it is none of these, or a number that no site has, naming the sites.
     """
-    if isinstance(value, dict):
-        value = GivenSites(**value)
+    if isinstance(value, Mapping):
+        value = _given("keep", value)
     if isinstance(value, GivenSites):
         if value.coords is None:
             raise ValueError("sites to keep need coordinates")
@@ -152,68 +174,22 @@ def kept_sites(value: Any) -> GivenSites:
     if isinstance(value, str):
         match = _KEPT.fullmatch(value.strip())
         if match is None:
-            raise ValueError(f"keep must be FILE.cif:1,3, got {value!r}")
+            raise ValueError(f"keep must be FILE.cif:1,3, got {shown(value)}")
         value = match.group(1), [int(number) for number in match.group(2).split(",")]
     try:
         source, numbers = value
-        numbers = sorted({int(number) for number in numbers})
+        numbers = sorted({operator.index(number) for number in numbers})
     except (TypeError, ValueError):
-        raise ValueError(f"keep must be FILE.cif:1,3 or (crystal, [1, 3]), got {value!r}") from None
-    unit = _unit_of("keep", source)
+        raise ValueError(
+            f"keep must be FILE.cif:1,3 or (crystal, [1, 3]), got {shown(value)}"
+        ) from None
+    unit = unit_of("keep", source)
     if not numbers or numbers[0] < 1 or numbers[-1] > len(unit):
         there = _sites(unit, range(len(unit)), has_coords=False)
         listed = str(there).partition(": ")[2].split(", ")
         named = ", ".join(f"{number} {site}" for number, site in enumerate(listed, start=1))
         raise ValueError(f"keep {numbers}: the sites are {named}")
     return _sites(unit, [number - 1 for number in numbers], has_coords=True)
-
-
-def cell_of(value: Any) -> tuple[float, float, float, float, float, float]:
-    """Six cell parameters: a, b, c in angstrom, alpha, beta, gamma in degrees.
-
-    Args:
-        value: six numbers, or a text of them; the path of a CIF takes its conventional cell.
-
-    Raises:
-        ValueError: no six numbers, or no cell.
-    """
-    if isinstance(value, str) and Path(value).is_file():
-        unit = _unit_of("lattice", value)
-        k = torch.as_tensor(unit.lattice_k)
-        value = k_to_parameters(k, unit.space_group_number).tolist()
-    if isinstance(value, str):
-        value = [part for part in re.split(r"[,\s]+", value.strip()) if part]
-    try:
-        found = tuple(float(part) for part in value)
-    except (TypeError, ValueError):
-        raise ValueError(f"lattice must be six numbers, got {value!r}") from None
-    if len(found) != 6 or not np.isfinite(found).all():
-        raise ValueError(f"lattice must be a, b, c, alpha, beta, gamma, got {value!r}")
-    if min(found[:3]) <= 0 or not all(0 < angle < 180 for angle in found[3:]):
-        raise ValueError(f"lattice {found} is no cell")
-    if not torch.linalg.det(parameters_to_metric(torch.tensor(found, dtype=torch.float64))) > 0:
-        raise ValueError(f"lattice {found} has no volume")
-    return found
-
-
-def lattice_k_of(cell: Sequence[float]) -> torch.Tensor:
-    """Lattice coefficients of six cell parameters, shape (6,), float64."""
-    return metric_to_k(parameters_to_metric(torch.tensor(cell, dtype=torch.float64)))
-
-
-def groups_of_cell(cell: Sequence[float]) -> tuple[int, ...]:
-    """Space groups whose crystal family a conventional cell belongs to, to 0.1 % and 0.05 degrees.
-
-    Args:
-        cell: of `cell_of`.
-    """
-    groups = torch.arange(1, 231)
-    wanted = torch.tensor(cell, dtype=torch.float64)
-    k = lattice_k_of(cell).expand(230, 6)
-    ideal = k_to_parameters(constrain_k(k, groups), groups)
-    edges = ((ideal - wanted)[:, :3] / wanted[:3]).abs().amax(-1)
-    angles = (ideal - wanted)[:, 3:].abs().amax(-1)
-    return tuple(groups[(edges < SAME_EDGE) & (angles < SAME_ANGLE)].tolist())
 
 
 def _letters_of(space_group_number: int) -> list[str]:
@@ -227,11 +203,11 @@ def _sites(unit: AsymmetricUnit, rows: Sequence[int], *, has_coords: bool) -> Gi
         unit.space_group_number,
         tuple(SYMBOLS[int(unit.atomic_numbers[row])] for row in rows),
         tuple(known[int(unit.wyckoff_positions[row])] for row in rows),
-        coords if has_coords else None,  # type: ignore[arg-type]
+        coords if has_coords else None,
     )
 
 
-def _unit_of(name: str, value: Any) -> AsymmetricUnit:
+def unit_of(name: str, value: Any) -> AsymmetricUnit:
     """The canonical asymmetric unit of a crystal in any form."""
     from symmbfn.crystals.structure import asymmetric_unit, parse_cif
 
@@ -240,14 +216,33 @@ def _unit_of(name: str, value: Any) -> AsymmetricUnit:
     if isinstance(unit := getattr(value, "unit", None), AsymmetricUnit):
         return unit
     if isinstance(value, str | Path):
-        path = Path(value)
-        if not path.is_file():
-            raise ValueError(f"{name} {str(value)!r} is no file, and no text such as '62: Li 4a'")
-        value = parse_cif(path)
+        if not is_file(value):
+            raise ValueError(
+                f"{name} {shown(str(value))} is no file, and no text such as '62: Li 4a'"
+            )
+        value = parse_cif(Path(value))
     try:
         return asymmetric_unit(value)
     except (AttributeError, TypeError):
-        raise ValueError(f"{name} must be a CIF or a crystal, got {type(value).__name__}") from None
+        raise ValueError(f"{name} must be a CIF or a crystal, got {shown(value)}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _given(name: str, fields: Mapping[str, Any]) -> GivenSites:
+    """Sites from their fields, as JSON has them."""
+    try:
+        return GivenSites(**fields)
+    except TypeError:
+        raise ValueError(f"{name} must have the fields of sites, got {shown(fields)}") from None
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file; a text that is too long for a path is none."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
 
 
 def _parsed_template(text: str) -> GivenSites:
@@ -255,7 +250,7 @@ def _parsed_template(text: str) -> GivenSites:
     group_text, _, rest = text.rpartition(":")
     groups = space_group_numbers(group_text)
     if len(groups) != 1:
-        raise ValueError(f"template {text!r} needs one space group, not {len(groups)}")
+        raise ValueError(f"template {shown(text)} needs one space group, not {len(groups)}")
     group, known = groups[0], _letters_of(groups[0])
     multiplicity = symmetry_tables().multiplicity[positions_of(group)]
     elements: list[str] = []
@@ -263,7 +258,7 @@ def _parsed_template(text: str) -> GivenSites:
     for part in rest.split(","):
         match = _SITE.fullmatch(part.strip())
         if match is None:
-            raise ValueError(f"template: {part.strip()!r} is no site such as 'Li 4a'")
+            raise ValueError(f"template: {shown(part.strip())} is no site such as 'Li 4a'")
         times, symbol, stated, letter = match.groups()
         if letter not in known:
             raise ValueError(
@@ -277,7 +272,7 @@ def _parsed_template(text: str) -> GivenSites:
             )
         count = int(times or 1)
         if not 0 < len(elements) + count <= MOST_SITES:
-            raise ValueError(f"template {text[:40]!r} has too many sites")
+            raise ValueError(f"template {shown(text)} needs 1 to {MOST_SITES} sites")
         elements += [symbol] * count
         letters += [letter] * count
     return GivenSites(group, tuple(elements), tuple(letters))

@@ -35,9 +35,7 @@ def decode_composition(
     Source: ours.
     """
     n_sites, n_slots = pointer_scores.shape
-    points = np.flatnonzero(is_point)
-    point_bit = np.zeros(len(multiplicity), dtype=np.int64)
-    point_bit[points] = 1 << np.arange(len(points), dtype=np.int64)
+    point_bit = np.where(is_point, 1 << np.cumsum(is_point), 0)
     # one option is a position with a slot
     position, slot = (grid.ravel() for grid in np.indices((len(multiplicity), n_slots)))
     gain = multiplicity[position]
@@ -66,12 +64,22 @@ def decode_composition(
     (ends,) = (held == atoms).all(1).nonzero()
     if not len(ends):
         return None
-    at, options = int(ends[score[ends].argmax()]), []
-    for states, chosen in reversed(came_from):
-        options.append(chosen[at])
-        at = states[at]
-    found = np.array(options[::-1])
+    found = _options(came_from, int(ends[score[ends].argmax()]))
     return position[found], slot[found]
+
+
+def _options(came_from: list[tuple[np.ndarray, np.ndarray]], end: int) -> Int[np.ndarray, "N"]:
+    """The options that led to one of the last states, from the first site on.
+
+    Args:
+        came_from: the state before and the option taken, of each state after each site.
+        end: place of the last state.
+    """
+    options = []
+    for states, chosen in reversed(came_from):
+        options.append(chosen[end])
+        end = states[end]
+    return np.array(options[::-1])
 
 
 def _best_of_each(

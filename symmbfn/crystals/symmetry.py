@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from symmbfn._shapes import Bool, Float, Int
+from symmbfn.runtime.checks import shown
 
 MAX_POSITIONS = 27
 N_AXES = 15
@@ -219,7 +220,7 @@ def space_group_numbers(query: str | int | Iterable[Any]) -> tuple[int, ...]:
         is_several = isinstance(found, Iterable) and not isinstance(found, bytes | bytearray)
         parts = [str(part).strip() for part in (found if is_several else [found])]
     if not parts:
-        raise ValueError(f"no space group in {query!r}")
+        raise ValueError(f"no space group in {shown(query)}")
     numbers = {number for part in parts for number in _read_one(part)}
     return tuple(sorted(numbers))
 
@@ -244,7 +245,7 @@ def _numbers_of_setting(symbol: str) -> Sequence[int]:
         near = get_close_matches(_plain(symbol), _numbers_by_symbol(), n=1)
         hint = f"; {near[0].capitalize()} is near" if near else ""
         raise ValueError(
-            f"{symbol!r} is no space group: give a number 1-230, a symbol such as Fm-3m, "
+            f"{shown(symbol)} is no space group: give a number 1-230, a symbol such as Fm-3m, "
             f"P 1 21/c 1 or R-3c:H, or one of {', '.join(CRYSTAL_SYSTEMS)}{hint}"
         ) from None
 

@@ -9,6 +9,7 @@ programme over the positions.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from symmbfn.runtime.checks import whole_number
 State = tuple[int, tuple[int, ...]]  # sites, and atoms of each element, of the points so far
 
 
+@cache
 def primitive_multiplicities(space_group_number: int) -> Int[np.ndarray, "W"]:
     """Atoms of each Wyckoff position in the primitive cell, general position first, shape (W,)."""
     rows = positions_of(check_space_group_number(space_group_number))

@@ -5,16 +5,21 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from symmbfn._shapes import Bool, Tensor
 from symmbfn.crystals.composition_decoding import decode_composition
 from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 from symmbfn.model.variables import Conditions, FixedParts, Variables
 
-CERTAIN_NOT = -99.0  # log-probability of the classes that a fixed one is not, and less
 
-
-def has_composition(conditions: Conditions) -> bool:
-    """Whether the composition of a crystal is a condition."""
-    return conditions.composition is not None and not bool(conditions.composition.isnan().all())
+def lacks_templates(conditions: Conditions) -> bool:
+    """Whether the composition of a crystal is a condition, and letters or pointers are open."""
+    if conditions.composition is None:
+        return False
+    assert conditions.fixed is not None
+    has_composition = (~conditions.composition.isnan()).any(-1)
+    where = conditions.fixed.where
+    is_open = conditions.is_site & ~(where["letters"] & where["pointers"])
+    return bool((has_composition & is_open.any(-1)).any())
 
 
 def with_templates(estimates: Variables, conditions: Conditions) -> Conditions:
@@ -51,15 +56,21 @@ def _most_likely(
     estimates: Variables, conditions: Conditions, row: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Position and slot of each site of one crystal; None where none has the atoms."""
-    assert conditions.composition is not None
+    assert conditions.composition is not None and conditions.fixed is not None
     is_site, is_slot = conditions.is_site[row], conditions.is_slot[row]
     rows = positions_of(int(conditions.space_group_number[row]))
-    tables, n = symmetry_tables(), rows.stop - rows.start
-    letters = estimates["letters"][row, is_site, :n].double().cpu().numpy()
-    pointers = estimates["pointers"][row, is_site][:, is_slot].double().cpu().numpy()
+    tables, where = symmetry_tables(), conditions.fixed.where
+
+    def scores(name: str, is_class: Bool[Tensor, "K"]) -> np.ndarray:
+        """Log-probabilities, -inf for the classes that a fixed one is not."""
+        log_p = estimates[name][row, is_site][:, is_class].double()
+        is_other = log_p < log_p.max(-1, keepdim=True).values
+        is_fixed = where[name][row, is_site]
+        return log_p.masked_fill(is_fixed[:, None] & is_other, -torch.inf).cpu().numpy()
+
     return decode_composition(
-        np.where(letters > CERTAIN_NOT, letters, -np.inf),
-        np.where(pointers > CERTAIN_NOT, pointers, -np.inf),
+        scores("letters", conditions.is_position[row]),
+        scores("pointers", is_slot),
         tables.multiplicity[rows].astype(np.int64),
         tables.degrees_of_freedom[rows] == 0,
         conditions.composition[row, is_slot].cpu().numpy().astype(np.int64),

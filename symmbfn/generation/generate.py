@@ -22,7 +22,7 @@ from symmbfn.datasets.batches import (
     n_operations,
 )
 from symmbfn.flows.sampler_config import SamplerConfig
-from symmbfn.generation.composition import has_composition, with_templates
+from symmbfn.generation.composition import lacks_templates, with_templates
 from symmbfn.generation.final_estimates import FinalUnits, final_units, rebuild
 from symmbfn.generation.guidance import guided
 from symmbfn.generation.sampler import (
@@ -87,7 +87,7 @@ def generate_batches(
         conditions = conditions_of_drawn(model, drawn[rows])
         seed, numbers = request.seed, index[rows].to(device)
         estimates = sample(model, conditions, sampler, seed=seed, index=numbers, predict=predict)
-        if has_composition(conditions):
+        if lacks_templates(conditions):
             conditions = with_templates(estimates, conditions)
             estimates = sample(
                 model, conditions, sampler, seed=seed, index=numbers, predict=predict
@@ -126,7 +126,8 @@ def conditions_of_drawn(model: SymmBFN, drawn: Drawn) -> Conditions:
     conditions = model_conditions(model, drawn.rows)
     if not drawn.has_conditions:
         return conditions
-    if not model.config.has_fixed_parts:
+    has_sites = {"letters", "pointers"} <= model.variables.keys()
+    if not (model.config.has_fixed_parts and has_sites):
         raise ValueError("this model can be conditioned on the space group alone")
     device, most = conditions.is_site.device, conditions.is_site.shape[1]
 
@@ -164,6 +165,16 @@ def conditions_of_drawn(model: SymmBFN, drawn: Drawn) -> Conditions:
         is_element=None if is_allowed.all() else is_allowed,
         fixed=FixedParts(values, where),
     )
+
+
+def check_request(model: SymmBFN, request: Request) -> None:
+    """Refuse a request that a model cannot meet, before anything is sampled.
+
+    Raises:
+        ValueError: why, in one line.
+    """
+    first = request.index[:1]
+    conditions_of_drawn(model, draw(request, model.config, model.statistics, first))
 
 
 def full_rows(
@@ -263,6 +274,7 @@ def generate(
         warnings.warn(
             f"never drawn, since no training crystal has them: space groups {unknown}", stacklevel=2
         )
+    check_request(model, request)
     for doubt in doubts(request, model.statistics):
         warnings.warn(doubt, stacklevel=2)
     crystals: list[Crystal] = []

@@ -28,7 +28,13 @@ from symmbfn.crystals.records import RECORDS
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.batch_files import join_parts, part_path, write_cifs, write_part
-from symmbfn.generation.generate import generate_batches, request_of, sampler_of, size_batches
+from symmbfn.generation.generate import (
+    check_request,
+    generate_batches,
+    request_of,
+    sampler_of,
+    size_batches,
+)
 from symmbfn.generation.run_outputs import STRUCTURES, complete
 from symmbfn.generation.sampler import Predictor, predictor
 from symmbfn.generation.writers import Finished, default_workers, finish, finishing
@@ -155,6 +161,7 @@ def generate_run(
     place = pick_device(device)
     model = load_model(weights, device=place)
     sampler = sampler_of(model, sampler, changes)
+    check_request(model, request)
     predict = predictor(model, is_compiled=is_compiled, dtype=dtype)
     digest = read_config(weights_folder(weights))["sha256"]
     run = RunSettings(request, sampler, digest, is_compiled, dtype, primitive)

@@ -10,6 +10,20 @@ from contextlib import suppress
 from numbers import Real
 from typing import Any
 
+MOST_SHOWN = 80  # characters of a value in an error
+
+
+def shown(value: Any) -> str:
+    """A value in one short line, for errors.
+
+    Args:
+        value: anything.
+    """
+    # of a long text no more is looked at than is shown
+    text = repr(value[: MOST_SHOWN + 1]) if isinstance(value, str) else repr(value)
+    text = " ".join(text.split())
+    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 3] + "..."
+
 
 def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     """The value of an argument as an int.
@@ -25,7 +39,7 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     with suppress(TypeError):
         if not isinstance(value, bool) and (number := operator.index(value)) >= least:
             return number
-    raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    raise ValueError(f"{name} must be a whole number of at least {least}, got {shown(value)}")
 
 
 def real_number(
@@ -56,7 +70,7 @@ def real_number(
         if math.isfinite(bound)
     ]
     limits = " ".join(["must be a finite number", " and ".join(bounds)]).strip()
-    raise ValueError(f"{name} {limits}, got {value!r}")
+    raise ValueError(f"{name} {limits}, got {shown(value)}")
 
 
 def one_of(name: str, value: Any, choices: Sequence[str]) -> None:
@@ -71,4 +85,4 @@ def one_of(name: str, value: Any, choices: Sequence[str]) -> None:
         ValueError: it is another.
     """
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}")

@@ -125,6 +125,33 @@ def test_interruption_is_code_130_and_resumes(
         (["--device", "tpu"], "'tpu'"),
         (["--weights", "best"], "'best'"),
         (["--unknown", "1"], "--unknown"),
+        (["--elements", ""], "''"),
+        (["--elements", "fe,O"], "'fe'"),
+        (["--only", "Fe2O3"], "'Fe2O3'"),
+        (["--require", "Rn"], "Rn"),
+        (["--require", "Li", "--exclude", "Li"], "Li"),
+        (["--exclude", "Q"], "'Q'"),
+        (["--composition", "Fe0.5O"], "0.5 of Fe"),
+        (["--composition", "Fe2O3", "--atoms", "6"], "6"),
+        (["--composition", "NaCl", "--atoms", "2.5"], "'2.5'"),
+        (["--composition", "NaCl", "--atoms", "4000"], "4000"),
+        (["--atoms", "2"], "2"),
+        (["--template", "225: Na 4z"], "'z'"),
+        (["--template", "225: Na 4a", "--space-group", "62"], "62"),
+        (["--template", "225: Na 4a, Na 4a"], "2 times"),
+        (["--template", "225: Rn 4a"], "Rn"),
+        (["--template", "nowhere.cif"], "'nowhere.cif'"),
+        (["--lattice", "4 4 4 90 90"], "'4 4 4 90 90'"),
+        (["--lattice", "4 5 6 90 90 90", "--space-group", "225"], "225"),
+        (["--lattice", "1 1 1 90 90 90"], "1.0"),
+        (["--keep", "nowhere.cif:1"], "'nowhere.cif'"),
+        (["--keep", "nowhere.cif"], "'nowhere.cif'"),
+        (["--property", "band_gap"], "'band_gap'"),
+        (["--property", "band_gap=2..1"], "band_gap"),
+        (["--property", "charm=1"], "charm"),
+        (["--guidance", "-1"], "-1"),
+        (["--guidance", "nan"], "nan"),
+        (["--guidance", "inf"], "inf"),
     ],
 )
 def test_bad_arguments_name_the_value_and_leave_no_folder(
@@ -187,3 +214,17 @@ def test_output_that_cannot_be_written_or_is_not_ours(
         assert str(tmp_path) in shown and shown.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_conditions_reach_every_record(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out, asked = tmp_path / "out", ["--template", "225: Na 4a, Cl 4b"]
+    cell = ["--lattice", "5.64 5.64 5.64 90 90 90"]
+    assert main(command(tiny_weights, out, *asked, *cell, n="3")) == 0
+    assert main(command(tiny_weights, out, *asked, *cell, n="3")) == 0, "the same run"
+    records = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
+    assert [(one["formula"], one["status"]) for one in records] == [("NaCl", "ok")] * 3
+    capsys.readouterr()
+    code, shown = outcome(command(tiny_weights, out, *cell, n="3"), capsys)
+    assert code == 2 and "request.template" in shown and shown.count("\n") == 1

@@ -1,62 +1,12 @@
-"""A request: what crystal i is drawn by is a function of the seed, the conditions and i."""
+"""A request: every way to write a condition is one value, and what cannot be is refused."""
 
 import json
-from collections import Counter
 from dataclasses import FrozenInstanceError, asdict
 
 import numpy as np
 import pytest
-import torch
-from scipy import stats
 
 from symmbfn.conditions.request import Request
-from symmbfn.model.symmbfn import SymmBFN
-from tests.models import fresh_model
-
-
-@pytest.fixture(scope="module")
-def model() -> SymmBFN:
-    return fresh_model()
-
-
-def test_groups_and_sizes_are_drawn_as_in_training(model: SymmBFN) -> None:
-    n = 20_000
-    drawn = Counter(map(tuple, Request(n=n).rows(model.statistics).tolist()))
-    rows = [tuple(row) for row in model.statistics.conditions.tolist()]
-    count = model.statistics.condition_count.double().numpy()
-    assert set(drawn) == set(rows)
-    expected = n * count / count.sum()
-    assert stats.chisquare([drawn[row] for row in rows], expected).pvalue > 1e-3
-
-
-def test_chosen_groups_keep_their_proportions_and_the_rest_is_never_drawn(model: SymmBFN) -> None:
-    n = 6000
-    drawn = Request(n=n, space_group_number=(225, 62, 14)).rows(model.statistics)
-    groups = Counter(drawn[:, 0].tolist())
-    # rock salt and fluorite, perovskite, one monoclinic crystal
-    assert set(groups) == {225, 62, 14}
-    found, expected = [groups[225], groups[62], groups[14]], [n / 2, n / 4, n / 4]
-    assert stats.chisquare(found, expected).pvalue > 1e-3
-
-
-def test_groups_that_training_lacks_are_told_and_refused_where_there_are_no_others(
-    model: SymmBFN,
-) -> None:
-    assert Request(n=1).never_drawn(model.statistics) == []
-    some = Request(n=1, space_group_number="225,230,195")
-    assert some.never_drawn(model.statistics) == [195, 230]
-    for ask in (Request.never_drawn, Request.rows):
-        with pytest.raises(ValueError, match="space groups 195, 230"):
-            ask(Request(n=1, space_group_number=(230, 195)), model.statistics)
-
-
-def test_what_crystal_i_is_drawn_by_depends_on_seed_and_i(model: SymmBFN) -> None:
-    whole = Request(n=100, seed=3).rows(model.statistics)
-    some = torch.tensor([70, 3, 99])
-    assert torch.equal(Request(n=100, seed=3).rows(model.statistics, some), whole[some])
-    # a later piece of the series, whatever its own length
-    assert torch.equal(Request(n=20, first=60, seed=3).rows(model.statistics), whole[60:80])
-    assert not torch.equal(Request(n=100, seed=4).rows(model.statistics), whole)
 
 
 def test_numbers_begin_with_the_first() -> None:
@@ -97,10 +47,68 @@ def test_ways_to_write_the_same_request_are_equal() -> None:
         request.n = 6
 
 
-@pytest.mark.parametrize("groups", [None, 225, "cubic", (2, 14)])
-def test_a_request_is_the_same_after_json(groups: object) -> None:
-    request = Request(n=5, first=2, seed=2**63 - 1, space_group_number=groups)
-    assert Request(**json.loads(json.dumps(asdict(request)))) == request
+KEPT = {
+    "space_group_number": 62,
+    "elements": ["O", "Fe"],
+    "letters": ["c", "d"],
+    "coords": [[0.2, 0.25, 0.7], [0.1, 0.6, 0.3]],
+}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        *({"space_group_number": groups} for groups in (225, "cubic", (2, 14))),
+        {"only": "Li,Fe,O", "require": ["O"], "exclude": "F", "guidance": 2},
+        {"composition": "Ca3(PO4)2", "atoms": np.int64(26)},
+        {"template": "225: Na 4a, Cl 4b", "elements": "Na,Cl", "lattice": "5 5 5 90 90 90"},
+        {"keep": KEPT, "lattice": (10.3, 6, 4.7, 90, 90, 90)},
+        {"properties": ["band_gap>=1", "formation_energy_per_atom=-2..-1"]},
+    ],
+    ids=str,
+)
+def test_a_request_is_the_same_after_json(settings: dict) -> None:
+    request = Request.of(n=5, first=2, seed=2**63 - 1, **settings)
+    again = Request(**json.loads(json.dumps(asdict(request))))
+    assert again == request and hash(again) == hash(request)
+    assert str(again) == str(request) and "\n" not in str(request)
+    if settings:
+        assert request != Request(n=5, first=2, seed=2**63 - 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"template": "225: Na 4a", "keep": KEPT}, "template and keep exclude each other"),
+        ({"template": "225: Na 4a", "space_group_number": "1-2"}, "'1-2' is no space group"),
+        ({"template": "225: Na 4a", "space_group_number": "1,2"}, "of space group 225, not of 1-2"),
+        (
+            {"template": "225: Na 4a", "exclude": "Na"},
+            "template has Na, which the elements exclude",
+        ),
+        ({"template": "225: Na 4a", "composition": "NaCl"}, "has not the elements"),
+        (
+            {"template": "225: Na 4a, Cl 4b", "composition": "NaCl", "atoms": 4},
+            "has 2 atoms in the primitive cell, not 4",
+        ),
+        ({"keep": KEPT, "space_group_number": 14}, "keep is of space group 62, not of 14"),
+        ({"keep": KEPT, "exclude": "Fe"}, "keep has Fe"),
+        ({"keep": KEPT, "composition": "Li2O"}, "keep has Fe"),
+        ({"keep": KEPT, "lattice": "4 5 6 90 95 90"}, "lattice .* is not that of space groups"),
+        ({"lattice": "4 5 6 90 95 90", "space_group_number": 62}, "is not that of .* 62"),
+        ({"guidance": -1}, "guidance.*-1"),
+        ({"guidance": float("inf")}, "guidance.*inf"),
+        ({"guidance": True}, "guidance.*True"),
+        ({"chemistry": {"element": "Na"}}, "chemistry must be"),
+        ({"chemistry": "NaCl"}, "chemistry must be a Chemistry or its fields, got 'NaCl'"),
+    ],
+    ids=str,
+)
+def test_conditions_that_exclude_each_other_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        Request.of(n=1, **settings)
+    assert "\n" not in str(error.value)
 
 
 def test_a_request_is_printed_in_one_line() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
+from symmbfn.conditions.draw import draw
 from symmbfn.conditions.request import Request
 from symmbfn.crystals.asymmetric_unit import CHART_END
 from symmbfn.crystals.crystal import Crystal
@@ -185,7 +186,7 @@ def test_fixed_lattice_components_padding_and_forbidden_letters_stay_out(
 def test_generated_crystals_have_the_group_and_the_elements_they_were_given(preset: str) -> None:
     model = shaken_model(preset)
     crystals = generate(n=24, weights=model, n_steps=3, seed=4)
-    conditions = Request(n=24, seed=4).rows(model.statistics)
+    conditions = draw(Request(n=24, seed=4), model.config, model.statistics).rows
     assert [crystal.index for crystal in crystals] == list(range(24))
     assert all(crystal.seed == 4 for crystal in crystals)
     for crystal, (group, n_sites, n_elements) in zip(crystals, conditions.tolist(), strict=True):
@@ -371,7 +372,7 @@ def test_seeds_give_other_crystals() -> None:
 
 def test_like_sizes_share_a_batch_and_every_row_is_in_one() -> None:
     model = fresh_model()
-    conditions = Request(n=200).rows(model.statistics)
+    conditions = draw(Request(n=200), model.config, model.statistics).rows
     chunks = size_batches(conditions, 16)
     assert torch.equal(torch.cat(chunks).sort().values, indices(200))
     for chunk in chunks:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from symmbfn.conditions.draw import draw
 from symmbfn.conditions.request import Request
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit, AsymmetricUnitBatch
 from symmbfn.crystals.crystal import Crystal
@@ -339,7 +340,7 @@ def test_untrained_weights_give_a_record_for_every_request(model: SymmBFN) -> No
     parts = generate_batches(model, request, sampler, batch_size=16)
     found = {crystal.index: crystal for part in parts for crystal in part}
     assert sorted(found) == list(request.numbers)
-    drawn = request.rows(model.statistics).tolist()
+    drawn = draw(request, model.config, model.statistics).rows.tolist()
     for i, (group, n_atoms, n_elements) in enumerate(drawn):
         crystal = found[i]
         assert crystal.space_group_number == group

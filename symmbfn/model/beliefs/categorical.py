@@ -13,7 +13,7 @@ from symmbfn.flows.schedules import CategoricalSchedule
 from symmbfn.model.beliefs.belief import Belief, expand
 from symmbfn.model.variables import Conditions
 
-IMPOSSIBLE = -100.0  # log-probability of the classes that a fixed one is not
+IMPOSSIBLE = -1e3  # log-probability of the classes that a fixed one is not: no site outweighs it
 
 
 @dataclass(frozen=True, kw_only=True)
