@@ -12,11 +12,6 @@ from symmbfn.model.variables import Conditions, FixedParts, Variables
 CERTAIN_NOT = -99.0  # log-probability of the classes that a fixed one is not, and less
 
 
-def has_composition(conditions: Conditions) -> bool:
-    """Whether the composition of a crystal is a condition."""
-    return conditions.composition is not None and not bool(conditions.composition.isnan().all())
-
-
 def with_templates(estimates: Variables, conditions: Conditions) -> Conditions:
     """The same conditions, and with a composition letters and pointers that have its atoms.
 

@@ -1,17 +1,22 @@
-"""New crystals: a request is drawn, its batches are planned, sampled and made into crystals."""
+"""New crystals: requests are drawn, their batches planned, sampled and made into crystals."""
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from symmbfn._shapes import Int, Tensor
 from symmbfn.conditions.check import checked
-from symmbfn.conditions.chemistry import Chemistry
-from symmbfn.conditions.draw import OPEN, Drawn, draw, never_drawn
+from symmbfn.conditions.draw import OPEN, Drawn
 from symmbfn.conditions.request import Request
+from symmbfn.conditions.requests import (
+    DrawnRequests,
+    draw_all,
+    groups_never_drawn,
+    numbered,
+)
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.symmetry_search import check_symmetry
 from symmbfn.datasets.batches import (
@@ -21,16 +26,11 @@ from symmbfn.datasets.batches import (
     n_operations,
 )
 from symmbfn.flows.sampler_config import SamplerConfig
-from symmbfn.generation.composition import has_composition, with_templates
+from symmbfn.generation.composition import with_templates
 from symmbfn.generation.final_estimates import FinalUnits, final_units, rebuild
 from symmbfn.generation.guidance import guided
-from symmbfn.generation.sampler import (
-    Predictor,
-    check_sampler,
-    predictor,
-    preset_sampler,
-    sample,
-)
+from symmbfn.generation.sampler import Predictor, predictor, sample
+from symmbfn.generation.settings import requests_of, sampler_of
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.model.variables import Conditions, FixedParts, Variables
@@ -44,7 +44,7 @@ PAIRS = 36  # pairs of sites up to which a batch has all its rows; with more it 
 
 def generate_batches(
     model: SymmBFN,
-    request: Request,
+    requests: Request | Sequence[Request] | DrawnRequests,
     sampler: SamplerConfig,
     *,
     index: Int[Tensor, "B"] | None = None,
@@ -52,7 +52,7 @@ def generate_batches(
     has_full_rows: bool = True,
     predict: Predictor | None = None,
 ) -> Iterator[list[Crystal]]:
-    """Crystals of a request, in batches of like size; each is independent of the rest.
+    """Crystals of requests, in batches of like size; each is independent of the rest.
 
     Every batch is padded to the edges of its bucket, in sites, operations and rows, so that a
     crystal meets products of the same shape whatever else is drawn, on a GPU in batches of the
@@ -60,9 +60,9 @@ def generate_batches(
 
     Args:
         model: on its device.
-        request: what the crystals are drawn by.
+        requests: what the crystals are drawn by; or what was drawn already.
         sampler: solver, steps and start.
-        index: numbers of the crystals to make, shape (B,); None for all of the request.
+        index: numbers of the crystals to make, shape (B,); None for all.
         batch_size: most crystals in one network call.
         has_full_rows: pad batches in rows, too; without, which is for want of memory, only the
             crystals themselves are computed.
@@ -75,29 +75,47 @@ def generate_batches(
         ValueError: no training crystal has one of the request's space groups; batch_size below 1.
     """
     device = next(model.parameters()).device
-    index = request.index if index is None else index
-    drawn = draw(request, model.config, model.statistics, index)
+    if isinstance(requests, DrawnRequests):
+        asked = requests if index is None else requests[index.cpu() - requests.index[0]]
+    else:
+        asked = draw_all(numbered(requests), model.config, model.statistics, index)
+    place_of = dict(zip(asked.index.tolist(), asked.place.tolist(), strict=True))
+    predict = predict or predictor(model)
     waiting: list[FinalUnits] = []
-    if request.properties and request.guidance != 1:
-        predict = guided(predict or predictor(model), request.guidance)
-    for chunk in size_batches(drawn.rows, batch_size):
-        most = int(edge_of(drawn.rows[chunk, 1].max(), SITE_EDGES))
+
+    def finished() -> list[Crystal]:
+        crystals = rebuild(waiting, asked.seed)
+        waiting.clear()
+        for crystal in crystals:
+            crystal.request = place_of[crystal.index]
+        return [checked(asked.requests[crystal.request], crystal) for crystal in crystals]
+
+    for chunk in batches_of(asked, batch_size):
+        most = int(edge_of(asked.drawn.rows[chunk, 1].max(), SITE_EDGES))
         rows = full_rows(chunk, most, batch_size, device) if has_full_rows else chunk
-        conditions = conditions_of_drawn(model, drawn[rows])
-        seed, numbers = request.seed, index[rows].to(device)
-        estimates = sample(model, conditions, sampler, seed=seed, index=numbers, predict=predict)
-        if has_composition(conditions):
-            conditions = with_templates(estimates, conditions)
-            estimates = sample(
-                model, conditions, sampler, seed=seed, index=numbers, predict=predict
-            )
-        whole = final_units(model, estimates, conditions, sampler, seed=seed, index=numbers)
+        whole = _sampled(model, asked[rows], sampler, predict)
         waiting.append(whole[: len(chunk)])
         if sum(map(len, waiting)) >= REBUILT_AT_ONCE:
-            yield [checked(request, crystal) for crystal in rebuild(waiting, request.seed)]
-            waiting = []
+            yield finished()
     if waiting:
-        yield [checked(request, crystal) for crystal in rebuild(waiting, request.seed)]
+        yield finished()
+
+
+def _sampled(
+    model: SymmBFN, asked: DrawnRequests, sampler: SamplerConfig, predict: Predictor
+) -> FinalUnits:
+    """Sample one batch, whose crystals are alike in `DrawnRequests.calls`."""
+    conditions = conditions_of_drawn(model, asked.drawn)
+    device = conditions.is_site.device
+    seed, index = asked.seed, asked.index.to(device)
+    has_composition, is_guided = asked.calls[0].tolist()
+    if is_guided:
+        predict = guided(predict, asked.drawn.guidance.to(device))
+    estimates = sample(model, conditions, sampler, seed=seed, index=index, predict=predict)
+    if has_composition:
+        conditions = with_templates(estimates, conditions)
+        estimates = sample(model, conditions, sampler, seed=seed, index=index, predict=predict)
+    return final_units(model, estimates, conditions, sampler, seed=seed, index=index)
 
 
 def model_conditions(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Conditions:
@@ -118,15 +136,10 @@ def conditions_of_drawn(model: SymmBFN, drawn: Drawn) -> Conditions:
     Args:
         model: that will make them.
         drawn: of `draw`.
-
-    Raises:
-        ValueError: the model can be conditioned on the space group alone.
     """
     conditions = model_conditions(model, drawn.rows)
     if not drawn.has_conditions:
         return conditions
-    if not model.config.has_fixed_parts:
-        raise ValueError("this model can be conditioned on the space group alone")
     device, most = conditions.is_site.device, conditions.is_site.shape[1]
 
     def sites(value: Tensor, empty: float) -> Tensor:
@@ -186,6 +199,18 @@ def full_rows(
     return torch.cat([chunk, chunk[-1:].expand(max(0, n - len(chunk)))])
 
 
+def batches_of(asked: DrawnRequests, batch_size: int) -> list[Int[Tensor, "_"]]:
+    """Rows that go through the network together: of one size, and with the same calls of it.
+
+    Args:
+        asked: the crystals.
+        batch_size: most rows in a batch, as in `size_batches`.
+    """
+    kinds, kind = asked.calls.unique(dim=0, return_inverse=True)
+    rows = [(kind == number).nonzero().squeeze(-1) for number in range(len(kinds))]
+    return [mine[b] for mine in rows for b in size_batches(asked.drawn.rows[mine], batch_size)]
+
+
 def size_batches(conditions: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor, "_"]]:
     """Rows that go through the network together: those of one bucket of sites and operations.
 
@@ -216,7 +241,7 @@ def rows_of_bucket(n_sites: int, batch_size: int) -> int:
 
 
 def generate(
-    request: Request | None = None,
+    request: Request | Sequence[Request] | None = None,
     *,
     weights: str | SymmBFN = "default",
     sampler: SamplerConfig | None = None,
@@ -226,7 +251,7 @@ def generate(
     dtype: str = "float32",
     **settings: Any,
 ) -> list[Crystal]:
-    """Generate crystals; crystal i depends on (seed, i), the conditions and the sampler alone.
+    """Generate crystals; crystal i depends on (seed, i), its conditions and the sampler alone.
 
     On the CPU it is the same bit for bit in every request, whatever else is drawn, on one
     machine with one number of threads; on a GPU another batch size is another kernel, and may
@@ -234,7 +259,8 @@ def generate(
 
     Args:
         request: what the crystals are drawn by; or leave it out and give its fields, such as
-            n=5, first=100, seed=0, space_group_number="cubic".
+            n=5, first=100, seed=0, space_group_number="cubic". A list of requests, see
+            `numbered`, shares batches: many small ones cost about as much as a large one.
         weights: name of shipped weights, a model folder, or a model.
         sampler: solver, steps and more; or give some of its fields, such as n_steps=100 or
             solver="ode2": the others are those of the model's preset.
@@ -244,69 +270,27 @@ def generate(
         settings: fields of `Request` and of `SamplerConfig`; None leaves one as it is.
 
     Returns:
-        One record for each crystal of the request, in order, whatever its status;
-        "symmetry_mismatch" where the structure has neither its space group nor a supergroup.
+        One record for each crystal that was asked for, in order, whatever its status, with the
+        place of its request in the list; "symmetry_mismatch" where the structure has neither its
+        space group nor a supergroup.
 
     Raises:
         ValueError: for a value that cannot be met, naming it.
         TypeError: for a setting that does not exist.
         UserWarning: if some of the space groups never occur in the training data.
     """
-    request, changes = request_of(request, settings)
+    requests, changes = requests_of(request, settings)
     batch_size = whole_number("batch_size", batch_size)
     model = (
         weights if isinstance(weights, SymmBFN) else load_model(weights, device=pick_device(device))
     )
     sampler = sampler_of(model, sampler, changes)
-    if unknown := never_drawn(request, model.statistics):
+    if unknown := groups_never_drawn(requests, model.statistics):
         warnings.warn(
             f"never drawn, since no training crystal has them: space groups {unknown}", stacklevel=2
         )
     crystals: list[Crystal] = []
     predict = predictor(model, is_compiled=is_compiled, dtype=dtype)
-    for batch in generate_batches(model, request, sampler, batch_size=batch_size, predict=predict):
+    for batch in generate_batches(model, requests, sampler, batch_size=batch_size, predict=predict):
         crystals += [check_symmetry(crystal) for crystal in batch]
     return sorted(crystals, key=lambda crystal: crystal.index)
-
-
-def request_of(request: Request | None, settings: dict[str, Any]) -> tuple[Request, dict[str, Any]]:
-    """The request, which may be given by its fields, and the settings that are the sampler's.
-
-    Args:
-        request: whole, or None.
-        settings: fields of `Request` and of `SamplerConfig`; None leaves one as it is.
-
-    Raises:
-        ValueError: both a request and its fields; no number of crystals; a value that cannot be.
-        TypeError: a setting that does not exist.
-    """
-    if not isinstance(request, Request | None):
-        raise ValueError(f"request must be a Request, got {request!r}: for its fields write n=5")
-    of_request = {field.name for part in (Request, Chemistry) for field in fields(part)}
-    known = of_request | {field.name for field in fields(SamplerConfig)}
-    if unknown := sorted(settings.keys() - known):
-        raise TypeError(f"no setting {', '.join(unknown)}: there are {', '.join(sorted(known))}")
-    settings = {name: value for name, value in settings.items() if value is not None}
-    asked = {name: value for name, value in settings.items() if name in of_request}
-    changes = {name: value for name, value in settings.items() if name not in of_request}
-    if request is None and "n" not in asked:
-        raise ValueError("n is missing: how many crystals?")
-    if request is not None and asked:
-        raise ValueError(f"give a request or its fields, not both: got {', '.join(asked)}, too")
-    return request or Request.of(**asked), changes
-
-
-def sampler_of(
-    model: SymmBFN, sampler: SamplerConfig | None, changes: dict[str, Any]
-) -> SamplerConfig:
-    """The sampler, or that of the model's preset with some fields changed.
-
-    Raises:
-        ValueError: both a sampler and changes; a sampler that the model cannot have.
-    """
-    if sampler is None:
-        return preset_sampler(model, **changes)
-    if changes:
-        raise ValueError(f"give a sampler or its fields, not both: got {', '.join(changes)}, too")
-    check_sampler(model, sampler)
-    return sampler

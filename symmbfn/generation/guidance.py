@@ -12,7 +12,7 @@ Predictor = Callable[[Variables, Conditions, Float[Tensor, "B"], Variables | Non
 LEAST = -30.0  # log-probability; the difference of two smaller ones says nothing
 
 
-def guided(predict: Predictor, weight: float) -> Predictor:
+def guided(predict: Predictor, weight: Float[Tensor, "B"]) -> Predictor:
     """Let the classes follow the properties more strongly than was learnt.
 
     Of the two answers, with the properties (c) and without them (u), the log-probabilities of
@@ -21,7 +21,7 @@ def guided(predict: Predictor, weight: float) -> Predictor:
 
     Args:
         predict: the network.
-        weight: w; 1 changes nothing, 0 leaves the properties out.
+        weight: w of each crystal, shape (B,); 1 changes nothing, 0 leaves the properties out.
 
     Source: Ho and Salimans 2022; ours: the classes alone.
     """
@@ -39,7 +39,8 @@ def guided(predict: Predictor, weight: float) -> Predictor:
         classes = {}
         for name, log_p in told.categorical.items():
             without = untold.categorical[name].clamp_min(LEAST)
-            mixed = without + weight * (log_p.clamp_min(LEAST) - without)
+            w = weight.reshape(-1, *(1,) * (log_p.ndim - 1))
+            mixed = without + w * (log_p.clamp_min(LEAST) - without)
             # what is impossible stays so
             mixed = torch.where(log_p > LEAST, mixed, log_p)
             classes[name] = mixed.log_softmax(-1)
