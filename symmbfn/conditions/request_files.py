@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,8 +13,14 @@ from typing import Any
 from symmbfn.conditions.chemistry import Chemistry
 from symmbfn.conditions.request import Request
 from symmbfn.conditions.requests import RequestError
+from symmbfn.runtime.checks import real_number, whole_number
 
 OF_RUN = ("first", "seed")
+NUMBERS: dict[str, Callable[[str, Any], float]] = {
+    "n": whole_number,
+    "atoms": whole_number,
+    "guidance": real_number,
+}
 # options of the command line that are called otherwise than the fields of a request
 OPTIONS = {"space_group": "space_group_number", "property": "properties"}
 FIELDS = sorted(
@@ -72,7 +78,10 @@ def read_requests(path: str | Path, *, first: int = 0, seed: int = 0) -> Request
     lines: list[int] = []
     for line, values in forms[path.suffix](path, text):
         with _named(path, line):
-            requests.append(Request.of(**{"n": 1, **values, "first": start, "seed": seed}))
+            values = {"n": 1, **values}
+            for name in NUMBERS.keys() & values.keys():
+                values[name] = NUMBERS[name](name, values[name])
+            requests.append(Request.of(**values, first=start, seed=seed))
         lines.append(line)
         start += requests[-1].n
     if not requests:
@@ -132,9 +141,9 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _value_of(name: str, cell: str) -> Any:
     """A cell as a request reads it; as it stands, for the request to refuse, if it is no number."""
-    if name in ("n", "atoms") and re.fullmatch(r"[+-]?\d{1,30}", cell):
+    if NUMBERS.get(name) is whole_number and re.fullmatch(r"[+-]?\d{1,30}", cell):
         return int(cell)
-    if name == "guidance":
+    if NUMBERS.get(name) is real_number:
         with suppress(ValueError):
             return float(cell)
     if name == "properties":
@@ -164,4 +173,4 @@ def _named(path: Path, line: int) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, OSError, RecursionError, csv.Error) as error:
-        raise ValueError(f"{path} line {line}: {error}") from None
+        raise ValueError(f"{path} line {line}: {' '.join(str(error).split())}") from None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Any
 
 import torch
 
@@ -63,12 +64,12 @@ class DrawnRequests:
         return torch.stack([(self.drawn.atoms > 0).any(-1), self.drawn.guidance != 1], -1).long()
 
 
-def numbered(requests: Request | Sequence[Request]) -> tuple[Request, ...]:
+def numbered(requests: Any) -> tuple[Request, ...]:
     """The requests of one run, their crystals numbered through, one request after the other.
 
     Args:
-        requests: one or more, all of one seed. The first one's `first` is where the run starts;
-            those of the others follow, and are left out.
+        requests: one, or a list of them, all of one seed. The first one's `first` is where the run
+            starts; those of the others follow, and are left out.
 
     Raises:
         ValueError: there is none, something else is among them, or their seeds or numbers
