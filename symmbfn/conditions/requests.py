@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from symmbfn._shapes import Int, Tensor
+from symmbfn._shapes import Bool, Int, Tensor
 from symmbfn.conditions.draw import Drawn, draw, joined, never_drawn
 from symmbfn.conditions.request import Request
 from symmbfn.model.config import ModelConfig
@@ -55,13 +55,21 @@ class DrawnRequests:
         return self.requests[0].seed
 
     @property
-    def calls(self) -> Int[Tensor, "B 2"]:
-        """Whether a crystal takes two passes of the sampler, and two answers in each network call.
+    def is_exact(self) -> Bool[Tensor, "B"]:
+        """Crystals of an exact composition, which take two passes of the sampler."""
+        return (self.drawn.atoms > 0).any(-1)
 
-        The one is for an exact composition, the other for guidance. Crystals share a batch with
-        those alone that take the same, so that none pays for its neighbours.
-        """
-        return torch.stack([(self.drawn.atoms > 0).any(-1), self.drawn.guidance != 1], -1).long()
+    @property
+    def is_guided(self) -> Bool[Tensor, "B"]:
+        """Crystals that the network answers twice, with their properties and without."""
+        return self.drawn.guidance != 1
+
+    def followed_by(self, n: int) -> "DrawnRequests":
+        """The crystals, and n copies of the last one that take one pass and one answer."""
+        here = len(self)
+        whole = self[torch.arange(here + n).clamp_max(here - 1)]
+        whole.drawn.guidance[here:], whole.drawn.atoms[here:] = 1.0, 0
+        return whole
 
 
 def numbered(requests: Any) -> tuple[Request, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from symmbfn._shapes import Int, Tensor
+from symmbfn._shapes import Bool, Int, Tensor
 from symmbfn.conditions.check import checked
 from symmbfn.conditions.draw import OPEN, Drawn
 from symmbfn.conditions.request import Request
@@ -35,6 +35,7 @@ from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.model.variables import Conditions, FixedParts, Variables
 from symmbfn.runtime.checks import whole_number
+from symmbfn.runtime.compilation import mapped
 from symmbfn.runtime.devices import pick_device
 
 REBUILT_AT_ONCE = 1000  # crystals
@@ -74,7 +75,6 @@ def generate_batches(
     Raises:
         ValueError: no training crystal has one of the request's space groups; batch_size below 1.
     """
-    device = next(model.parameters()).device
     if isinstance(requests, DrawnRequests):
         asked = requests if index is None else requests[index.cpu() - requests.index[0]]
     else:
@@ -91,10 +91,7 @@ def generate_batches(
         return [checked(asked.requests[crystal.request], crystal) for crystal in crystals]
 
     for chunk in batches_of(asked, batch_size):
-        most = int(edge_of(asked.drawn.rows[chunk, 1].max(), SITE_EDGES))
-        rows = full_rows(chunk, most, batch_size, device) if has_full_rows else chunk
-        whole = _sampled(model, asked[rows], sampler, predict)
-        waiting.append(whole[: len(chunk)])
+        waiting += _sampled(model, asked[chunk], sampler, predict, batch_size * has_full_rows)
         if sum(map(len, waiting)) >= REBUILT_AT_ONCE:
             yield finished()
     if waiting:
@@ -102,20 +99,54 @@ def generate_batches(
 
 
 def _sampled(
-    model: SymmBFN, asked: DrawnRequests, sampler: SamplerConfig, predict: Predictor
-) -> FinalUnits:
-    """Sample one batch, whose crystals are alike in `DrawnRequests.calls`."""
+    model: SymmBFN,
+    asked: DrawnRequests,
+    sampler: SamplerConfig,
+    predict: Predictor,
+    batch_size: int,
+) -> list[FinalUnits]:
+    """Sample one batch; crystals of an exact composition once more, with the templates found."""
+    estimates, units = _pass(model, asked, None, sampler, predict, batch_size)
+    if not (exact := asked.is_exact).any():
+        return [units]
+    found = mapped(lambda value: value[: len(asked)][exact.to(value.device)], estimates)
+    again = asked[exact.nonzero().squeeze(-1)]
+    _, last = _pass(model, again, found, sampler, predict, batch_size)
+    others = (~exact).to(units.index.device)
+    return [units[others], last] if others.any() else [last]
+
+
+def _pass(
+    model: SymmBFN,
+    asked: DrawnRequests,
+    found: Variables | None,
+    sampler: SamplerConfig,
+    predict: Predictor,
+    batch_size: int,
+) -> tuple[Variables, FinalUnits]:
+    """Final estimates of one pass of the sampler, and what follows from them.
+
+    Args:
+        model, sampler, predict: as in `generate_batches`.
+        asked: the crystals.
+        found: final estimates of an earlier pass, from which templates are made; None for none.
+        batch_size: as in `full_rows`; 0 adds no rows.
+    """
+    n, device = len(asked), next(model.parameters()).device
+    if batch_size:
+        most = int(edge_of(asked.drawn.rows[:, 1].max(), SITE_EDGES))
+        n_twice = int(asked.is_guided.sum())
+        full = full_rows(torch.arange(n), most, batch_size, device, n_twice=n_twice)
+        asked = asked.followed_by(len(full) - n)
     conditions = conditions_of_drawn(model, asked.drawn)
-    device = conditions.is_site.device
-    seed, index = asked.seed, asked.index.to(device)
-    has_composition, is_guided = asked.calls[0].tolist()
-    if is_guided:
+    if found is not None:
+        conditions = with_templates(found, conditions)
+    if asked.is_guided.any():
         predict = guided(predict, asked.drawn.guidance.to(device))
+    seed, index = asked.seed, asked.index.to(device)
     estimates = sample(model, conditions, sampler, seed=seed, index=index, predict=predict)
-    if has_composition:
-        conditions = with_templates(estimates, conditions)
-        estimates = sample(model, conditions, sampler, seed=seed, index=index, predict=predict)
-    return final_units(model, estimates, conditions, sampler, seed=seed, index=index)
+    units = final_units(model, estimates, conditions, sampler, seed=seed, index=index)
+    return estimates, units[:n]
 
 
 def model_conditions(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Conditions:
@@ -179,7 +210,12 @@ def conditions_of_drawn(model: SymmBFN, drawn: Drawn) -> Conditions:
 
 
 def full_rows(
-    chunk: Int[Tensor, "r"], n_sites: int, batch_size: int, device: torch.device
+    chunk: Int[Tensor, "r"],
+    n_sites: int,
+    batch_size: int,
+    device: torch.device,
+    *,
+    n_twice: int = 0,
 ) -> Int[Tensor, "B"]:
     """Pad a batch with copies of its last row, so that its products do not depend on its length.
 
@@ -192,32 +228,30 @@ def full_rows(
         n_sites: of each crystal, padding included.
         batch_size: most rows in a batch.
         device: of the network.
+        n_twice: how many of them have a second row there, see `guided`.
     """
-    n = -(-len(chunk) // ROWS) * ROWS
+    taken = len(chunk) + n_twice
+    n = -(-taken // ROWS) * ROWS
     if device.type == "cuda":
         n = rows_of_bucket(n_sites, batch_size)
-    return torch.cat([chunk, chunk[-1:].expand(max(0, n - len(chunk)))])
+    return torch.cat([chunk, chunk[-1:].expand(max(0, n - taken))])
 
 
 def batches_of(asked: DrawnRequests, batch_size: int) -> list[Int[Tensor, "_"]]:
-    """Rows that go through the network together: of one size, and with the same calls of it.
-
-    Args:
-        asked: the crystals.
-        batch_size: most rows in a batch, as in `size_batches`.
-    """
-    kinds, kind = asked.calls.unique(dim=0, return_inverse=True)
-    rows = [(kind == number).nonzero().squeeze(-1) for number in range(len(kinds))]
-    return [mine[b] for mine in rows for b in size_batches(asked.drawn.rows[mine], batch_size)]
+    """Rows that go through the network together, see `size_batches`."""
+    return size_batches(asked.drawn.rows, batch_size, asked.is_guided)
 
 
-def size_batches(conditions: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor, "_"]]:
+def size_batches(
+    conditions: Int[Tensor, "n 3"], batch_size: int, is_twice: Bool[Tensor, "n"] | None = None
+) -> list[Int[Tensor, "_"]]:
     """Rows that go through the network together: those of one bucket of sites and operations.
 
     Args:
         conditions: space group, number of sites, number of elements of each crystal.
         batch_size: most rows in a batch; with many sites there are fewer, because the number of
             pairs of sites decides how much memory a batch takes.
+        is_twice: which crystals have two rows there; they come first in their bucket.
 
     Raises:
         ValueError: batch_size below 1.
@@ -225,13 +259,16 @@ def size_batches(conditions: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Te
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     groups, n_sites, _ = conditions.t().contiguous()
+    twice = torch.zeros_like(groups) if is_twice is None else is_twice.long()
     sizes = torch.stack(
         [edge_of(n_operations(groups), OPERATION_EDGES), edge_of(n_sites, SITE_EDGES)], dim=-1
     )
-    chunks = []
+    chunks: list[Tensor] = []
     for size in sizes.unique(dim=0):
-        rows = rows_of_bucket(int(size[1]), batch_size)
-        chunks += (sizes == size).all(-1).nonzero().squeeze(-1).split(rows)
+        mine = (sizes == size).all(-1).nonzero().squeeze(-1)
+        mine = mine[twice[mine].argsort(descending=True, stable=True)]
+        place = ((1 + twice[mine]).cumsum(0) - 1) // rows_of_bucket(int(size[1]), batch_size)
+        chunks += mine.split(place.unique_consecutive(return_counts=True)[1].tolist())
     return chunks
 
 
