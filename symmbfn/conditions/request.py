@@ -49,7 +49,7 @@ class Request:
     first: int = 0
     seed: int = 0
     space_group_number: Any = None
-    chemistry: Chemistry = field(default_factory=Chemistry)
+    chemistry: Any = field(default_factory=Chemistry)
     template: Any = None
     keep: Any = None
     lattice: Any = None

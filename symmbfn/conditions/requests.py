@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from symmbfn._shapes import Bool, Int, Tensor
-from symmbfn.conditions.draw import Drawn, draw, joined, never_drawn
+from symmbfn.conditions.draw import OPEN, Drawn, draw, joined, never_drawn
 from symmbfn.conditions.request import Request
 from symmbfn.model.config import ModelConfig
 from symmbfn.model.statistics import Statistics
@@ -56,8 +56,11 @@ class DrawnRequests:
 
     @property
     def is_exact(self) -> Bool[Tensor, "B"]:
-        """Crystals of an exact composition, which take two passes of the sampler."""
-        return (self.drawn.atoms > 0).any(-1)
+        """Crystals of an exact composition and open sites, which take two passes of the sampler."""
+        n_sites, positions = self.drawn.rows[:, 1], self.drawn.positions
+        is_site = torch.arange(positions.shape[1]) < n_sites[:, None]
+        is_open = ((positions == OPEN) & is_site).any(-1)
+        return (self.drawn.atoms > 0).any(-1) & is_open
 
     @property
     def is_guided(self) -> Bool[Tensor, "B"]:

@@ -105,15 +105,30 @@ def test_any_numbers_in_any_order_are_those_of_the_whole(model: SymmBFN) -> None
         torch.testing.assert_close(ours, expected, rtol=0, atol=0, equal_nan=True)
 
 
-def test_compositions_and_guidance_take_their_own_calls(model: SymmBFN) -> None:
+def test_open_compositions_take_two_passes_and_guided_crystals_two_answers(
+    model: SymmBFN,
+) -> None:
     unguided = Request.of(n=1, properties="band_gap=2")
     no_property = Request.of(n=1, guidance=3.0)
     both = Request.of(n=1, composition="SrTiO3", properties="band_gap=2", guidance=0.5)
-    requests = numbered([*asked(), unguided, no_property, both])
+    closed = Request.of(n=1, composition="SrTiO3", template="221: Sr 1a, Ti 1b, O 3c")
+    requests = numbered([*asked(), unguided, no_property, both, closed])
     found = draw_all(requests, model.config, model.statistics)
-    by_place = {int(p): tuple(c) for p, c in zip(found.place, found.calls.tolist(), strict=True)}
-    expected = {2: (1, 0), 6: (0, 1), 9: (1, 1)}
-    assert by_place == {place: expected.get(place, (0, 0)) for place in range(10)}
+    assert {*found.place[found.is_exact].tolist()} == {2, 9}
+    assert {*found.place[found.is_guided].tolist()} == {6, 9}
+    for name in ("is_exact", "is_guided"):
+        of_place = torch.stack([found.place, getattr(found, name)]).unique(dim=1)
+        assert of_place.shape[1] == len(requests), "the same for all crystals of a request"
+
+
+def test_copies_take_one_pass_and_one_answer(model: SymmBFN) -> None:
+    both = Request.of(n=2, composition="SrTiO3", properties="band_gap=2", guidance=0.5)
+    drawn = draw_all((both,), model.config, model.statistics)
+    more = drawn.followed_by(3)
+    assert more.index.tolist() == [0, 1, 1, 1, 1]
+    assert more.is_exact.tolist() == more.is_guided.tolist() == [True, True, False, False, False]
+    assert torch.equal(more.drawn.rows[2:], drawn.drawn.rows[[1, 1, 1]])
+    assert drawn.is_exact.all() and drawn.is_guided.all(), "the crystals themselves stay"
 
 
 def test_a_request_that_the_model_cannot_meet_is_named(model: SymmBFN) -> None:
