@@ -19,7 +19,8 @@ def with_templates(estimates: Variables, conditions: Conditions) -> Conditions:
     conditions; it will have other atoms, and its record says so.
 
     Args:
-        estimates: log-probabilities of letters and pointers at t = 1.
+        estimates: log-probabilities of letters and pointers at t = 1, of the first crystals; those
+            beyond keep their conditions.
         conditions: `composition` says how many atoms each slot should have.
 
     Source: book, method-composition.
@@ -30,7 +31,8 @@ def with_templates(estimates: Variables, conditions: Conditions) -> Conditions:
     where = dict(fixed.where)
     for name in ("letters", "pointers"):
         values[name], where[name] = values[name].clone(), where[name].clone()
-    for row in (~conditions.composition.isnan()).any(-1).nonzero().flatten().tolist():
+    has_composition = (~conditions.composition.isnan()).any(-1)[: len(estimates["letters"])]
+    for row in has_composition.nonzero().flatten().tolist():
         choice = _most_likely(estimates, conditions, row)
         if choice is None:
             continue

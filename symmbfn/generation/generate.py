@@ -105,15 +105,22 @@ def _sampled(
     predict: Predictor,
     batch_size: int,
 ) -> list[FinalUnits]:
-    """Sample one batch; crystals of an exact composition once more, with the templates found."""
-    estimates, units = _pass(model, asked, None, sampler, predict, batch_size)
-    if not (exact := asked.is_exact).any():
-        return [units]
-    found = mapped(lambda value: value[: len(asked)][exact.to(value.device)], estimates)
-    again = asked[exact.nonzero().squeeze(-1)]
-    _, last = _pass(model, again, found, sampler, predict, batch_size)
-    others = (~exact).to(units.index.device)
-    return [units[others], last] if others.any() else [last]
+    """Sample one batch; crystals of an exact composition once more, with the templates found.
+
+    The others are sampled once, beside one of the two passes: some fill up the rows of the first.
+    """
+    n_exact = int(asked.is_exact.sum())
+    if not n_exact:
+        return [_pass(model, asked, None, sampler, predict, batch_size)[1]]
+    asked = asked[asked.is_exact.long().argsort(descending=True, stable=True)]
+    taken, place = (1 + asked.is_guided.long()).cumsum(0), torch.arange(len(asked))
+    room = -(-taken[n_exact - 1] // ROWS) * ROWS
+    is_first, is_exact = taken <= room, place < n_exact
+    estimates, first = _pass(model, asked[place[is_first]], None, sampler, predict, batch_size)
+    found = mapped(lambda value: value[:n_exact], estimates)
+    rest = asked[place[is_exact | ~is_first]]
+    last = _pass(model, rest, found, sampler, predict, batch_size)[1]
+    return [first[n_exact:], last] if len(first) > n_exact else [last]
 
 
 def _pass(
@@ -129,7 +136,8 @@ def _pass(
     Args:
         model, sampler, predict: as in `generate_batches`.
         asked: the crystals.
-        found: final estimates of an earlier pass, from which templates are made; None for none.
+        found: final estimates of an earlier pass of the first of them, from which templates are
+            made; None for none.
         batch_size: as in `full_rows`; 0 adds no rows.
     """
     n, device = len(asked), next(model.parameters()).device
