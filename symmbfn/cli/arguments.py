@@ -93,7 +93,13 @@ def _names(text: str) -> tuple[str, ...]:
 
 def generate(parser: argparse.ArgumentParser) -> None:
     """What to generate, and where to."""
-    parser.add_argument("--n", type=int, required=True, help="number of crystals")
+    parser.add_argument("--n", type=int, help="number of crystals")
+    parser.add_argument(
+        "--requests",
+        type=Path,
+        metavar="FILE.csv|FILE.jsonl",
+        help="in place of --n and conditions: one request a line, with the names of these options",
+    )
     parser.add_argument(
         "--first",
         type=int,
@@ -161,7 +167,6 @@ def _conditions(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--guidance",
         type=float,
-        default=1.0,
         metavar="W",
         help="how strongly the elements follow the properties; default: 1, as learnt",
     )

@@ -153,39 +153,27 @@ def train(options: argparse.Namespace) -> int:
 def generate(options: argparse.Namespace) -> int:
     """Make new crystals: CIFs, a gallery, one record for each crystal; the same call resumes."""
     _set_threads(options.threads)
-    from symmbfn.conditions.request import Request
+    from symmbfn.cli.requested import requested
+    from symmbfn.conditions.requests import RequestError
     from symmbfn.generation.run import generate_run
     from symmbfn.pages.gallery import PAGE, write_gallery
 
-    request = Request.of(
-        n=options.n,
-        first=options.first,
-        seed=options.seed,
-        space_group_number=options.space_group,
-        elements=options.elements,
-        only=options.only,
-        require=options.require,
-        exclude=options.exclude,
-        composition=options.composition,
-        atoms=options.atoms,
-        template=options.template,
-        lattice=options.lattice,
-        keep=options.keep,
-        properties=options.property,
-        guidance=options.guidance,
-    )
-    summary = generate_run(
-        options.out,
-        request,
-        weights=options.weights,
-        solver=options.solver,
-        n_steps=options.steps,
-        clearance=options.clearance,
-        device=options.device,
-        is_compiled=options.compile,
-        dtype=options.dtype,
-        primitive=options.primitive,
-    )
+    requests, file = requested(options)
+    try:
+        summary = generate_run(
+            options.out,
+            requests,
+            weights=options.weights,
+            solver=options.solver,
+            n_steps=options.steps,
+            clearance=options.clearance,
+            device=options.device,
+            is_compiled=options.compile,
+            dtype=options.dtype,
+            primitive=options.primitive,
+        )
+    except RequestError as error:
+        raise error if file is None else ValueError(file.said(error)) from None
     write_gallery(options.out)
     if unknown := summary["space_groups_not_in_training"]:
         print(f"never drawn, since no training crystal has them: {unknown}")
@@ -198,6 +186,9 @@ def generate(options: argparse.Namespace) -> int:
         f"space group found in {rates['space_group_found']['count']}, "
         f"a supergroup in {rates['supergroup_found']['count']}"
     )
+    if len(requests) > 1:
+        n_empty = sum("ok" not in statuses for statuses in summary["statuses_by_request"])
+        print(f"{len(requests)} requests, {n_empty} of them without a valid crystal")
     print(f"look at {options.out / PAGE}")
     return 0
 

@@ -40,6 +40,7 @@ class Drawn:
         atoms: atoms in the conventional cell of the element in each slot, 0 where open, (B, S).
         is_allowed: which classes of elements may be there, (B, K).
         properties: values in the units of the data, NaN where open, (B, Q).
+        guidance: how strongly the classes follow the properties, (B,), float32; 1 is as learnt.
     """
 
     rows: Int[Tensor, "B 3"]
@@ -51,6 +52,7 @@ class Drawn:
     atoms: Int[Tensor, "B S"]
     is_allowed: Bool[Tensor, "B K"]
     properties: Float[Tensor, "B Q"]
+    guidance: Float[Tensor, "B"]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,6 +71,28 @@ class Drawn:
 
     def __getitem__(self, index: Int[Tensor, "b"]) -> "Drawn":
         return Drawn(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+
+# of each site -> what stands where a crystal has no site
+PADDING = {"positions": OPEN, "pointers": OPEN, "coords": torch.nan}
+
+
+def joined(parts: Sequence[Drawn]) -> Drawn:
+    """The crystals of several draws, one draw after the other, padded to the most sites."""
+    most = max(part.positions.shape[1] for part in parts)
+
+    def padded(name: str, value: Tensor) -> Tensor:
+        if name not in PADDING:
+            return value
+        shape = (len(value), most - value.shape[1], *value.shape[2:])
+        return torch.cat([value, value.new_full(shape, PADDING[name])], dim=1)
+
+    return Drawn(
+        **{
+            f.name: torch.cat([padded(f.name, getattr(part, f.name)) for part in parts])
+            for f in fields(Drawn)
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -124,6 +148,10 @@ def draw(
         _put_sites(drawn, request.sites, classes)
     if request.lattice:
         drawn.lattice_k[:] = lattice_k_of(request.lattice)
+    if request.properties:
+        drawn.guidance[:] = request.guidance
+    if drawn.has_conditions and not config.takes_conditions:
+        raise ValueError("this model can be conditioned on the space group alone")
     return drawn
 
 
@@ -297,6 +325,7 @@ def _open(rows: Int[Tensor, "B 3"], config: ModelConfig, chemistry: Chemistry) -
         atoms=torch.zeros(b, s, dtype=torch.long),
         is_allowed=is_allowed.expand(b, -1).clone(),
         properties=torch.full((b, len(config.properties)), torch.nan),
+        guidance=torch.ones(b),
     )
 
 

@@ -1,4 +1,4 @@
-"""A finished crystal: the record of one request, and its forms in other programs."""
+"""A finished crystal: its record, whatever became of it, and its forms in other programs."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,8 +22,8 @@ class Crystal:
     """One crystal in its conventional cell, or the reason why there is none.
 
     Args:
-        index: which request this answers.
-        seed: seed of the request, None when there was none.
+        index: number of the crystal in its run.
+        seed: seed of the run, None when there was none.
         status: "ok", "invalid_geometry", "reconstruction_failed", ...
         reason: one line, empty when the status is "ok".
         space_group_number: the requested group, 1 to 230.
@@ -43,6 +43,7 @@ class Crystal:
             their orbit were less than 0.6 angstrom apart.
         n_dropped: sites that cleaning left out, because a more probable one lies there
             (0.05 angstrom); with the sites that are there they add up to the request.
+        request: which of the requests of its run this answers, from 0.
 
     A record without structure has empty arrays and NaN distances.
     """
@@ -64,19 +65,27 @@ class Crystal:
     found_space_group_number: int | None = None
     n_merged: int = 0
     n_dropped: int = 0
+    request: int = 0
 
     @classmethod
     def failed(
-        cls, index: int, seed: int | None, status: str, reason: str, space_group_number: int
+        cls,
+        index: int,
+        seed: int | None,
+        status: str,
+        reason: str,
+        space_group_number: int,
+        request: int = 0,
     ) -> "Crystal":
-        """The record of a request that gave no structure.
+        """The record of a crystal that has no structure.
 
         Args:
-            index: which request this answers.
-            seed: seed of the request, or None.
+            index: number of the crystal in its run.
+            seed: seed of the run, or None.
             status: anything but "ok".
             reason: one line.
             space_group_number: the requested group, 1 to 230.
+            request: which of the requests of its run this answers, from 0.
 
         Returns:
             A crystal with empty arrays and NaN distances.
@@ -96,6 +105,7 @@ class Crystal:
             residual=np.zeros(0),
             minimum_distance=float("nan"),
             contact_ratio=float("nan"),
+            request=request,
         )
 
     def __len__(self) -> int:

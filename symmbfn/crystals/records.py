@@ -46,6 +46,7 @@ def record_of(crystal: Crystal) -> dict[str, Any]:
     group = crystal.space_group_number
     record: dict[str, Any] = {
         "index": crystal.index,
+        "request": crystal.request,
         "seed": crystal.seed,
         "status": crystal.status,
         "reason": crystal.reason,
@@ -110,7 +111,8 @@ def crystals_of(records: list[dict[str, Any]]) -> list[Crystal]:
         built = dict(zip(rows, reconstruct(batch, merge=False), strict=True))
     crystals = []
     for row, record in enumerate(records):
-        facts = {name: record[name] for name in FACTS}
+        # runs of an earlier version had one request, and did not say so
+        facts = {name: record[name] for name in FACTS} | {"request": record.get("request", 0)}
         crystal = built.get(row)
         if crystal is None:
             group = record["space_group_number"]

@@ -11,17 +11,6 @@ from symmbfn.crystals.symmetry import positions_of, symmetry_tables
 from symmbfn.model.variables import Conditions, FixedParts, Variables
 
 
-def lacks_templates(conditions: Conditions) -> bool:
-    """Whether the composition of a crystal is a condition, and letters or pointers are open."""
-    if conditions.composition is None:
-        return False
-    assert conditions.fixed is not None
-    has_composition = (~conditions.composition.isnan()).any(-1)
-    where = conditions.fixed.where
-    is_open = conditions.is_site & ~(where["letters"] & where["pointers"])
-    return bool((has_composition & is_open.any(-1)).any())
-
-
 def with_templates(estimates: Variables, conditions: Conditions) -> Conditions:
     """The same conditions, and with a composition letters and pointers that have its atoms.
 
@@ -29,7 +18,8 @@ def with_templates(estimates: Variables, conditions: Conditions) -> Conditions:
     conditions; it will have other atoms, and its record says so.
 
     Args:
-        estimates: log-probabilities of letters and pointers at t = 1.
+        estimates: log-probabilities of letters and pointers at t = 1, of the first crystals; those
+            beyond keep their conditions.
         conditions: `composition` says how many atoms each slot should have.
 
     Source: book, method-composition.
@@ -40,7 +30,8 @@ def with_templates(estimates: Variables, conditions: Conditions) -> Conditions:
     where = dict(fixed.where)
     for name in ("letters", "pointers"):
         values[name], where[name] = values[name].clone(), where[name].clone()
-    for row in (~conditions.composition.isnan()).any(-1).nonzero().flatten().tolist():
+    has_composition = (~conditions.composition.isnan()).any(-1)[: len(estimates["letters"])]
+    for row in has_composition.nonzero().flatten().tolist():
         choice = _most_likely(estimates, conditions, row)
         if choice is None:
             continue

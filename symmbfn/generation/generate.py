@@ -1,18 +1,23 @@
-"""New crystals: a request is drawn, its batches are planned, sampled and made into crystals."""
+"""New crystals: requests are drawn, their batches planned, sampled and made into crystals."""
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from symmbfn._shapes import Int, Tensor
+from symmbfn._shapes import Bool, Int, Tensor
 from symmbfn.conditions.check import checked
-from symmbfn.conditions.chemistry import Chemistry
-from symmbfn.conditions.draw import OPEN, Drawn, draw, never_drawn
+from symmbfn.conditions.draw import OPEN, Drawn
 from symmbfn.conditions.request import Request
-from symmbfn.conditions.values import doubts
+from symmbfn.conditions.requests import (
+    DrawnRequests,
+    doubts_of,
+    draw_all,
+    groups_never_drawn,
+    numbered,
+)
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.symmetry_search import check_symmetry
 from symmbfn.datasets.batches import (
@@ -22,20 +27,16 @@ from symmbfn.datasets.batches import (
     n_operations,
 )
 from symmbfn.flows.sampler_config import SamplerConfig
-from symmbfn.generation.composition import lacks_templates, with_templates
+from symmbfn.generation.composition import with_templates
 from symmbfn.generation.final_estimates import FinalUnits, final_units, rebuild
 from symmbfn.generation.guidance import guided
-from symmbfn.generation.sampler import (
-    Predictor,
-    check_sampler,
-    predictor,
-    preset_sampler,
-    sample,
-)
+from symmbfn.generation.sampler import Predictor, predictor, sample
+from symmbfn.generation.settings import requests_of, sampler_of
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.model.variables import Conditions, FixedParts, Variables
 from symmbfn.runtime.checks import whole_number
+from symmbfn.runtime.compilation import mapped
 from symmbfn.runtime.devices import pick_device
 
 REBUILT_AT_ONCE = 1000  # crystals
@@ -45,7 +46,7 @@ PAIRS = 36  # pairs of sites up to which a batch has all its rows; with more it 
 
 def generate_batches(
     model: SymmBFN,
-    request: Request,
+    requests: Request | Sequence[Request] | DrawnRequests,
     sampler: SamplerConfig,
     *,
     index: Int[Tensor, "B"] | None = None,
@@ -53,7 +54,7 @@ def generate_batches(
     has_full_rows: bool = True,
     predict: Predictor | None = None,
 ) -> Iterator[list[Crystal]]:
-    """Crystals of a request, in batches of like size; each is independent of the rest.
+    """Crystals of requests, in batches of like size; each is independent of the rest.
 
     Every batch is padded to the edges of its bucket, in sites, operations and rows, so that a
     crystal meets products of the same shape whatever else is drawn, on a GPU in batches of the
@@ -61,9 +62,9 @@ def generate_batches(
 
     Args:
         model: on its device.
-        request: what the crystals are drawn by.
+        requests: what the crystals are drawn by; or what was drawn already.
         sampler: solver, steps and start.
-        index: numbers of the crystals to make, shape (B,); None for all of the request.
+        index: numbers of the crystals to make, shape (B,); None for all.
         batch_size: most crystals in one network call.
         has_full_rows: pad batches in rows, too; without, which is for want of memory, only the
             crystals themselves are computed.
@@ -75,30 +76,86 @@ def generate_batches(
     Raises:
         ValueError: no training crystal has one of the request's space groups; batch_size below 1.
     """
-    device = next(model.parameters()).device
-    index = request.index if index is None else index
-    drawn = draw(request, model.config, model.statistics, index)
+    if isinstance(requests, DrawnRequests):
+        asked = requests if index is None else requests[index.cpu() - requests.index[0]]
+    else:
+        asked = draw_all(numbered(requests), model.config, model.statistics, index)
+    place_of = dict(zip(asked.index.tolist(), asked.place.tolist(), strict=True))
+    predict = predict or predictor(model)
     waiting: list[FinalUnits] = []
-    if request.properties and request.guidance != 1:
-        predict = guided(predict or predictor(model), request.guidance)
-    for chunk in size_batches(drawn.rows, batch_size):
-        most = int(edge_of(drawn.rows[chunk, 1].max(), SITE_EDGES))
-        rows = full_rows(chunk, most, batch_size, device) if has_full_rows else chunk
-        conditions = conditions_of_drawn(model, drawn[rows])
-        seed, numbers = request.seed, index[rows].to(device)
-        estimates = sample(model, conditions, sampler, seed=seed, index=numbers, predict=predict)
-        if lacks_templates(conditions):
-            conditions = with_templates(estimates, conditions)
-            estimates = sample(
-                model, conditions, sampler, seed=seed, index=numbers, predict=predict
-            )
-        whole = final_units(model, estimates, conditions, sampler, seed=seed, index=numbers)
-        waiting.append(whole[: len(chunk)])
+
+    def finished() -> list[Crystal]:
+        crystals = rebuild(waiting, asked.seed)
+        waiting.clear()
+        for crystal in crystals:
+            crystal.request = place_of[crystal.index]
+        return [checked(asked.requests[crystal.request], crystal) for crystal in crystals]
+
+    for chunk in batches_of(asked, batch_size):
+        waiting += _sampled(model, asked[chunk], sampler, predict, batch_size * has_full_rows)
         if sum(map(len, waiting)) >= REBUILT_AT_ONCE:
-            yield [checked(request, crystal) for crystal in rebuild(waiting, request.seed)]
-            waiting = []
+            yield finished()
     if waiting:
-        yield [checked(request, crystal) for crystal in rebuild(waiting, request.seed)]
+        yield finished()
+
+
+def _sampled(
+    model: SymmBFN,
+    asked: DrawnRequests,
+    sampler: SamplerConfig,
+    predict: Predictor,
+    batch_size: int,
+) -> list[FinalUnits]:
+    """Sample one batch; crystals of an exact composition once more, with the templates found.
+
+    The others are sampled once, beside one of the two passes: some fill up the rows of the first.
+    """
+    n_exact = int(asked.is_exact.sum())
+    if not n_exact:
+        return [_pass(model, asked, None, sampler, predict, batch_size)[1]]
+    asked = asked[asked.is_exact.long().argsort(descending=True, stable=True)]
+    taken, place = (1 + asked.is_guided.long()).cumsum(0), torch.arange(len(asked))
+    room = -(-taken[n_exact - 1] // ROWS) * ROWS
+    is_first, is_exact = taken <= room, place < n_exact
+    estimates, first = _pass(model, asked[place[is_first]], None, sampler, predict, batch_size)
+    found = mapped(lambda value: value[:n_exact], estimates)
+    rest = asked[place[is_exact | ~is_first]]
+    last = _pass(model, rest, found, sampler, predict, batch_size)[1]
+    return [first[n_exact:], last] if len(first) > n_exact else [last]
+
+
+def _pass(
+    model: SymmBFN,
+    asked: DrawnRequests,
+    found: Variables | None,
+    sampler: SamplerConfig,
+    predict: Predictor,
+    batch_size: int,
+) -> tuple[Variables, FinalUnits]:
+    """Final estimates of one pass of the sampler, and what follows from them.
+
+    Args:
+        model, sampler, predict: as in `generate_batches`.
+        asked: the crystals.
+        found: final estimates of an earlier pass of the first of them, from which templates are
+            made; None for none.
+        batch_size: as in `full_rows`; 0 adds no rows.
+    """
+    n, device = len(asked), next(model.parameters()).device
+    if batch_size:
+        most = int(edge_of(asked.drawn.rows[:, 1].max(), SITE_EDGES))
+        n_twice = int(asked.is_guided.sum())
+        full = full_rows(torch.arange(n), most, batch_size, device, n_twice=n_twice)
+        asked = asked.followed_by(len(full) - n)
+    conditions = conditions_of_drawn(model, asked.drawn)
+    if found is not None:
+        conditions = with_templates(found, conditions)
+    if asked.is_guided.any():
+        predict = guided(predict, asked.drawn.guidance.to(device))
+    seed, index = asked.seed, asked.index.to(device)
+    estimates = sample(model, conditions, sampler, seed=seed, index=index, predict=predict)
+    units = final_units(model, estimates, conditions, sampler, seed=seed, index=index)
+    return estimates, units[:n]
 
 
 def model_conditions(model: SymmBFN, rows: Int[Tensor, "B 3"]) -> Conditions:
@@ -119,16 +176,10 @@ def conditions_of_drawn(model: SymmBFN, drawn: Drawn) -> Conditions:
     Args:
         model: that will make them.
         drawn: of `draw`.
-
-    Raises:
-        ValueError: the model can be conditioned on the space group alone.
     """
     conditions = model_conditions(model, drawn.rows)
     if not drawn.has_conditions:
         return conditions
-    has_sites = {"letters", "pointers"} <= model.variables.keys()
-    if not (model.config.has_fixed_parts and has_sites):
-        raise ValueError("this model can be conditioned on the space group alone")
     device, most = conditions.is_site.device, conditions.is_site.shape[1]
 
     def sites(value: Tensor, empty: int | float) -> Tensor:
@@ -167,18 +218,13 @@ def conditions_of_drawn(model: SymmBFN, drawn: Drawn) -> Conditions:
     )
 
 
-def check_request(model: SymmBFN, request: Request) -> None:
-    """Refuse a request that a model cannot meet, before anything is sampled.
-
-    Raises:
-        ValueError: why, in one line.
-    """
-    first = request.index[:1]
-    conditions_of_drawn(model, draw(request, model.config, model.statistics, first))
-
-
 def full_rows(
-    chunk: Int[Tensor, "r"], n_sites: int, batch_size: int, device: torch.device
+    chunk: Int[Tensor, "r"],
+    n_sites: int,
+    batch_size: int,
+    device: torch.device,
+    *,
+    n_twice: int = 0,
 ) -> Int[Tensor, "B"]:
     """Pad a batch with copies of its last row, so that its products do not depend on its length.
 
@@ -191,20 +237,30 @@ def full_rows(
         n_sites: of each crystal, padding included.
         batch_size: most rows in a batch.
         device: of the network.
+        n_twice: how many of them have a second row there, see `guided`.
     """
-    n = -(-len(chunk) // ROWS) * ROWS
+    taken = len(chunk) + n_twice
+    n = -(-taken // ROWS) * ROWS
     if device.type == "cuda":
         n = rows_of_bucket(n_sites, batch_size)
-    return torch.cat([chunk, chunk[-1:].expand(max(0, n - len(chunk)))])
+    return torch.cat([chunk, chunk[-1:].expand(max(0, n - taken))])
 
 
-def size_batches(conditions: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Tensor, "_"]]:
+def batches_of(asked: DrawnRequests, batch_size: int) -> list[Int[Tensor, "_"]]:
+    """Rows that go through the network together, see `size_batches`."""
+    return size_batches(asked.drawn.rows, batch_size, asked.is_guided)
+
+
+def size_batches(
+    conditions: Int[Tensor, "n 3"], batch_size: int, is_twice: Bool[Tensor, "n"] | None = None
+) -> list[Int[Tensor, "_"]]:
     """Rows that go through the network together: those of one bucket of sites and operations.
 
     Args:
         conditions: space group, number of sites, number of elements of each crystal.
         batch_size: most rows in a batch; with many sites there are fewer, because the number of
             pairs of sites decides how much memory a batch takes.
+        is_twice: which crystals have two rows there; they come first in their bucket.
 
     Raises:
         ValueError: batch_size below 1.
@@ -212,13 +268,16 @@ def size_batches(conditions: Int[Tensor, "n 3"], batch_size: int) -> list[Int[Te
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     groups, n_sites, _ = conditions.t().contiguous()
+    twice = torch.zeros_like(groups) if is_twice is None else is_twice.long()
     sizes = torch.stack(
         [edge_of(n_operations(groups), OPERATION_EDGES), edge_of(n_sites, SITE_EDGES)], dim=-1
     )
-    chunks = []
+    chunks: list[Tensor] = []
     for size in sizes.unique(dim=0):
-        rows = rows_of_bucket(int(size[1]), batch_size)
-        chunks += (sizes == size).all(-1).nonzero().squeeze(-1).split(rows)
+        mine = (sizes == size).all(-1).nonzero().squeeze(-1)
+        mine = mine[twice[mine].argsort(descending=True, stable=True)]
+        place = ((1 + twice[mine]).cumsum(0) - 1) // rows_of_bucket(int(size[1]), batch_size)
+        chunks += mine.split(place.unique_consecutive(return_counts=True)[1].tolist())
     return chunks
 
 
@@ -228,7 +287,7 @@ def rows_of_bucket(n_sites: int, batch_size: int) -> int:
 
 
 def generate(
-    request: Request | None = None,
+    request: Request | Sequence[Request] | None = None,
     *,
     weights: str | SymmBFN = "default",
     sampler: SamplerConfig | None = None,
@@ -238,7 +297,7 @@ def generate(
     dtype: str = "float32",
     **settings: Any,
 ) -> list[Crystal]:
-    """Generate crystals; crystal i depends on (seed, i), the conditions and the sampler alone.
+    """Generate crystals; crystal i depends on (seed, i), its conditions and the sampler alone.
 
     On the CPU it is the same bit for bit in every request, whatever else is drawn, on one
     machine with one number of threads; on a GPU another batch size is another kernel, and may
@@ -246,7 +305,8 @@ def generate(
 
     Args:
         request: what the crystals are drawn by; or leave it out and give its fields, such as
-            n=5, first=100, seed=0, space_group_number="cubic".
+            n=5, first=100, seed=0, space_group_number="cubic". A list of requests, see
+            `numbered`, shares batches: many small ones cost about as much as a large one.
         weights: name of shipped weights, a model folder, or a model.
         sampler: solver, steps and more; or give some of its fields, such as n_steps=100 or
             solver="ode2": the others are those of the model's preset.
@@ -256,72 +316,29 @@ def generate(
         settings: fields of `Request` and of `SamplerConfig`; None leaves one as it is.
 
     Returns:
-        One record for each crystal of the request, in order, whatever its status;
-        "symmetry_mismatch" where the structure has neither its space group nor a supergroup.
+        One record for each crystal that was asked for, in order, whatever its status, with the
+        place of its request in the list; "symmetry_mismatch" where the structure has neither its
+        space group nor a supergroup.
 
     Raises:
         ValueError: for a value that cannot be met, naming it.
         TypeError: for a setting that does not exist.
-        UserWarning: if some of the space groups never occur in the training data, or see `doubts`.
+        UserWarning: space groups that the training data do not have; or see `doubts_of`.
     """
-    request, changes = request_of(request, settings)
+    requests, changes = requests_of(request, settings)
     batch_size = whole_number("batch_size", batch_size)
     model = (
         weights if isinstance(weights, SymmBFN) else load_model(weights, device=pick_device(device))
     )
     sampler = sampler_of(model, sampler, changes)
-    if unknown := never_drawn(request, model.statistics):
+    if unknown := groups_never_drawn(requests, model.statistics):
         warnings.warn(
             f"never drawn, since no training crystal has them: space groups {unknown}", stacklevel=2
         )
-    check_request(model, request)
-    for doubt in doubts(request, model.statistics):
+    for doubt in doubts_of(requests, model.statistics):
         warnings.warn(doubt, stacklevel=2)
     crystals: list[Crystal] = []
     predict = predictor(model, is_compiled=is_compiled, dtype=dtype)
-    for batch in generate_batches(model, request, sampler, batch_size=batch_size, predict=predict):
+    for batch in generate_batches(model, requests, sampler, batch_size=batch_size, predict=predict):
         crystals += [check_symmetry(crystal) for crystal in batch]
     return sorted(crystals, key=lambda crystal: crystal.index)
-
-
-def request_of(request: Request | None, settings: dict[str, Any]) -> tuple[Request, dict[str, Any]]:
-    """The request, which may be given by its fields, and the settings that are the sampler's.
-
-    Args:
-        request: whole, or None.
-        settings: fields of `Request` and of `SamplerConfig`; None leaves one as it is.
-
-    Raises:
-        ValueError: both a request and its fields; no number of crystals; a value that cannot be.
-        TypeError: a setting that does not exist.
-    """
-    if not isinstance(request, Request | None):
-        raise ValueError(f"request must be a Request, got {request!r}: for its fields write n=5")
-    of_request = {field.name for part in (Request, Chemistry) for field in fields(part)}
-    known = of_request | {field.name for field in fields(SamplerConfig)}
-    if unknown := sorted(settings.keys() - known):
-        raise TypeError(f"no setting {', '.join(unknown)}: there are {', '.join(sorted(known))}")
-    settings = {name: value for name, value in settings.items() if value is not None}
-    asked = {name: value for name, value in settings.items() if name in of_request}
-    changes = {name: value for name, value in settings.items() if name not in of_request}
-    if request is None and "n" not in asked:
-        raise ValueError("n is missing: how many crystals?")
-    if request is not None and asked:
-        raise ValueError(f"give a request or its fields, not both: got {', '.join(asked)}, too")
-    return request or Request.of(**asked), changes
-
-
-def sampler_of(
-    model: SymmBFN, sampler: SamplerConfig | None, changes: dict[str, Any]
-) -> SamplerConfig:
-    """The sampler, or that of the model's preset with some fields changed.
-
-    Raises:
-        ValueError: both a sampler and changes; a sampler that the model cannot have.
-    """
-    if sampler is None:
-        return preset_sampler(model, **changes)
-    if changes:
-        raise ValueError(f"give a sampler or its fields, not both: got {', '.join(changes)}, too")
-    check_sampler(model, sampler)
-    return sampler

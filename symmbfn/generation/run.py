@@ -1,6 +1,6 @@
 """A run of the generator is a folder that can be stopped, resumed, and never overwritten.
 
-`manifest.json` holds the request and the sampler. Every batch is written as it comes, its CIFs
+`manifest.json` holds the requests and the sampler. Every batch is written as it comes, its CIFs
 and a part with its records. At the end the parts become `records.jsonl`, from which all else can
 be made. The crystals depend on the settings alone: batches are planned from them, not from what
 is in the folder, and the number of worker processes changes nothing. On another device or with
@@ -12,6 +12,7 @@ are in memory at once.
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,23 +21,23 @@ from typing import Any
 import torch
 
 from symmbfn._shapes import Int, Tensor
-from symmbfn.conditions.draw import draw, never_drawn
 from symmbfn.conditions.request import Request
-from symmbfn.conditions.values import doubts
+from symmbfn.conditions.requests import (
+    DrawnRequests,
+    doubts_of,
+    draw_all,
+    groups_never_drawn,
+    numbers_of,
+)
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.records import RECORDS
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.batch_files import join_parts, part_path, write_cifs, write_part
-from symmbfn.generation.generate import (
-    check_request,
-    generate_batches,
-    request_of,
-    sampler_of,
-    size_batches,
-)
+from symmbfn.generation.generate import batches_of, generate_batches
 from symmbfn.generation.run_outputs import STRUCTURES, complete
 from symmbfn.generation.sampler import Predictor, predictor
+from symmbfn.generation.settings import requests_of, sampler_of
 from symmbfn.generation.writers import Finished, default_workers, finish, finishing
 from symmbfn.model.checkpoints import load_model, read_config, weights_folder
 from symmbfn.model.symmbfn import SymmBFN
@@ -48,7 +49,7 @@ from symmbfn.runtime.run_folder import MANIFEST, differences, only_process, open
 from symmbfn.runtime.workers import is_out_of_memory
 
 # part of the manifest: raise it when the same settings give other crystals or records
-FORMAT = 4
+FORMAT = 5
 BATCH_SIZE = {"cpu": 256, "cuda": 1024}
 
 
@@ -57,7 +58,7 @@ class RunSettings:
     """What decides the content of a run's folder: another value is another run.
 
     Attributes:
-        request: what the crystals are drawn by.
+        requests: what the crystals are drawn by, numbered through.
         sampler: solver, steps and more.
         weights: SHA-256 of the weights.
         is_compiled, dtype: of the network, see `sampler.predictor`.
@@ -65,7 +66,7 @@ class RunSettings:
         format: of the folder, and of the way from settings to crystals.
     """
 
-    request: Request
+    requests: tuple[Request, ...]
     sampler: SamplerConfig
     weights: str
     is_compiled: bool
@@ -80,29 +81,28 @@ class _Source:
 
     Attributes:
         model: on its device.
-        request, sampler: of the run.
+        asked: what the crystals of the run are drawn by and conditioned on.
+        sampler: of the run.
         batch_size: most crystals in one network call, of which the batches were planned.
         predict: the network.
     """
 
     model: SymmBFN
-    request: Request
+    asked: DrawnRequests
     sampler: SamplerConfig
     batch_size: int
     predict: Predictor
 
     def batches(self) -> list[Int[Tensor, "_"]]:
         """Numbers of the crystals of each batch, as planned."""
-        drawn = draw(self.request, self.model.config, self.model.statistics)
-        places = size_batches(drawn.rows, self.batch_size)
-        return [self.request.index[rows] for rows in places]
+        return [self.asked.index[rows] for rows in batches_of(self.asked, self.batch_size)]
 
     def crystals(self, index: Int[Tensor, "B"], has_full_rows: bool = True) -> list[Crystal]:
         """Sample a planned batch; where memory does not suffice, halves of it without full rows."""
         try:
             batches = generate_batches(
                 self.model,
-                self.request,
+                self.asked,
                 self.sampler,
                 index=index,
                 batch_size=self.batch_size,
@@ -119,15 +119,22 @@ class _Source:
         return [c for half in index.chunk(2) for c in self.crystals(half, has_full_rows=False)]
 
     def _failed(self, index: Int[Tensor, "1"], error: BaseException) -> Crystal:
-        group = int(draw(self.request, self.model.config, self.model.statistics, index).rows[0, 0])
+        (one,) = (self.asked.index == index).nonzero()
         sentences = str(error).split(". ")
         reason = next((text for text in sentences if "memory" in text), "no memory left")
-        return Crystal.failed(int(index), self.request.seed, "out_of_memory", reason, group)
+        return Crystal.failed(
+            int(index),
+            self.asked.seed,
+            "out_of_memory",
+            reason,
+            int(self.asked.drawn.rows[one, 0]),
+            int(self.asked.place[one]),
+        )
 
 
 def generate_run(
     folder: str | Path,
-    request: Request | None = None,
+    request: Request | Sequence[Request] | None = None,
     *,
     weights: str = "default",
     sampler: SamplerConfig | None = None,
@@ -152,38 +159,47 @@ def generate_run(
 
     Raises:
         ValueError: for a value that cannot be met, or a folder that holds something else.
+        RequestError: for a request that the model cannot meet.
         TypeError: for a setting that does not exist.
         KeyboardInterrupt: with the number of crystals that are safe.
     """
-    request, changes = request_of(request, settings)
+    requests, changes = requests_of(request, settings)
     if workers is not None:
         workers = whole_number("workers", workers, least=0)
     place = pick_device(device)
     model = load_model(weights, device=place)
     sampler = sampler_of(model, sampler, changes)
-    check_request(model, request)
+    asked = draw_all(requests, model.config, model.statistics)
     predict = predictor(model, is_compiled=is_compiled, dtype=dtype)
     digest = read_config(weights_folder(weights))["sha256"]
-    run = RunSettings(request, sampler, digest, is_compiled, dtype, primitive)
+    run = RunSettings(requests, sampler, digest, is_compiled, dtype, primitive)
     facts = {
         "weights_name": str(weights),
-        "space_groups_not_in_training": never_drawn(request, model.statistics),
-        "doubts": doubts(request, model.statistics),
+        "space_groups_not_in_training": groups_never_drawn(requests, model.statistics),
+        "doubts": doubts_of(requests, model.statistics),
         "batch_size": BATCH_SIZE[place.type],
         "buckets": {"sites": list(SITE_EDGES), "operations": list(OPERATION_EDGES)},
         "device": place.type,
         "versions": versions(),
     }
     folder = Path(folder)
-    manifest = open_folder(folder, asdict(run), facts)
+    manifest = open_folder(folder, asdict(run), facts, renew=_renewed)
     with only_process(folder):
         if not (folder / RECORDS).is_file():
             _check_machine(folder, manifest, facts)
             # a run that was begun elsewhere keeps its batches: what is done stays valid
-            source = _Source(model, request, sampler, manifest["batch_size"], predict)
+            source = _Source(model, asked, sampler, manifest["batch_size"], predict)
             _sample(folder, source, primitive, workers)
-            join_parts(folder, request.numbers, folder / RECORDS, folder / STRUCTURES)
-        return complete(folder, n=request.n, primitive=primitive)
+            join_parts(folder, numbers_of(requests), folder / RECORDS, folder / STRUCTURES)
+        return complete(folder, n=len(asked), primitive=primitive)
+
+
+def _renewed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a folder of format 4, which had one request and did not say so in its records."""
+    if settings.get("format") != 4:
+        return settings
+    others = {name: value for name, value in settings.items() if name != "request"}
+    return {**others, "requests": [settings["request"]], "format": FORMAT}
 
 
 def _check_machine(folder: Path, manifest: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -208,7 +224,7 @@ def _sample(folder: Path, source: _Source, primitive: bool, workers: int | None)
     """Write the parts that are not there yet."""
     batches = [(part_path(folder, i), index) for i, index in enumerate(source.batches())]
     todo = [(path, index) for path, index in batches if not path.is_file()]
-    n, sizes = source.request.n, [len(index) for _, index in todo]
+    n, sizes = len(source.asked), [len(index) for _, index in todo]
     workers = default_workers(sum(sizes)) if workers is None else workers
     machine = {**_machine(source.model), "workers": workers}
     finish_all = partial(finish, primitive=primitive)

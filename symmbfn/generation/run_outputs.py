@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,16 +50,17 @@ def _texts(folder: Path, primitive: bool) -> Iterator[Finished]:
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    """Counts that add up to the request, rates of it with 95 % intervals, time and versions."""
+    """Counts that add up to the requests, rates with 95 % intervals, time and versions."""
     manifest = json.loads((folder / MANIFEST).read_text())
-    counts: Counter[str] = Counter()
+    by_request: defaultdict[int, Counter[str]] = defaultdict(Counter)
     kept = contacts = 0
     for record in read_records(folder):
-        counts[record["status"]] += 1
+        by_request[record.get("request", 0)][record["status"]] += 1
         if record["status"] == "ok":
             asked, found = record["space_group_number"], record["found_space_group_number"]
             kept += is_group_kept(record["status"], asked, found)
             contacts += record["contact_ratio"] >= CONTACT_RATIO
+    counts = sum(by_request.values(), Counter())
     n, n_valid = counts.total(), counts["ok"]
     return {
         "settings": manifest["settings"],
@@ -68,6 +69,9 @@ def _summary(folder: Path) -> dict[str, Any]:
         "doubts": manifest.get("doubts", []),
         "n": n,
         "statuses": dict(sorted(counts.items())),
+        "statuses_by_request": [
+            dict(sorted(of_request.items())) for _, of_request in sorted(by_request.items())
+        ],
         "rates": {
             "ok": _rate(n_valid, n),
             "no_short_contact": _rate(contacts, n),
@@ -75,7 +79,7 @@ def _summary(folder: Path) -> dict[str, Any]:
             "supergroup_found": _rate(n_valid - kept, n),
         },
         "what_the_rates_are": {
-            "of": "crystals of the request",
+            "of": "all crystals that were asked for",
             "ok": "a structure without a broken guard that has its space group or a "
             f"supergroup of it (spglib, {SYMPREC} angstrom)",
             "no_short_contact": "ok, and every distance is at least "

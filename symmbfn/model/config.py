@@ -137,6 +137,12 @@ class ModelConfig:
     has_self_conditioning: bool = True
     has_fixed_parts: bool = True
 
+    @property
+    def takes_conditions(self) -> bool:
+        """Whether a request may ask for more than a space group."""
+        has_sites = isinstance(self.composition, ElementSlotsConfig)
+        return self.has_fixed_parts and has_sites and isinstance(self.symmetry, LettersConfig)
+
     def __post_init__(self):
         if not self.elements:
             raise ValueError("elements must name at least one atomic number, got ()")

@@ -30,7 +30,7 @@ def write_gallery(folder: str | Path) -> None:
 
     Args:
         folder: of the run; its first crystals with a valid structure are shown, in the order of
-            the requests.
+            their numbers.
     """
     folder = Path(folder)
     if all((folder / name).is_file() for name in (SHEET, PAGE)):
@@ -70,10 +70,10 @@ def gallery_page(crystals: list[Crystal], summary: dict[str, Any]) -> str:
 
 
 def counts_said(summary: dict[str, Any]) -> str:
-    """How many requests of a run gave a valid structure, and what became of the others."""
+    """How many crystals of a run have a valid structure, and what became of the others."""
     statuses = summary["statuses"]
     others = [f"{count} {name}" for name, count in statuses.items() if name != "ok"]
-    text = f"{statuses.get('ok', 0)} of {summary['n']} requests gave a valid structure"
+    text = f"{statuses.get('ok', 0)} of {summary['n']} crystals have a valid structure"
     return f"{text} ({', '.join(others).replace('_', ' ')})" if others else text
 
 

@@ -99,16 +99,22 @@ def replace_facts(folder: Path, settings: dict[str, Any], facts: dict[str, Any])
 def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """Say of each value that is not the same what it is, such as "seed is 3 there and 4 here".
 
-    Values within values are named by their path, such as "request.seed".
+    Values within values are named by their path, such as "requests.0.seed".
     """
     different = []
     for name in sorted(there.keys() | here.keys()):
-        old, new = there.get(name), here.get(name)
+        old, new = (_by_place(value.get(name)) for value in (there, here))
         if isinstance(old, dict) and isinstance(new, dict):
             different += [f"{name}.{text}" for text in differences(old, new)]
         elif old != new:
             different.append(f"{name} is {_short(old)} there and {_short(new)} here")
     return different
+
+
+def _by_place(value: Any) -> Any:
+    """A list of dictionaries as a dictionary by place, other values as they are."""
+    is_list_of_dicts = isinstance(value, list) and all(isinstance(one, dict) for one in value)
+    return {str(place): one for place, one in enumerate(value)} if is_list_of_dicts else value
 
 
 def versions(*others: str) -> dict[str, str]:

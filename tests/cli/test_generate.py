@@ -81,7 +81,7 @@ def test_a_range_of_numbers_is_a_part_of_the_whole_run(
         assert path.read_bytes() == cifs[path.name]
         assert f"cif/{path.name}" in (part / "gallery.html").read_text()
     code, shown = outcome(command(tiny_weights, part, "--first", "6", n="4"), capsys)
-    assert code == 2 and "request.first is 5 there and 6 here" in shown
+    assert code == 2 and "requests.0.first is 5 there and 6 here" in shown
 
 
 def test_interruption_is_code_130_and_resumes(
@@ -101,6 +101,59 @@ def test_interruption_is_code_130_and_resumes(
     assert code == 130 and "0 of 9 crystals" in shown and "resumes" in shown
     assert main(command(tiny_weights, out)) == 0
     assert sum(json.loads((out / "summary.json").read_text())["statuses"].values()) == 9
+
+
+def of_file(weights: Path, file: Path, out: Path, *more: str) -> list[str]:
+    """The command without --n."""
+    given = command(weights, out, "--requests", str(file), *more)
+    return [word for place, word in enumerate(given) if place not in (1, 2)]
+
+
+def test_a_file_of_requests_is_one_run(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    table, lines = tmp_path / "asked.csv", tmp_path / "asked.jsonl"
+    table.write_text('n,space-group,elements\r\n3,225,\r\n\r\n,,"Ti,O"\r\n2,,\r\n')
+    rows = [{"n": 3, "space_group_number": 225}, {"elements": ["Ti", "O"]}, {"n": 2}]
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for file in (table, lines):
+        out = tmp_path / file.suffix
+        assert main(of_file(tiny_weights, file, out, "--first", "4", "--seed", "3")) == 0
+        assert "3 requests, " in capsys.readouterr().out
+        assert {path.name for path in out.iterdir()} == FILES
+    records = (tmp_path / ".csv" / "records.jsonl").read_text()
+    assert records == (tmp_path / ".jsonl" / "records.jsonl").read_text()
+    found = [json.loads(line) for line in records.splitlines()]
+    assert [(r["index"], r["request"]) for r in found] == [
+        (4, 0), (5, 0), (6, 0), (7, 1), (8, 2), (9, 2)
+    ]  # fmt: skip
+    assert {r["space_group_number"] for r in found[:3]} == {225}
+    alone = command(tiny_weights, tmp_path / "alone", "--first", "7", "--seed", "3", n="1")
+    assert main([*alone, "--elements", "Ti,O"]) == 0
+    (one,) = map(json.loads, (tmp_path / "alone" / "records.jsonl").read_text().splitlines())
+    assert {**one, "request": 1} == found[3]
+
+
+def test_what_is_wrong_with_a_file_is_said_in_one_line(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file, out = tmp_path / "asked.jsonl", tmp_path / "out"
+    file.write_text('{"n": 2}\n\n{"elements": "Xe,O"}\n')
+    for more, text in [
+        ([], f"{file} line 3: no training crystal has the elements Xe"),
+        (["--elements", "Li"], "--elements must stand in the lines"),
+        (["--n", "3", "--guidance", "2"], "--guidance, --n must stand in the lines"),
+        (["--property", "band_gap=1", "--space-group", "1"], "--property, --space-group must"),
+        (["--seed", "-1"], "seed must"),
+        (["--first", "-1"], "first must"),
+        (["--requests", str(tmp_path / "nowhere.csv")], "nowhere.csv"),
+        (["--requests", str(tiny_weights)], "must be a .csv or a .jsonl file"),
+    ]:
+        code, shown = outcome(of_file(tiny_weights, file, out, *more), capsys)
+        assert code == 2 and text in shown and shown.count("\n") == 1, shown
+    code, shown = outcome(["generate", "--out", str(out)], capsys)
+    assert code == 2 and "give --n N, or --requests FILE" in shown and shown.count("\n") == 1
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

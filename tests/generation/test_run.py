@@ -251,14 +251,14 @@ def test_a_run_that_goes_on_elsewhere_says_so_and_notes_it(
 def test_other_settings_are_refused_and_nothing_changes(whole: Path, tiny_weights: Path) -> None:
     before = content(whole)
     for change, text in [
-        ({"n": 31}, r"request\.n is 30 there and 31 here"),
-        ({"seed": 8}, r"request\.seed is 12 there and 8 here"),
+        ({"n": 31}, r"requests\.0\.n is 30 there and 31 here"),
+        ({"seed": 8}, r"requests\.0\.seed is 12 there and 8 here"),
         ({"n_steps": 3}, r"sampler\.n_steps is 2 there and 3 here"),
         ({"solver": "ode2"}, r"sampler\.solver is 'bfn' there and 'ode2' here"),
         ({"clearance": 0.0}, r"sampler\.clearance is 0.75 there and 0.0 here"),
         (
             {"space_group_number": 225},
-            r"request\.space_group_number is None there and \[225\] here",
+            r"requests\.0\.space_group_number is None there and \[225\] here",
         ),
         ({"primitive": True}, "primitive is False there and True here"),
     ]:
@@ -274,7 +274,7 @@ def test_a_resumed_run_compares_request_and_sampler_as_a_whole(
     manifest = json.loads((whole / "manifest.json").read_text())["settings"]
     request = Request(n=30, seed=12)
     sampler = preset_sampler(load_model(tiny_weights), n_steps=2)
-    assert Request(**manifest["request"]) == request
+    assert [Request(**one) for one in manifest["requests"]] == [request]
     assert SamplerConfig(**manifest["sampler"]) == sampler
     before, run = content(whole), {"weights": str(tiny_weights), "device": "cpu"}
     generate_run(whole, request, sampler=sampler, **run)
@@ -283,7 +283,7 @@ def test_a_resumed_run_compares_request_and_sampler_as_a_whole(
             ValueError, match=rf"run: sampler\.{name} is \S+ there and {value} here$"
         ):
             generate_run(whole, request, sampler=replace(sampler, **{name: value}), **run)
-    with pytest.raises(ValueError, match=r"run: request\.first is 0 there and 1 here$"):
+    with pytest.raises(ValueError, match=r"run: requests\.0\.first is 0 there and 1 here$"):
         generate_run(whole, replace(request, first=1), sampler=sampler, **run)
     assert content(whole) == before
 

@@ -86,7 +86,7 @@ def test_the_page_shows_every_valid_crystal(run: Path) -> None:
         assert (run / entry["cif"]).is_file()
         assert {atom[0] for atom in entry["atoms"]} <= data["balls"].keys()
         assert sum(int(re.match(r"\d+", site[1])[0]) for site in entry["sites"]) == len(crystal)
-    assert f"{len(valid)} of 30 requests gave a valid structure" in Page(page).text
+    assert f"{len(valid)} of 30 crystals have a valid structure" in Page(page).text
 
 
 def test_the_sheet_is_a_picture(run: Path) -> None:

@@ -39,6 +39,18 @@ def test_differences_within_values_are_named_by_their_path(tmp_path: Path) -> No
     )
 
 
+def test_differences_in_a_list_are_named_by_their_place(tmp_path: Path) -> None:
+    open_folder(tmp_path, {"requests": [{"n": 3}, {"n": 4}], "groups": [1, 2]}, {})
+    for here, said in [
+        ({"requests": [{"n": 3}, {"n": 5}], "groups": [1, 2]}, "requests.1.n is 4 there and 5"),
+        ({"requests": [{"n": 3}], "groups": [1, 2]}, "requests.1 is {'n': 4} there and None"),
+        ({"requests": [{"n": 3}, {"n": 4}], "groups": [1]}, "groups is [1, 2] there and [1]"),
+    ]:
+        with pytest.raises(ValueError) as error:
+            open_folder(tmp_path, here, {})
+        assert str(error.value).endswith(f"another run: {said} here")
+
+
 def test_foreign_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="nothing is overwritten"):
