@@ -129,7 +129,7 @@ def conditions_of_drawn(model: SymmBFN, drawn: Drawn) -> Conditions:
         raise ValueError("this model can be conditioned on the space group alone")
     device, most = conditions.is_site.device, conditions.is_site.shape[1]
 
-    def sites(value: Tensor, empty: float) -> Tensor:
+    def sites(value: Tensor, empty: int | float) -> Tensor:
         value = value[:, :most].to(device)
         shape = (len(value), most - value.shape[1], *value.shape[2:])
         return torch.cat([value, value.new_full(shape, empty)], dim=1)

@@ -48,7 +48,7 @@ def take_weights(model: SymmBFN, source: SymmBFN) -> None:
         model: a new model, whose last properties may be further ones; changed in place.
         source: the model that is continued.
 
-    Source: ours; zero at first as in Zhang et al. 2023 (ControlNet).
+    Source: book, method-further-properties.
     """
     n_old = len(source.config.properties)
     weights = model.state_dict() | source.state_dict()
