@@ -24,6 +24,7 @@ from symmbfn.cli.arguments import FINE_TUNING_RATE
 from symmbfn.conditions.request import Request
 from symmbfn.crystals.cell import Cell
 from symmbfn.datasets.cache import EncodedDataset
+from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.datasets.registry import cache_folder, load_dataset
 from symmbfn.generation.run import generate_run
 from symmbfn.intervals import bootstrap_deviation, wilson_interval
@@ -34,13 +35,12 @@ from symmbfn.runtime.journal import Journal
 from symmbfn.runtime.workers import run_killable
 from symmbfn.screening.sources import read_candidates
 from symmbfn.training.config import OptimiserConfig, TrainingConfig
-from symmbfn.training.data import training_sets
 from symmbfn.training.fit import FitConfig, fit
 from symmbfn.training.steps import draw_noise, stratified_times
 
 ORIGIN, COLUMN = "default", "bulk_modulus"  # GPa
-OLD = "formation_energy_per_atom"  # a property of the origin that the new data lack
-N_DATA, N, SEED = 2000, 300, 0
+OLD = "formation_energy_per_atom"  # crystals with it show what is left of the old properties
+N_DATA, N_HELD_OUT, N, SEED = 2000, 400, 300, 0
 TARGETS = (50.0, 200.0)  # GPa; the data lie around 100
 NEAR = 0.25  # share of the target
 TRAINING = TrainingConfig(
@@ -59,10 +59,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=cache_folder() / "conditioning" / "finetune")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = labelled(options.work / "mine.csv", options.workers)
+    data, held_out = labelled(options.work, options.workers)
     config = FitConfig(origin=ORIGIN, properties=(COLUMN,), device="cpu")
     weights = fit(data, options.work / "run", config, TRAINING)
-    claims = [*claims_of_nats(data, load_model(weights))]
+    claims = [*claims_of_nats(held_out, load_model(weights))]
     found = {}
     for target in (None, *TARGETS):
         folder = options.work / ("none" if target is None else f"at-{target:g}")
@@ -77,13 +77,16 @@ def main() -> None:
     record("conditioning", claims)
 
 
-def labelled(path: Path, workers: int) -> Path:
-    """The file that a user would have: crystals, and a column of numbers with gaps."""
-    rows = load_dataset("mp_20", "train").sample(N_DATA, random_state=SEED)
-    values = moduli(rows["cif"].tolist(), path.with_suffix(".jsonl"), workers)
-    with whole_file(path) as part:
-        rows[["material_id", "cif"]].assign(**{COLUMN: values}).to_csv(part, index=False)
-    return path
+def labelled(folder: Path, workers: int) -> tuple[Path, Path]:
+    """The file that a user would have, crystals and a column with gaps, and one held out."""
+    rows = load_dataset("mp_20", "train").sample(N_DATA + N_HELD_OUT, random_state=SEED)
+    values = moduli(rows["cif"].tolist(), folder / "mine.jsonl", workers)
+    table = rows[["material_id", "cif"]].assign(**{COLUMN: values})
+    paths = folder / "mine.csv", folder / "held_out.csv"
+    for path, part_of in zip(paths, (table[:N_DATA], table[N_DATA:]), strict=True):
+        with whole_file(path) as part:
+            part_of.to_csv(part, index=False)
+    return paths
 
 
 def moduli(crystals: Sequence[Cell | str | None], path: Path, workers: int) -> np.ndarray:
@@ -122,23 +125,34 @@ def claims_of_targets(found: dict[float | None, np.ndarray]) -> Iterator[Claim]:
             yield _share(f"{whom}.near", n_near, len(made), note)
 
 
-def claims_of_nats(data: Path, model: SymmBFN) -> Iterator[Claim]:
-    """What telling a property is worth on held-out crystals; for an old one, before and after."""
-    _, held_out = training_sets(data, form="canonical")
-    _, val = training_sets("mp_20", form="canonical")
-    assert held_out is not None and val is not None
+def claims_of_nats(held_out: Path, model: SymmBFN) -> Iterator[Claim]:
+    """What telling properties is worth: the new one, and those of the origin before and after."""
+    others = encode_dataset(held_out, form="canonical")
+    val = encode_dataset("mp_20", split="val", form="canonical")
     origin = load_model(ORIGIN)
     for name, one, crystals, text in (
-        ("new", model, held_out, f"{COLUMN}, crystals of the user's file that were held out"),
-        ("old_before", origin, val, f"{OLD}, MP-20 val, weights that are continued"),
-        ("old_after", model, val, f"{OLD}, MP-20 val, after the training without it"),
+        (
+            "new",
+            model,
+            others,
+            "the new one, crystals of MP-20 train that were not in the user's file",
+        ),
+        ("old_before", origin, val, "those of the origin, MP-20 val, before the training"),
+        (
+            "old_after",
+            model,
+            val,
+            "those of the origin, MP-20 val, after the training without them",
+        ),
     ):
         known = ~crystals.values_of((COLUMN if name == "new" else OLD,))[:, 0].isnan()
         chosen = crystals.subset(known.nonzero().flatten()[:N_NATS])
         told, untold = (nats(one, chosen, is_told) for is_told in (True, False))
-        note = f"nats a crystal that telling the property saves: {text}"
+        note = f"nats a crystal that telling properties saves: {text}"
         yield _mean(f"finetune.nats.{name}", untold - told, "nats", note)
-        yield _mean(f"finetune.bound.{name}", untold, "nats", f"nothing told: {text}")
+        yield _mean(
+            f"finetune.untold.{name}", untold, "nats", f"nats a crystal, nothing told: {text}"
+        )
 
 
 @torch.no_grad()
