@@ -43,12 +43,13 @@ bench: $(STAMP) ## timings, into results/engine.json: (20 minutes)
 gpu: ## correctness, speed, training, 10,000 crystals on a GPU node (REHEARSE=1: tiny, no GPU)
 	$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m scripts.engine.gpu $(if $(REHEARSE),--rehearse)
 
-results: $(STAMP) ## the figures of results/foundation.json, evaluation.json (hours; REFERENCE=val|test_open)
+results: $(STAMP) ## the figures of results/foundation.json, evaluation.json, conditioning.json (hours; REFERENCE=val|test_open)
 	$(BIN)/python -m scripts.foundation.run all --reference $(REFERENCE)
 	$(BIN)/python -m scripts.evaluation.controls
 	$(BIN)/python -m scripts.evaluation.hull claims
 	$(BIN)/python -m scripts.evaluation.identities all --reference $(REFERENCE)
 	$(BIN)/python -m scripts.evaluation.run real shuffled random default sg10 paper
+	$(BIN)/python -m scripts.conditioning.finetune
 
 judges: .venv-judges/.installed ## M3GNet and MEGNet, in an environment of their own (.venv-judges)
 

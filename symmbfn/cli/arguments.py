@@ -54,7 +54,8 @@ def train(parser: argparse.ArgumentParser) -> None:
         "--properties",
         type=_names,
         metavar="LIST",
-        help="columns to condition on: a,b; default: numbers of a named dataset, none else",
+        help="columns to condition on: a,b; with --from beside those that the weights have; "
+        "default: numbers of a named dataset in a new model, none else",
     )
     parser.add_argument(
         "--labels",

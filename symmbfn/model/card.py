@@ -11,14 +11,20 @@ def model_card(model: SymmBFN, notes: dict[str, Any]) -> str:
     c, found = model.config, notes["validation"]
     size = sum(parameter.numel() for parameter in model.parameters())
     groups = len(set(model.statistics.conditions[:, 0].tolist()))
-    origin = notes["continued_from"]
-    start = f"continued from the weights {origin[:12]}" if origin else "trained from scratch"
+    start = "trained from scratch"
+    if origin := notes["continued_from"]:
+        start = f"continued from the weights {origin[:12]}"
+        start += f" of {notes['origin_dataset']}" if notes["origin_dataset"] else ""
     bound = (
         f"{found['bound']:.3f} nats per crystal (variational bound without its last term, of "
         "the first held-out crystals, as the run validates)"
         if found
         else "not measured: no crystals were held out"
     )
+    further = notes.get("further_properties", ())
+    learnt = [
+        f"{name} (new to these weights)" if name in further else name for name in c.properties
+    ]
     elements = " ".join(SYMBOLS[number] for number in c.elements)
     sites = "those of the asymmetric unit"
     if c.is_of_atoms:
@@ -41,6 +47,7 @@ at most {notes["batch_size"]} crystals, seed {notes["seed"]}, {notes["dtype"]}, 
 | width, depth | {c.network.width}, {c.network.depth} |
 | symmetry, elements | {c.symmetry.kind}, {c.composition.kind} |
 | sites are | {sites} |
+| properties | {", ".join(learnt) or "none"} |
 | left out | {left_out} |
 | steps without effect (not finite) | {notes["steps_skipped"]} |
 | validation | {bound} |

@@ -53,6 +53,11 @@ class Features:
         """The features, in their order, float32."""
         return torch.cat([feature.of(reading).float() for feature in self.members], dim=-1)
 
+    def start(self, of: Callable[[Reading], Tensor]) -> int:
+        """Place of the first number that a feature's function makes."""
+        place = [feature.of for feature in self.members].index(of)
+        return sum(feature.width for feature in self.members[:place])
+
 
 def site_features(config: ModelConfig, channels: Sequence[Channel]) -> Features:
     """Elements, symmetry and coordinates of each site."""
@@ -117,13 +122,25 @@ class SizeEmbedding(nn.Embedding):
         return self(reading.conditions.is_site.sum(-1).clamp_max(MAX_EMBEDDED_SITES))
 
 
+class PropertyEmbedding(PropertyTokens):
+    """What the network reads of the properties."""
+
+    def of_graph(self, reading: Reading) -> Tensor:
+        """Those that a crystal is conditioned on; all left out where there are none."""
+        values = reading.conditions.properties
+        if values is None:
+            shape = len(reading.t), len(self.read)
+            values = torch.full(shape, torch.nan, device=reading.t.device)
+        return self(values)
+
+
 def graph_features(
     config: ModelConfig,
     beliefs: Mapping[str, Belief],
     elements: Channel,
     group: GroupEmbedding,
     n_sites: SizeEmbedding,
-    properties: PropertyTokens | None,
+    properties: PropertyEmbedding | None,
 ) -> Features:
     """Time, space group, sizes, lattice, and the elements of the crystal."""
     read = [belief for belief in beliefs.values() if belief.is_accuracy_read]
@@ -141,7 +158,7 @@ def graph_features(
         features.append(Feature(6, _best_lattice))
     features.append(Feature(elements.graph_width, elements.of_graph))
     if properties is not None:
-        features.append(Feature(properties.width, partial(_properties, properties)))
+        features.append(Feature(properties.width, properties.of_graph))
     if config.has_fixed_parts:
         features.append(Feature(2, _known_of_crystal))
     return Features(tuple(features))
@@ -182,15 +199,6 @@ def _size(reading: Reading) -> Tensor:
     log_atoms = reading.atoms.sum(-1).log()
     n_sites = reading.conditions.is_site.sum(-1)
     return torch.stack([log_atoms, reading.k[:, 5] - log_atoms / 3, n_sites.log()], dim=-1)
-
-
-def _properties(tokens: PropertyTokens, reading: Reading) -> Tensor:
-    """The properties that a crystal is conditioned on; all left out where there are none."""
-    values = reading.conditions.properties
-    if values is None:
-        shape = len(reading.t), len(tokens.read)
-        values = torch.full(shape, torch.nan, device=reading.t.device)
-    return tokens(values)
 
 
 def _known_of_crystal(reading: Reading) -> Tensor:

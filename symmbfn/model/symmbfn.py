@@ -32,7 +32,6 @@ from symmbfn.model.variables import (
 from symmbfn.networks.class_table import zeroed
 from symmbfn.networks.displacements import Displacements
 from symmbfn.networks.embeddings import phases
-from symmbfn.networks.properties import PropertyTokens
 
 FARTHEST = 5.0  # standard deviations; a belief that lies beyond is read as if it lay there
 LEAST_RADIUS = 0.3  # angstrom
@@ -100,10 +99,10 @@ class SymmBFN(nn.Module):
         self.symmetry = c.symmetry.channel(width, statistics.position_log_prior)
         self.group = network_input.GroupEmbedding()
         self.n_sites = network_input.SizeEmbedding()
-        self.properties: PropertyTokens | None = None
+        self.properties: network_input.PropertyEmbedding | None = None
         if c.properties:
             moments = statistics.property_mean, statistics.property_std
-            self.properties = PropertyTokens(c.properties, *moments)
+            self.properties = network_input.PropertyEmbedding(c.properties, *moments)
         tables = self.elements, self.group, self.n_sites, self.properties
         self.site_features = network_input.site_features(c, (self.elements, self.symmetry))
         self.graph_features = network_input.graph_features(c, self.variables, *tables)

@@ -82,6 +82,12 @@ class PropertyTokens(nn.Module):
         )
         self.null = nn.Parameter(torch.zeros(len(names), width))
 
+    def mute(self, first: int) -> None:
+        """Let the properties from a place on add nothing, told or not, until they are learnt."""
+        for read in self.read[first:]:
+            for parameter in read.get_submodule("2").parameters():
+                nn.init.zeros_(parameter)
+
     def forward(self, values: Float[Tensor, "B Q"]) -> Float[Tensor, "B W"]:
         """Compute the vector.
 

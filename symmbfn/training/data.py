@@ -217,3 +217,17 @@ def varying_properties(dataset: EncodedDataset) -> tuple[str, ...]:
     """Properties of which two crystals are known to have different values."""
     columns = zip(dataset.property_names, dataset.properties.unbind(-1), strict=True)
     return tuple(name for name, values in columns if len(values[~values.isnan()].unique()) > 1)
+
+
+def check_varying(dataset: EncodedDataset, names: Sequence[str]) -> None:
+    """Make sure that something can be learnt of properties.
+
+    Raises:
+        ValueError: one that has no two different values.
+    """
+    varying = varying_properties(dataset)
+    if constant := [name for name in names if name not in varying]:
+        raise ValueError(
+            f"property {', '.join(constant)} has no two different values in the training set, "
+            "so that nothing can be learnt of it"
+        )

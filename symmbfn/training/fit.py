@@ -21,6 +21,11 @@ from symmbfn.model.checkpoints import (
     weights_folder,
 )
 from symmbfn.model.config import PUBLISHED, ModelConfig, default_config
+from symmbfn.model.further_properties import (
+    continued_statistics,
+    take_weights,
+    with_further_properties,
+)
 from symmbfn.model.statistics import compute_statistics, with_property_tables
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.runtime.checks import one_of, real_number, whole_number
@@ -31,6 +36,7 @@ from symmbfn.runtime.run_folder import check_folder, only_process, open_folder, 
 from symmbfn.training.config import TrainingConfig
 from symmbfn.training.data import (
     CELLS,
+    check_varying,
     elements_of,
     extra_crystals,
     learnable_sets,
@@ -57,7 +63,8 @@ class FitConfig:
         symprec: tolerance at which the symmetry of the data is read, angstrom; None takes the
             dataset's own.
         properties: columns that a new model of the default preset can be conditioned on; None
-            takes all numbers of a named dataset, and none of a file of the user's.
+            takes all numbers of a named dataset, and none of a file of the user's. A model that
+            is continued learns those that it does not have yet beside its own.
         extra: dataset of further crystals, which the model always sees with their energy above
             the hull: it learns from them what unstable is, and they leave what it generates
             without conditions as it was. None for none.
@@ -91,7 +98,7 @@ class FitConfig:
     def _check_fits_model(self) -> None:
         """Refuse what the model that is continued, or the preset, does not have."""
         if self.origin:
-            for name in ("cell", "width", "depth", "properties"):
+            for name in ("cell", "width", "depth"):
                 if value := getattr(self, name):
                     raise ValueError(f"{name} {value!r} cannot change the model of {self.origin!r}")
         if self.cell and self.preset in ("default", "paper"):
@@ -99,7 +106,7 @@ class FitConfig:
                 f"cell {self.cell!r} is for the presets full_cell and circular, "
                 f"not for {self.preset!r}"
             )
-        if self.properties and self.preset != "default":
+        if self.properties and not self.origin and self.preset != "default":
             raise ValueError(
                 f"properties {', '.join(self.properties)} are for the preset default, "
                 f"not for {self.preset!r}"
@@ -154,8 +161,10 @@ def _fit(
             properties=config.properties or (),
             labels=labels,
         )
-    model_config = source.config if source else _new_config(dataset, everything, config)
+    model_config = _config(dataset, everything, config, source)
     train, validation, left_out = learnable_sets(everything, validation, model_config)
+    further = model_config.properties[len(source.config.properties) :] if source else ()
+    check_varying(train, further)
     dataset_seen, n_extra = train, 0
     if config.extra:
         with ranks.first_alone():
@@ -165,13 +174,8 @@ def _fit(
         "dataset": dataset_label(dataset),
         "data": dataset_seen.digest,
         **({"extra": config.extra, "n_extra": n_extra} if config.extra else {}),
-        "preset": None if source else config.preset,
-        "continued_from": _digest_of(config.origin) if config.origin else None,
-        "width": model_config.network.width,
-        "depth": model_config.network.depth,
-        **({"cell": cell} if cell else {}),
-        **({"symprec": config.symprec} if config.symprec else {}),
-        **({"properties": config.properties} if config.properties is not None else {}),
+        **_settings_of(config, model_config, cell),
+        **({"further_properties": further} if further else {}),
         **({"labels": {one.name: one.digest for one in labels}} if labels else {}),
         **training.settings(),
     }
@@ -207,8 +211,22 @@ def _cell(config: FitConfig, source: SymmBFN | None) -> str | None:
     return notes.get("cell", "conventional")
 
 
-def _digest_of(weights: str) -> str:
-    return read_config(weights_folder(weights))["sha256"]
+def _settings_of(config: FitConfig, model: ModelConfig, cell: str | None) -> dict[str, Any]:
+    """What decides the model of a run, by name, and what it is continued from."""
+    origin: dict[str, Any] = {"continued_from": None}
+    if config.origin:
+        found = read_config(weights_folder(config.origin))
+        dataset = found["notes"].get("dataset")  # the last one that it was trained on
+        origin = {"continued_from": found["sha256"], "origin_dataset": dataset}
+    return {
+        "preset": None if config.origin else config.preset,
+        **origin,
+        "width": model.network.width,
+        "depth": model.network.depth,
+        **({"cell": cell} if cell else {}),
+        **({"symprec": config.symprec} if config.symprec else {}),
+        **({"properties": config.properties} if config.properties is not None else {}),
+    }
 
 
 def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
@@ -232,16 +250,19 @@ def new_config(dataset: EncodedDataset, config: FitConfig) -> ModelConfig:
     if missing := [name for name in names if name not in dataset.property_names]:
         there = ", ".join(dataset.property_names) or "none"
         raise ValueError(f"no property {', '.join(missing)} in the dataset, only {there}")
-    if constant := [name for name in names if name not in varying]:
-        raise ValueError(
-            f"property {', '.join(constant)} has no two different values in the training set, "
-            "so that nothing can be learnt of it"
-        )
+    check_varying(dataset, names)
     return default_config(elements_of(dataset), properties=names, **changes)
 
 
-def _new_config(dataset: str | Path, encoded: EncodedDataset, config: FitConfig) -> ModelConfig:
-    """As `new_config`, but a file of the user's has no properties that are not named."""
+def _config(
+    dataset: str | Path, encoded: EncodedDataset, config: FitConfig, source: SymmBFN | None
+) -> ModelConfig:
+    """The source's with further properties, or `new_config`.
+
+    A file of the user's has no properties that are not named.
+    """
+    if source is not None:
+        return with_further_properties(source.config, config.properties or ())
     is_named = config.properties is not None or str(dataset) in dataset_names()
     return new_config(encoded, config if is_named else replace(config, properties=()))
 
@@ -255,11 +276,12 @@ def build_model(
 ) -> SymmBFN:
     """A new model, or the source's weights with the requests of the new dataset.
 
-    Coordinates and lattice stay standardised as the source's weights know them; which space
-    groups and numbers of sites and elements are drawn is the new dataset's.
+    All that the source has stays standardised as its weights know it; which space groups and
+    numbers of sites and elements are drawn, and the scale of properties that the source does not
+    have, is the new dataset's.
 
     Args:
-        config: of the model.
+        config: of the model; with a source its own, but for further properties at the end.
         dataset: its crystals are those that the model will generate.
         source: the model that is continued, or None.
         seed: of new weights.
@@ -267,22 +289,19 @@ def build_model(
             crystals, shape (M, Q); None takes the dataset's.
     """
     units = dataset.batch(torch.arange(len(dataset)))
-    if source is None:
-        values = dataset.values_of(config.properties) if properties is None else properties
-        statistics = compute_statistics(units, config, values)
-    else:
-        # properties stay scaled as the source knows them, whatever the new dataset has of them
-        new = compute_statistics(units, replace(config, properties=()))
-        statistics = replace(
-            source.statistics, conditions=new.conditions, condition_count=new.condition_count
-        )
+    values = dataset.values_of(config.properties) if properties is None else properties
+    n_old = 0 if source is None else len(source.config.properties)
+    new = replace(config, properties=config.properties[n_old:])
+    statistics = compute_statistics(units, new, values[:, n_old:])
+    if source is not None:
+        statistics = continued_statistics(source.statistics, statistics)
     own = dataset.values_of(config.properties)
     statistics = with_property_tables(statistics, units, config, own)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SymmBFN(config, statistics)
     if source is not None:
-        model.load_state_dict(source.state_dict())
+        take_weights(model, source)
     return model.train()
 
 
@@ -296,6 +315,7 @@ def _say_start(model: SymmBFN, train: EncodedDataset, settings: dict[str, Any]) 
     print(f"{what}: {size / 1e6:.2f} million parameters, {len(train)} crystals", flush=True)
     there, learnt = train.property_names, model.config.properties
     for text, names in (
+        ("new to these weights", settings.get("further_properties", ())),
         ("conditioned on", [name for name in learnt if name in there]),
         ("not in the dataset, so without values", [name for name in learnt if name not in there]),
         ("not learnt, numbers of the dataset", [name for name in there if name not in learnt]),
