@@ -52,6 +52,7 @@ from pymatgen.core import Lattice, Structure
 
 import symmbfn
 from symmbfn.claims.store import claims, claims_table
+from symmbfn.conditions.draw import draw
 from symmbfn.crystals.decoding import decode_wyckoff
 from symmbfn.crystals.elements import SYMBOLS
 from symmbfn.crystals.symmetry import (
@@ -108,7 +109,7 @@ print(f"sampler: {sampler.solver}, {sampler.n_steps} steps")
 
 # %%
 request = symmbfn.Request(n=2000, seed=seed)
-given_rows = request.rows(model.statistics)
+given_rows = draw(request, config, model.statistics).rows
 print("request  group            sites  elements")
 for i, (G, D, M) in enumerate(given_rows[:6].tolist()):
     symbol = tables.hermann_mauguin[G - 1]
@@ -480,7 +481,7 @@ crystals = symmbfn.generate(n=n, weights=model, seed=seed)
 # %%
 ok = [crystal for crystal in crystals if crystal.status == "ok"]
 request = symmbfn.Request(n=n, seed=seed)
-requests = request.rows(model.statistics).tolist()
+requests = draw(request, config, model.statistics).rows.tolist()
 statuses = {"ok", "invalid_geometry", "symmetry_mismatch"}
 statuses |= {"reconstruction_failed"}
 assert [crystal.index for crystal in crystals] == list(range(n))

@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy import stats
 
-from symmbfn.conditions.draw import choices_of, draw
+from symmbfn.conditions.choices import choices_of
+from symmbfn.conditions.draw import draw
 from symmbfn.conditions.request import Request
 from symmbfn.conditions.values import doubts, drawn_values, row_factors
 from symmbfn.generation.generate import generate
