@@ -21,7 +21,7 @@ def ratio_interval(counts: Sequence[int], n: Sequence[int]) -> tuple[float, floa
     Raises:
         ValueError: counts that no shares can have.
 
-    Source: Katz et al. 1978, with a half added to each count (Walter 1975).
+    Source: ours: the normal interval of a logarithm, with a half added to each count.
     """
     if any(not 0 <= count <= of or of < 1 for count, of in zip(counts, n, strict=True)):
         raise ValueError(f"counts must lie in 0..n with n >= 1, got {counts} of {n}")

@@ -131,7 +131,7 @@ def test_blank_lines_count_in_the_numbers_of_lines(tmp_path: Path) -> None:
         ('{"guidance": NaN}', "line 1: NaN is no number"),
         ('{"guidance": "2"}', "line 1: guidance must .* got '2'"),
         ('{"properties": {"band_gap": [1, 2, 3]}}', r"line 1: .*band_gap.*\[1, 2, 3\]"),
-        ('{"template": 5}', "line 1: template must be a CIF or a crystal, got int"),
+        ('{"template": 5}', "line 1: template must be a CIF or a crystal, got 5"),
         ('{"template": "no.cif"}', "line 1: template 'no.cif'"),
         ('{"n": 1}\n[1, 2]', r"line 2: a request is an object .* got '\[1, 2\]'"),
         ('{"n": 1}\n{"n": 1', "line 2: column .* is no JSON"),
