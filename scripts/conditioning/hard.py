@@ -21,11 +21,12 @@ from scripts.conditioning.sets import Impossible, Settings, conditions_of, impos
 from scripts.evaluation.run import weights_of_preset
 from symmbfn.claims.store import Claim, record
 from symmbfn.conditions.check import STATUS
+from symmbfn.conditions.draw import draw
 from symmbfn.conditions.request import Request
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnit
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.datasets.encoding import encode_dataset
-from symmbfn.generation.generate import check_request, generate_batches
+from symmbfn.generation.generate import generate_batches
 from symmbfn.generation.sampler import preset_sampler
 from symmbfn.intervals import wilson_interval
 from symmbfn.model.checkpoints import load_model
@@ -66,7 +67,7 @@ def possible_sets(
     for unit in units:
         settings = conditions_of(unit, rng)
         try:
-            check_request(model, Request.of(n=N_EACH, seed=SEED, **settings))
+            draw(Request.of(n=N_EACH, seed=SEED, **settings), model.config, model.statistics)
         except ValueError as error:
             print(f"refused: {error}", flush=True)
             n_refused += 1
@@ -145,7 +146,7 @@ def claims_of_refusals(model: SymmBFN, sets: list[Impossible]) -> Iterator[Claim
 def refusal(model: SymmBFN, settings: dict[str, Any]) -> str:
     """What is said against a request; empty if nothing is."""
     try:
-        check_request(model, Request.of(n=1, **settings))
+        draw(Request.of(n=1, **settings), model.config, model.statistics)
     except ValueError as error:
         return str(error)
     return ""
