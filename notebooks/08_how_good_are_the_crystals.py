@@ -51,7 +51,6 @@ import torch
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
 import symmbfn
-from symmbfn.claims.published import published_duel
 from symmbfn.claims.store import RESULTS, claim, claims_table
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.elements import SYMBOLS
@@ -888,31 +887,6 @@ for count, n in ((31, 256), (121, 1000), (1211, 10_000)):
     print(f"{count:>5} of {n:>6}: from {low:.1f} to {high:.1f} %")
 
 # %% [markdown]
-# ### Asked for one group
-#
-# PLaID++ {cite:p}`xu2025plaid`, a language model, was asked for 1,000
-# crystals of each of seven space groups. The same requests to `default`:
-# how many have the right group at 0.1 angstrom and a valid structure, and
-# how many of the first ones that were relaxed are S.U.N. and still have
-# it. The right group can be compared. The other column cannot, since
-# PLaID++ was judged by another potential and we count by the whole hull.
-
-# %%
-theirs = published_duel()
-print("group   right / %            S.U.N. and right / %        n")
-print("        PLaID++     ours     PLaID++     ours")
-for group, published in theirs.rows.items():
-    print(f"{group:>5}", end="")
-    for part, count in zip(("right", "both"), published, strict=True):
-        entry = claim(f"duel.{group}.{part}")
-        low, high = entry["interval"]
-        print(f"{100 * count / theirs.n:>9.1f}", end="")
-        print(f"{entry['value']:>7.1f} ({low:.0f} to {high:.0f})", end="")
-    print(f"{entry['n']:>6}")
-
-# %% [markdown]
-# TODO-READING
-#
 # ### What a stable crystal costs
 #
 # The paper divides the time of one crystal by the share that is stable,
@@ -1017,35 +991,6 @@ print(claim("hull.full.stable_real")["note"].split(";")[1].strip())
 # its calls have a precision of 0.51, recall 0.76, error 0.063 eV/atom
 # (unique prototypes; {cite:t}`riebesell2025matbench` and its online
 # tables): about every second "stable" is wrong.
-#
-# ### A second judge
-#
-# Another potential can be asked about the same relaxed crystals: SevenNet,
-# model 7net-l3i5 {cite:p}`park2024sevennet`. It relaxes them on from where
-# CHGNet left them, and its energies are held against the same hull. The
-# first lines are errors of formation energies of crystals of val as they
-# stand, and how the errors of both go together ($r$, which is 1 where they
-# are the same but for scale); then come crystals of `default`: how often
-# both say the same of "stable", how many of CHGNet's stable crystals
-# SevenNet confirms, and how many are S.U.N. by both.
-
-# %%
-rows = {
-    "error, CHGNet, eV": "second_judge.chgnet_mae_ev",
-    "error, SevenNet, eV": "second_judge.mae_ev",
-    "errors together, r": "second_judge.error_correlation",
-    "both say the same": "second_judge.agree_stable",
-    "stable, confirmed": "second_judge.confirms_stable",
-    "S.U.N. by both": "second_judge.sun_both",
-}
-print(claims_table(rows))
-
-# %% [markdown]
-# SevenNet is closer to DFT, and it errs where CHGNet errs more often than
-# chance would have it: both learnt from relaxations of the Materials
-# Project. So a crystal that both call stable is a better candidate, and no
-# certainty. `symmbfn evaluate --second-judge sevennet` puts such crystals
-# first in the shortlist.
 #
 # ### What only DFT and synthesis can say
 #
