@@ -29,7 +29,7 @@ from symmbfn.generation.generate import generate
 from symmbfn.model.checkpoints import WEIGHTS_FILE, load_model, weights_folder
 from symmbfn.runtime.files import file_digest
 
-N_REQUESTS, N_EACH, SEED, ROUNDS = 50, 10, 0, 5
+N_REQUESTS, N_EACH, SEED, ROUNDS = 50, 10, 0, 3
 MOST_RATIO = 1.5
 WEIGHTS, COMMAND = "default", "python -m scripts.conditioning.mixed_requests"
 WAYS: dict[str, Callable[[AsymmetricUnit, float], dict[str, Any]]] = {
