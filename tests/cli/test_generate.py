@@ -280,4 +280,4 @@ def test_conditions_reach_every_record(
     assert [(one["formula"], one["status"]) for one in records] == [("NaCl", "ok")] * 3
     capsys.readouterr()
     code, shown = outcome(command(tiny_weights, out, *cell, n="3"), capsys)
-    assert code == 2 and "request.template" in shown and shown.count("\n") == 1
+    assert code == 2 and "requests.0.template" in shown and shown.count("\n") == 1

@@ -509,9 +509,9 @@ def test_steps_without_effect_are_said_and_without_any_other_there_are_no_weight
 def test_the_rates_of_conditions_are_written_and_part_of_the_run(fitted: Path, table: Path) -> None:
     notes = json.loads((fitted / "weights" / "config.json").read_text())["notes"]
     settings = json.loads((fitted / "manifest.json").read_text())["settings"]
-    assert notes["conditions.lattice"] == settings["conditions.lattice"] == 0.25
+    assert notes["conditions.lattice"] == settings["conditions.lattice"] == 0.2
     other = replace(SHORT, conditions=ConditionRates(lattice=0.5))
-    with pytest.raises(ValueError, match="conditions.lattice is 0.25 there and 0.5 here"):
+    with pytest.raises(ValueError, match="conditions.lattice is 0.2 there and 0.5 here"):
         fit(table, fitted, SMALL, other)
 
 
