@@ -26,7 +26,7 @@ from symmbfn.datasets.registry import dataset_splits
 from symmbfn.generation.generate import model_conditions
 from symmbfn.generation.sampler import Predictor, predictor, preset_sampler, sample
 from symmbfn.model.checkpoints import load_model
-from symmbfn.model.config import default_config, paper_config
+from symmbfn.model.config import paper_config
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.networks.cspnet_pyg import with_pyg_network
 from symmbfn.runtime.compilation import onednn_products, torch_defaults
@@ -100,7 +100,7 @@ def models(bench: Bench) -> dict[str, SymmBFN]:
     c = ours.config
     same = {"width": c.network.width, "depth": c.network.depth}
     network = replace(c.network, edge_width=0, edge_layers=2, is_modulated=False)
-    layers = replace(default_config(c.elements), network=network)
+    layers = replace(c, network=network, properties=())
     raw = replace(ours.statistics, coords_mean=torch.zeros(3), coords_std=torch.ones(3))
     published = paper_config(elements=c.elements, **same)
     torch.manual_seed(0)

@@ -19,6 +19,7 @@ from symmbfn.benchmark.timing import now
 from symmbfn.crystals.symmetry import MAX_POSITIONS
 from symmbfn.model.symmbfn import SymmBFN
 from symmbfn.networks.cspnet import Layer
+from symmbfn.networks.element_slots import ElementSlots
 from symmbfn.runtime.compilation import onednn_products
 
 FLOAT = 4  # bytes
@@ -75,9 +76,9 @@ def network_products(model: SymmBFN, b: int, n: int) -> dict[str, int]:
         "heads": site * 3 * h + b * (2 * h * h + 6 * h),
     }
     if "pointers" in model.classes:
-        slot = b * s
+        slot, read = b * s, cast(ElementSlots, model.elements).read_slot.in_features
         macs["elements"] = (
-            slot * (3 * k + 2 * s) * e
+            slot * read * e
             + slot * 2 * (3 * e * e)
             + site * ((e + 3 * s) * h + s * e + h * e + s * e + h * s + s * h)
             + b * e * h
