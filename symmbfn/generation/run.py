@@ -234,9 +234,10 @@ def _sample(folder: Path, source: _Source, primitive: bool, workers: int | None)
         try:
             with finishing(finish_all, sizes, writer, workers) as give:
                 for _, index in todo:
-                    start = time.monotonic()
+                    start, used = time.monotonic(), time.process_time()
                     crystals = source.crystals(index)
-                    writer.sampling.append(time.monotonic() - start)
+                    spent = {"sampling": time.monotonic() - start}
+                    writer.spent.append(spent | {"processor": time.process_time() - used})
                     give(crystals)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
@@ -252,7 +253,7 @@ class _Writer:
     ):
         self.folder, self.paths, self.machine, self.bar = folder, paths, machine, bar
         self.n_done, self.last = n_done, time.monotonic()
-        self.sampling: list[float] = []  # seconds of each batch
+        self.spent: list[dict[str, float]] = []  # seconds of each batch for its sampling
         self.writing = 0.0  # seconds of the last part
 
     def __call__(self, place: int, finished: list[Finished], checking: float) -> None:
@@ -261,7 +262,7 @@ class _Writer:
         before, self.last = self.last, time.monotonic()
         seconds = {
             "all": self.last - before,
-            "sampling": self.sampling[place],
+            **self.spent[place],
             "checking": checking,
             "writing": self.last - start + self.writing,
         }

@@ -100,7 +100,11 @@ def _rate(count: int, n: int) -> dict[str, Any]:
 
 
 def _time(folder: Path, n: int) -> dict[str, Any] | None:
-    """Wall time of the run, and what its parts would have taken alone; None without parts."""
+    """Wall time of the run, and what its parts would have taken alone; None without parts.
+
+    `processor_seconds` is the processor time of sampling, which other programs on the machine do
+    not change; None where a part is from before it was kept.
+    """
     found = [header for _, header in headers(folder)]
     if not found:
         return None
@@ -109,8 +113,10 @@ def _time(folder: Path, n: int) -> dict[str, Any] | None:
         for name in ("all", "sampling", "checking", "writing")
     }
     total = seconds.pop("all")
+    processor = [header["seconds"].get("processor") for header in found]
     return {
         "seconds": total,
+        "processor_seconds": None if None in processor else round(sum(processor), 2),
         "seconds_of": seconds,
         "seconds_per_1000": round(1000 * total / n, 2),
         "devices": sorted({header["device"] for header in found}),

@@ -127,9 +127,15 @@ def _content(
 
 
 def seconds_of(facts: dict[str, Any], n: int) -> dict[str, float]:
-    """Seconds per crystal that a run took for sampling and rebuilding; empty if not recorded."""
-    seconds = ((facts.get("time") or {}).get("seconds_of")) or {}
-    sampling, rebuilding = seconds.get("sampling") or 0.0, facts.get("rebuilding_seconds", 0.0)
+    """Seconds per crystal that a run took for sampling and rebuilding; empty if not recorded.
+
+    Of a run on processors alone it is processor time, where that was kept.
+    """
+    spent = facts.get("time") or {}
+    sampling = (spent.get("seconds_of") or {}).get("sampling") or 0.0
+    if spent.get("devices") == ["cpu"]:
+        sampling = spent.get("processor_seconds") or sampling
+    rebuilding = facts.get("rebuilding_seconds", 0.0)
     if not sampling > 0:
         return {}
     if rebuilding >= sampling:  # timed here, and slower than all of the run

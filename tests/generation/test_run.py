@@ -67,7 +67,7 @@ def test_every_request_has_one_record_and_counts_add_up(whole: Path) -> None:
     assert 0 < summary["rates"]["ok"]["count"] < 30, "the test needs both kinds"
     low, high = summary["rates"]["ok"]["interval"]
     assert low < summary["rates"]["ok"]["share"] < high
-    assert summary["time"]["seconds"] > 0
+    assert summary["time"]["seconds"] > 0 and summary["time"]["processor_seconds"] > 0
     assert not (whole / "parts").exists()
 
 

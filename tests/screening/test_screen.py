@@ -387,6 +387,20 @@ def test_times_too_short_to_be_told_apart_are_one() -> None:
     assert seconds_of({}, 2) == {}
 
 
+def test_a_busy_machine_does_not_make_a_crystal_dearer() -> None:
+    time = {"seconds_of": {"sampling": 9.0}, "processor_seconds": 3.0, "devices": ["cpu"]}
+    assert seconds_of({"time": time}, 2) == {"generation": 1.5, "rebuilding": 0.0}
+    assert seconds_of({"time": time | {"processor_seconds": None}}, 2) == {
+        "generation": 4.5,
+        "rebuilding": 0.0,
+    }
+    # what a processor does while a GPU computes says nothing
+    assert seconds_of({"time": time | {"devices": ["H200"]}}, 2) == {
+        "generation": 4.5,
+        "rebuilding": 0.0,
+    }
+
+
 def test_coverage_is_of_the_crystals_that_were_screened(
     screened: tuple[Path, pd.DataFrame], folders: dict[str, Path]
 ) -> None:
