@@ -19,6 +19,7 @@ FIGURES = {
     "default.stable.ours": r"([\d.]+) % on or below it",
     "default.sun.ours": r"([\d.]+) % are also unique and not in the training set",
     "default.sun.paper_rule": r"fits nothing to DFT, ([\d.]+) % are",
+    "second_judge.confirms_stable": r"SevenNet, confirms ([\d.]+) % of the stable ones",
     "control.real.metastable.ours": r"without its own entry: ([\d.]+) % within",
     "control.real.stable.ours": r"([\d.]+) % on the hull or below; real ones",
     "control.shuffled.metastable.ours": r"each other's elements: ([\d.]+) %",
