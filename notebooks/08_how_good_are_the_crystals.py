@@ -853,8 +853,8 @@ print(claims_table(table))
 #
 # What can be compared is ours with ours, under one judge. `default` is
 # between the random crystals and the real ones, and far from both.
-# `paper`, trained as briefly as our weights are, is hardly above the
-# random crystals, and where a phase of the system is known not at all.
+# `paper`, trained as briefly as our weights are, has no more S.U.N.
+# crystals than the random ones.
 #
 # The distances can be compared, with care: the test split is not whole
 # here, and the published rule for which 1,000 crystals count is not
