@@ -18,6 +18,7 @@ import torch
 
 from scripts.conditioning.independent import misses
 from scripts.conditioning.sets import Impossible, Settings, conditions_of, impossible
+from scripts.evaluation.property_claims import counted
 from scripts.evaluation.run import weights_of_preset
 from symmbfn.claims.store import Claim, record
 from symmbfn.conditions.check import STATUS
@@ -28,7 +29,6 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.datasets.encoding import encode_dataset
 from symmbfn.generation.generate import generate_batches
 from symmbfn.generation.sampler import preset_sampler
-from symmbfn.intervals import wilson_interval
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.symmbfn import SymmBFN
 
@@ -153,20 +153,9 @@ def refusal(model: SymmBFN, settings: dict[str, Any]) -> str:
 
 
 def _share(name: str, count: int, n: int, note: str, aim: str | None = None) -> Claim:
-    low, high = (round(100 * end, 2) for end in wilson_interval(count, n))
-    return Claim(
-        name,
-        round(100 * count / n, 2),
-        COMMAND,
-        unit="%",
-        n=n,
-        seed=SEED,
-        interval=(low, high),
-        aim=aim,
-        met=None if aim is None else count == n,
-        note=f"{count} of {n}. {note}",
-        versions=weights_of_preset("default"),
-    )
+    met, versions = None if aim is None else count == n, weights_of_preset("default")
+    facts = {"command": COMMAND, "seed": SEED, "versions": versions}
+    return counted(name, count, n, note=note, aim=aim, met=met, **facts)
 
 
 if __name__ == "__main__":

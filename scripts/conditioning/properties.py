@@ -19,13 +19,13 @@ from typing import Any
 import pandas as pd
 
 from scripts.conditioning.ratios import ratio_interval
-from scripts.evaluation.property_claims import mean_error
+from scripts.evaluation.property_claims import counted, mean_error
 from scripts.evaluation.run import weights_of_preset
 from symmbfn.claims.store import RESULTS, Claim, record
 from symmbfn.conditions.request import Request
 from symmbfn.datasets.registry import cache_folder, load_dataset
-from symmbfn.evaluation.energies.stability import CONVENTIONS, figures_of
-from symmbfn.evaluation.summary import METASTABLE, rate_of, relaxed_rows
+from symmbfn.evaluation.energies.stability import CONVENTIONS, figures_of, is_true
+from symmbfn.evaluation.summary import METASTABLE, relaxed_rows
 from symmbfn.generation.run import generate_run
 from symmbfn.screening.screen import ScreeningConfig, screen
 
@@ -178,7 +178,7 @@ def _nearness(
 
 def _gain(name: str, holds: pd.Series, others: pd.Series) -> Claim:
     """A share over that of the base."""
-    counts = [int(side.fillna(False).sum()) for side in (holds, others)]
+    counts = [int(is_true(side).sum()) for side in (holds, others)]
     n = [len(holds), len(others)]
     value, low, high = ratio_interval(counts, n)
     note = f"{counts[0]} of {n[0]} with the condition, {counts[1]} of {n[1]} without it."
@@ -187,16 +187,7 @@ def _gain(name: str, holds: pd.Series, others: pd.Series) -> Claim:
 
 def share(name: str, holds: pd.Series, note: str) -> Claim:
     """How many of all requests, in per cent."""
-    rate = rate_of(holds)
-    low, high = (round(100 * end, 2) for end in rate["interval"])
-    return Claim(
-        name,
-        round(100 * rate["share"], 2),
-        unit="%",
-        n=rate["n"],
-        interval=(low, high),
-        **_facts(f"{rate['count']} of {rate['n']}. {note}"),
-    )
+    return counted(name, int(is_true(holds).sum()), len(holds), **_facts(note))
 
 
 def _facts(note: str) -> dict[str, Any]:

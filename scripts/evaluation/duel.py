@@ -11,19 +11,18 @@ the cache and are resumed.
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from scripts.evaluation.property_claims import counted
 from scripts.evaluation.run import weights_of_preset
 from symmbfn.claims.published import published_duel
 from symmbfn.claims.store import Claim, record
 from symmbfn.conditions.request import Request
 from symmbfn.datasets.registry import cache_folder
-from symmbfn.evaluation.energies.stability import CONVENTIONS, figures_of
+from symmbfn.evaluation.energies.stability import CONVENTIONS, figures_of, is_true
 from symmbfn.evaluation.summary import relaxed_rows
 from symmbfn.generation.run import generate_run
-from symmbfn.intervals import wilson_interval
 from symmbfn.screening.screen import ScreeningConfig, screen
 
 N, N_RELAXED, SEED = 1000, 150, 0
@@ -73,19 +72,9 @@ def claims_of(group: int, table: pd.DataFrame) -> Iterator[Claim]:
 
 
 def _share(name: str, holds: pd.Series, note: str) -> Claim:
-    count, n = int(holds.fillna(False).sum()), len(holds)
-    low, high = (round(100 * end, 2) for end in wilson_interval(count, n))
-    shared: dict[str, Any] = {"seed": SEED, "versions": weights_of_preset("default")}
-    return Claim(
-        name,
-        round(100 * count / n, 2),
-        COMMAND,
-        unit="%",
-        n=n,
-        interval=(low, high),
-        note=f"{count} of {n}. {note}",
-        **shared,
-    )
+    count, versions = int(is_true(holds).sum()), weights_of_preset("default")
+    facts = {"command": COMMAND, "seed": SEED, "versions": versions}
+    return counted(name, count, len(holds), note=note, **facts)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Claims on errors of predicted properties, shared by the scripts that measure them."""
+"""Claims of one form, shared by the scripts that measure them: mean errors and shares."""
 
 from typing import Any
 
@@ -23,6 +23,13 @@ def share(name: str, is_met: np.ndarray, **facts: Any) -> Claim:
     interval = round(100 * low, 1), round(100 * high, 1)
     value = round(100 * float(is_met.mean()), 1)
     return Claim(name, value, unit="%", n=len(is_met), interval=interval, **facts)
+
+
+def counted(name: str, count: int, n: int, *, note: str = "", **facts: Any) -> Claim:
+    """So many of n, in per cent with Wilson's interval; the note begins with the count."""
+    low, high = (round(100 * end, 2) for end in wilson_interval(count, n))
+    note, value = f"{count} of {n}. {note}", round(100 * count / n, 2)
+    return Claim(name, value, unit="%", n=n, interval=(low, high), note=note, **facts)
 
 
 def show_and_record(claims: list[Claim]) -> None:
