@@ -74,7 +74,8 @@ def generate_batches(
         Finished crystals, about a thousand at once, in order of size and not of index.
 
     Raises:
-        ValueError: no training crystal has one of the request's space groups; batch_size below 1.
+        RequestError: no crystal that the model knows can meet a request.
+        ValueError: batch_size below 1.
     """
     if isinstance(requests, DrawnRequests):
         asked = requests if index is None else requests[index.cpu() - requests.index[0]]
