@@ -20,7 +20,7 @@ from symmbfn.conditions.chemistry import Chemistry, counts_of, formula_of, symbo
         np.array(["Li", "Fe", "P", "O"]),
         [Element("Li"), Element("Fe"), "P", 8],
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_elements_are_read_in_every_form_along_the_mendeleev_scale(value: object) -> None:
     assert symbols_of("elements", value) == ("Li", "Fe", "P", "O")
