@@ -12,6 +12,10 @@ OUT    ?= generated/seed-$(SEED)
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
+# tests are shared among so many processes, file by file
+PROCESSES ?= 2
+SHARED := -n $(PROCESSES) --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help generate test notebooks book lint bench gpu results judges clean own-environment
 
@@ -22,8 +26,8 @@ generate: $(STAMP) ## N=100 new crystals with SEED=0 into OUT=generated/seed-0
 	$(BIN)/symmbfn generate --n $(N) --seed $(SEED) --out $(OUT)
 
 test: $(STAMP) ## every test, then every chapter against its stored output
-	$(BIN)/python -m pytest -q tests
-	if ls notebooks/*.ipynb >/dev/null 2>&1; then $(BIN)/python -m pytest -q --nbval notebooks/; fi
+	$(BIN)/python -m pytest -q $(SHARED) tests
+	if ls notebooks/*.ipynb >/dev/null 2>&1; then $(BIN)/python -m pytest -q $(SHARED) --nbval notebooks/; fi
 
 notebooks: $(STAMP) ## run the chapters again and store their output
 	$(BIN)/python -m symmbfn.claims.chapters

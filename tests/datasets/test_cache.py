@@ -2,6 +2,7 @@
 
 import csv
 import multiprocessing
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -248,7 +249,9 @@ def test_a_second_process_waits_and_says_so(
             pool.submit(encode_dataset, crystals, cache_dir=tmp_path, workers=1) for _ in range(2)
         ]
         assert {call.result().digest for call in calls} == {encoded.digest}
-    assert capsys.readouterr().err.count("waiting for another process") == 1
+    waits = re.findall("waiting for another process that makes (.+)", capsys.readouterr().err)
+    # both write into failures.csv in the end, and may meet there as well
+    assert len([path for path in waits if not path.endswith("failures.csv")]) == 1
 
 
 def encoded_there(arguments: tuple[Path, Path]) -> str:

@@ -39,12 +39,16 @@ def test_losses_fall_and_every_request_is_answered(
     preset: str, cell: str, mini: EncodedDataset, tmp_path: Path
 ) -> None:
     crystals = CELLS[cell](mini)
+    if cell == "conventional":  # the large half takes five times as long
+        crystals = crystals.subset(crystals.n_sites.argsort(stable=True)[:256])
     settings = PRESETS[preset](**TINY)
     torch.manual_seed(0)
-    model = SymmBFN(settings, compute_statistics(crystals.batch(torch.arange(512)), settings))
+    model = SymmBFN(
+        settings, compute_statistics(crystals.batch(torch.arange(len(crystals))), settings)
+    )
     run = TrainingConfig(
         epochs=3.0,
-        batch_size=32,
+        batch_size=len(crystals) // 16,
         optimiser=OptimiserConfig(learning_rate=3e-3, warmup_steps=5, ema_decay=0.9),
     )
     before = validate(model.eval(), crystals, n_crystals=64)
