@@ -15,6 +15,7 @@ import numpy as np
 
 from symmbfn._shapes import Float, Int
 from symmbfn.crystals.centring import primitive_vectors
+from symmbfn.crystals.settings import settings_of
 from symmbfn.crystals.symmetry import check_space_group_number, positions_of, symmetry_tables
 from symmbfn.runtime.checks import whole_number
 
@@ -27,6 +28,32 @@ def primitive_multiplicities(space_group_number: int) -> Int[np.ndarray, "W"]:
     rows = positions_of(check_space_group_number(space_group_number))
     n_centrings = round(1 / np.linalg.det(primitive_vectors(space_group_number)))
     return symmetry_tables().multiplicity[rows].astype(np.int64) // n_centrings
+
+
+def canonical_positions(
+    space_group_number: int,
+    atomic_numbers: Int[np.ndarray, "D"],
+    wyckoff_positions: Int[np.ndarray, "D"],
+) -> Int[np.ndarray, "D"]:
+    """The positions in the setting of the group that the canonical form of a crystal has.
+
+    Several settings of a group, such as another origin, give the same sites other letters. The one
+    with the smallest sorted list of (atomic number, letter) is chosen, as in `canonical_form`.
+    Settings that special cells alone have are not tried.
+
+    Args:
+        space_group_number: 1 to 230.
+        atomic_numbers, wyckoff_positions: of each site, shape (D,).
+
+    Returns:
+        Position of each site, in the order of the sites, shape (D,).
+
+    Source: book, method-canonical.
+    """
+    image = settings_of(check_space_group_number(space_group_number), ()).image
+    found = image[:, wyckoff_positions]
+    codes = np.asarray(atomic_numbers) * 32 + (image.shape[1] - 1 - found)
+    return found[np.lexsort(np.sort(codes, axis=1).T[::-1])[0]]
 
 
 @dataclass(frozen=True, order=True)
