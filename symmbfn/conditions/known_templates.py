@@ -44,12 +44,14 @@ class KnownTemplate:
         probability: among all templates of the composition that known crystals have.
         source: name of the known crystal with the most similar elements.
         formula: of that crystal.
+        substitution: each of its elements, and the one that takes its place.
     """
 
     template: GivenSites
     probability: float
     source: str
     formula: str
+    substitution: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ class KnownTemplates:
         elements = sorted(held, key=lambda element: (held[element], element))
         numbers = [held[element] for element in elements]
         weight: defaultdict[_Key, float] = defaultdict(lambda: -np.inf)
-        nearest: dict[_Key, tuple[float, int]] = {}
+        nearest: dict[_Key, tuple[float, int, tuple[int, ...]]] = {}
         for n in sorted({whole_number("formulas", n) for n in formulas}):
             places = [
                 place
@@ -229,20 +231,27 @@ class KnownTemplates:
                     row = self._rows[place]
                     key = _canonical(row.space_group_number, mine, row.slots)
                     weight[key] = np.logaddexp(weight[key], score)
-                    nearest[key] = max(nearest.get(key, (-np.inf, 0)), (score, -place))
+                    nearest[key] = max(nearest.get(key, (-np.inf, 0, ())), (score, -place, mine))
         if not weight:
             return []
         total = np.logaddexp.reduce(list(weight.values()))
         order = sorted(weight, key=lambda key: (-weight[key], key))
-        return [self._candidate(key, weight[key] - total, -nearest[key][1]) for key in order]
+        return [self._candidate(key, weight[key] - total, *nearest[key][1:]) for key in order]
 
-    def _candidate(self, key: _Key, log_probability: float, place: int) -> KnownTemplate:
+    def _candidate(
+        self, key: _Key, log_probability: float, minus_place: int, elements: tuple[int, ...]
+    ) -> KnownTemplate:
         group, held = key
         letters = symmetry_tables().letter[positions_of(group)]
         sites = [(SYMBOLS[element], str(letters[p])) for element, slot in held for p in slot]
-        template = GivenSites(group, *zip(*sites, strict=True))
-        name = self.identifiers[place]
-        return KnownTemplate(template, float(np.exp(log_probability)), name, self._formula(place))
+        theirs = self._rows[-minus_place].elements
+        return KnownTemplate(
+            GivenSites(group, *zip(*sites, strict=True)),
+            float(np.exp(log_probability)),
+            self.identifiers[-minus_place],
+            self._formula(-minus_place),
+            tuple((SYMBOLS[a], SYMBOLS[b]) for a, b in zip(theirs, elements, strict=True)),
+        )
 
     def _formula(self, place: int) -> str:
         from pymatgen.core import Composition

@@ -84,10 +84,7 @@ def test_every_arrangement_of_elements_with_equal_numbers_is_there() -> None:
     found = {sites_of(one.template) for one in rows.candidates({"Ba": 1, "Zr": 1, "O": 3})}
     # oxygen has the lowest number, so it takes the earlier of its two letters
     pairs = ("Ba", "Zr"), ("Zr", "Ba")
-    assert found == {
-        sites_of(template_of(PEROVSKITE.format(*pair, "O")))
-        for pair in (("Ba", "Zr"), ("Zr", "Ba"))
-    }
+    assert found == {sites_of(template_of(PEROVSKITE.format(*pair, "O"))) for pair in pairs}
 
 
 def test_groups_and_numbers_of_formulas_are_chosen(halides: KnownTemplates) -> None:
@@ -107,6 +104,9 @@ def test_groups_and_numbers_of_formulas_are_chosen(halides: KnownTemplates) -> N
 def test_the_nearest_crystal_is_named(halides: KnownTemplates) -> None:
     first = halides.candidates({"K": 1, "Cl": 1})[0]
     assert (first.source, first.formula) == ("k-1", "KCl")
+    assert dict(first.substitution) == {"K": "K", "Cl": "Cl"}
+    other = known(ROCK_SALT.format("Na", "Br")).candidates({"K": 1, "Cl": 1})[0]
+    assert dict(other.substitution) == {"Na": "K", "Br": "Cl"}
 
 
 def test_saved_templates_come_back(halides: KnownTemplates, tmp_path: Path) -> None:
