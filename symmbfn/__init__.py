@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from symmbfn.generation.generate import generate as generate
     from symmbfn.model.config import ModelConfig as ModelConfig
     from symmbfn.model.symmbfn import SymmBFN as SymmBFN
+    from symmbfn.screening.predictions import predict as predict
 
 _HOMES = {
     "AsymmetricUnit": "crystals.asymmetric_unit",
@@ -40,6 +41,7 @@ _HOMES = {
     "generate": "generation.generate",
     "load_dataset": "datasets.registry",
     "parse_cif": "crystals.structure",
+    "predict": "screening.predictions",
     "read_crystals": "crystals.records",
     "reconstruct": "crystals.reconstruction",
     "space_group_numbers": "crystals.symmetry",

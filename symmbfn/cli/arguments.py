@@ -173,6 +173,35 @@ def _conditions(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def predict(parser: argparse.ArgumentParser) -> None:
+    """Of which compositions, and how many structures."""
+    parser.add_argument(
+        "formula", nargs="+", help="such as LiFePO4; or a text file with one formula a line"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty")
+    parser.add_argument(
+        "--atoms", type=int, metavar="N", help="of the primitive cell; default: any number to 20"
+    )
+    parser.add_argument(
+        "--space-group", metavar="LIST", help="as for generate; default: whatever is likely"
+    )
+    parser.add_argument(
+        "--draws", type=int, default=20, metavar="K", help="structures for each formula; 20"
+    )
+    parser.add_argument(
+        "--rank",
+        metavar="JUDGE",
+        help="relax them within their groups and rank them by energy: chgnet, or as evaluate "
+        "--relax; default: as they are made, likely templates first",
+    )
+    parser.add_argument("--weights", default="default", help="as for generate")
+    parser.add_argument("--steps", type=int, metavar="N", help="default: the model's own")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: OMP_NUM_THREADS, or 1")
+    parser.add_argument("--workers", type=int, metavar="N", help="default: one per core")
+
+
 def evaluate(parser: argparse.ArgumentParser) -> None:
     """What to judge, beside what, and how far."""
     parser.add_argument(

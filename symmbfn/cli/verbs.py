@@ -14,6 +14,7 @@ from typing import NoReturn
 import symmbfn
 from symmbfn.cli import arguments
 from symmbfn.cli.arguments import FINE_TUNING_RATE
+from symmbfn.cli.machine import check_libraries, import_from_here, n_workers, set_threads
 from symmbfn.runtime.checks import one_of, whole_number
 from symmbfn.runtime.signals import sigterm_as_interrupt
 
@@ -22,6 +23,7 @@ BAD_ARGUMENT, STOPPED = 2, 130
 KEPT = {
     "generate": "the crystals so far are in {out}, the same command goes on",
     "evaluate": "what is done is kept in {out} and the cache, the same command goes on",
+    "predict": "nothing is kept",
     "benchmark": "nothing is kept but what is printed",
     "info": "there was nothing to keep",
 }
@@ -109,8 +111,8 @@ def train(options: argparse.Namespace) -> int:
             f"epochs {options.epochs} and minutes {options.minutes} exclude each other"
         )
     if options.labels:
-        _check_libraries("pyarrow")
-    _set_threads(options.threads)
+        check_libraries("pyarrow")
+    set_threads(options.threads)
     from symmbfn.runtime.distributed import is_first_process
     from symmbfn.training.config import OptimiserConfig, ReportingConfig, TrainingConfig
     from symmbfn.training.fit import FitConfig, fit
@@ -152,7 +154,7 @@ def train(options: argparse.Namespace) -> int:
 
 def generate(options: argparse.Namespace) -> int:
     """Make new crystals: CIFs, a gallery, one record for each crystal; the same call resumes."""
-    _set_threads(options.threads)
+    set_threads(options.threads)
     from symmbfn.cli.requested import requested
     from symmbfn.conditions.requests import RequestError
     from symmbfn.generation.run import generate_run
@@ -193,11 +195,38 @@ def generate(options: argparse.Namespace) -> int:
     return 0
 
 
+def predict(options: argparse.Namespace) -> int:
+    """Structures for a chemical formula, the best first: a table and their CIFs."""
+    workers = n_workers(options.workers)
+    set_threads(options.threads)
+    from symmbfn.conditions.formula_files import read_formulas
+    from symmbfn.screening.predictions import check_new, predict, said, write_predictions
+
+    check_new(options.out)
+    import_from_here()
+    found = predict(
+        read_formulas(options.formula),
+        atoms=options.atoms,
+        space_group_number=options.space_group,
+        draws=options.draws,
+        rank=options.rank,
+        seed=options.seed,
+        weights=options.weights,
+        workers=workers,
+        n_steps=options.steps,
+        device=options.device,
+    )
+    path = write_predictions(options.out, found)
+    print(said(found))
+    print(f"table: {path}")
+    return 0
+
+
 def evaluate(options: argparse.Namespace) -> int:
     """Judge crystals, one row each, and report every rate; the same call resumes."""
-    _check_libraries("pyarrow", *(["matminer"] if options.coverage else []))
-    workers = _n_workers(options.workers)
-    _set_threads(1)
+    check_libraries("pyarrow", *(["matminer"] if options.coverage else []))
+    workers = n_workers(options.workers)
+    set_threads(1)
     from symmbfn.claims.store import claims
     from symmbfn.datasets.registry import dataset_splits
     from symmbfn.evaluation.summary import summary_said
@@ -225,7 +254,7 @@ def evaluate(options: argparse.Namespace) -> int:
         second_first=options.second_first,
     )
     device = pick_device(options.device).type
-    _import_from_here()
+    import_from_here()
     screen(options.source, options.out, config, workers=workers, device=device)
     report = write_report(
         options.out,
@@ -244,11 +273,11 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def label(options: argparse.Namespace) -> int:
     """Formation energies and band gaps of a dataset's crystals, as a Parquet file."""
-    _check_libraries("pyarrow")
-    _set_threads(1)
+    check_libraries("pyarrow")
+    set_threads(1)
     from symmbfn.evaluation.energies.labels import label_dataset
 
-    workers = _n_workers(options.workers)
+    workers = n_workers(options.workers)
     table = label_dataset(options.dataset, options.split, out=options.out, workers=workers)
     n_failed = int((table["reason"] != "").sum())
     print(f"{len(table)} crystals, {n_failed} without values: {options.out}")
@@ -257,12 +286,12 @@ def label(options: argparse.Namespace) -> int:
 
 def hull(options: argparse.Namespace) -> int:
     """Energies of structures as phases of a hull, for evaluate --hull; the same call resumes."""
-    _check_libraries("pyarrow")
-    workers = _n_workers(options.workers)
-    _set_threads(1)
+    check_libraries("pyarrow")
+    workers = n_workers(options.workers)
+    set_threads(1)
     from symmbfn.screening.phases import write_phases
 
-    _import_from_here()
+    import_from_here()
     table = write_phases(
         options.source,
         options.out,
@@ -343,6 +372,7 @@ def _parser() -> argparse.ArgumentParser:
         (encode, arguments.encode),
         (train, arguments.train),
         (generate, arguments.generate),
+        (predict, arguments.predict),
         (evaluate, arguments.evaluate),
         (label, arguments.label),
         (hull, arguments.hull),
@@ -353,40 +383,6 @@ def _parser() -> argparse.ArgumentParser:
         verb.set_defaults(run=run)
         add_arguments(verb)
     return parser
-
-
-def _check_libraries(*names: str) -> None:
-    """Make sure that libraries of the extra "metrics" are there before the work begins."""
-    from importlib.util import find_spec
-
-    if missing := [name for name in names if find_spec(name) is None]:
-        raise ValueError(f"no {', '.join(missing)}: pip install 'symmbfn[metrics]'")
-
-
-def _n_workers(n: int | None) -> int:
-    """The workers asked for, one per core if nobody says."""
-    from symmbfn.runtime.workers import n_cores
-
-    return n_cores() if n is None else whole_number("workers", n)
-
-
-def _import_from_here() -> None:
-    """Let "module:factory" name a file of this folder, as it may in a script."""
-    sys.path.append(os.getcwd())
-
-
-def _set_threads(n: int | None = None) -> None:
-    """Take the threads that are asked for, one if nobody says.
-
-    With more threads than free cores small batches take many times as long.
-    """
-    import torch
-
-    if n is None and "OMP_NUM_THREADS" in os.environ:
-        return
-    if n is not None and n < 1:
-        raise ValueError(f"threads must be at least 1, got {n}")
-    torch.set_num_threads(n or 1)
 
 
 def _one_line(error: Exception) -> str:
