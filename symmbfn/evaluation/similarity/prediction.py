@@ -46,8 +46,7 @@ def match_pairs(pairs: Sequence[Pair], *, workers: int) -> list[Match]:
     Raises:
         ValueError: no worker.
 
-    Source: the tolerances 0.3, 0.5 and 10 degrees are those of Xie et al., "Crystal Diffusion
-    Variational Autoencoder", arXiv:2110.06197, which later models use as well.
+    Source: Xie et al. 2022 (CDVAE): tolerances 0.3, 0.5 and 10 degrees.
     """
     places = [place for place, (found, _) in enumerate(pairs) if found is not None]
     matches = [Match(None)] * len(pairs)
