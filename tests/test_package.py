@@ -30,7 +30,7 @@ def test_import_loads_no_library() -> None:
 
 def test_generating_a_few_crystals_loads_no_library_that_it_does_not_need(tmp_path: Path) -> None:
     """Each of these takes about as long to load as a crystal takes to make."""
-    heavy = "scipy.stats", "matplotlib", "pymatgen", "pandas", "chgnet", "torch_geometric"
+    heavy = "scipy.stats", "matplotlib", "pymatgen", "pandas", "chgnet", "torch_geometric", "ase.io"
     code = (
         "import sys; from symmbfn.cli.verbs import main\n"
         f"main(['generate', '--n', '2', '--steps', '1', '--out', {str(tmp_path / 'run')!r}])\n"
