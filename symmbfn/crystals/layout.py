@@ -61,7 +61,7 @@ class Layout:
         return padded.sum(1)
 
     def over_senders(self, pairs: Tensor, n_axes: int = 1) -> Tensor:
-        """Sums for each receiver over its pairs, with the axes behind those of pairs or without."""
+        """Sums over the pairs of each receiver, and over the axes behind them up to `n_axes`."""
         return pairs.sum(tuple(range(2, 2 + n_axes)))
 
     def by_sender(self, pairs: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class Part:
     """Crystals of a batch with one padded number of operations; here all of them.
 
     Attributes:
-        layout: of their sites and pairs; all sites that are padded to (B, N, ...) are listed.
+        layout: of their pairs.
     """
 
     def __init__(self, layout: Layout):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from symmbfn._shapes import Float, Tensor
-from symmbfn.crystals.layout import DENSE, Layout
+from symmbfn.crystals.layout import DENSE, Layout, Mixed
 
 CACHED = 2**17  # hidden numbers of pairs at a time: half a megabyte in float32
 
@@ -38,7 +38,7 @@ def mean_messages(
 
     Source: Jiao et al. 2023 (DiffCSP): first edge layer of CSPLayer; ours: the order of the sums.
     """
-    if layout is not DENSE:
+    if isinstance(layout, Mixed):
         pairs = nn.functional.linear(edges, matrix)
         m = nn.functional.silu(pairs + layout.receiver(receiver) + layout.sender(sender))
         return layout.over_senders(m * layout.sender(weight)[..., None])
