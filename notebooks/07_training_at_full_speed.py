@@ -65,11 +65,8 @@ from symmbfn.datasets.batches import (
 )
 from symmbfn.datasets.full_cell import full_cells
 from symmbfn.figures.plots import COLOURS, use_style
-from symmbfn.generation.generate import (
-    full_rows,
-    generate_batches,
-    size_batches,
-)
+from symmbfn.generation.batching import full_rows, size_batches
+from symmbfn.generation.generate import generate_batches
 from symmbfn.generation.sampler import preset_sampler
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.config import NetworkConfig, default_config
@@ -355,9 +352,12 @@ plt.show()
 # Exact sizes waste nothing, but have several times as many shapes, each to
 # be checked and, on a GPU, captured, and cut a request of usual size into
 # batches of ten crystals. The buckets are the compromise. Small requests
-# pay in another way: the sampler fills batches up with rows that nobody
-# reads, for the reason that [the next but one section](sec:speed-bits)
-# gives.
+# would pay in another way: the sampler fills batches up with rows that
+# nobody reads, for the reason that
+# [the next but one section](sec:speed-bits) gives. So on the CPU crystals
+# of several buckets share a *mixed* batch where they fill none of their
+# own (`symmbfn.crystals.layout`): their sites and pairs stand in lists;
+# only sums are taken bucket by bucket, so that no bit changes.
 #
 # (sec:speed-images)=
 # ## Images from two exponentials

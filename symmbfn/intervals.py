@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import norm
 
 from symmbfn._shapes import Float
 
 CONFIDENCE = 0.95  # probability that an interval holds the true value
+# quantile of the normal distribution at (1 + CONFIDENCE) / 2: scipy.stats takes 0.8 s to import
+QUANTILE = 1.959963984540054
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:
@@ -27,7 +28,7 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     """
     if not (n >= 1 and 0 <= successes <= n):
         raise ValueError(f"successes must lie in 0..n with n >= 1, got {successes} of {n}")
-    z = norm.ppf(0.5 + CONFIDENCE / 2)
+    z = QUANTILE
     share = successes / n
     centre = share + z**2 / (2 * n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))

@@ -2,9 +2,19 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
-from symmbfn.intervals import bootstrap_deviation, newcombe_interval, wilson_interval
+from symmbfn.intervals import (
+    CONFIDENCE,
+    QUANTILE,
+    bootstrap_deviation,
+    newcombe_interval,
+    wilson_interval,
+)
+
+
+def test_the_quantile_is_that_of_the_confidence() -> None:
+    assert norm.ppf((1 + CONFIDENCE) / 2) == QUANTILE
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (3, 10), (10, 10), (970, 1000), (1, 3000)])

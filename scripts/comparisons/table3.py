@@ -32,7 +32,8 @@ from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES, edge_of, n_ope
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.full_cell import full_cells, primitive_cells
 from symmbfn.flows.sampler_config import SamplerConfig
-from symmbfn.generation.generate import model_conditions, rows_of_bucket
+from symmbfn.generation.batching import rows_of_bucket
+from symmbfn.generation.generate import model_conditions
 from symmbfn.generation.sampler import predictor, preset_sampler, sample
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.config import (

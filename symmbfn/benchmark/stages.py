@@ -24,8 +24,9 @@ from symmbfn.claims.store import Claim
 from symmbfn.datasets.batches import edge_of
 from symmbfn.datasets.full_cell import full_cells
 from symmbfn.flows.sampler_config import SamplerConfig
+from symmbfn.generation.batching import rows_of_bucket
 from symmbfn.generation.final_estimates import FinalUnits, final_units, rebuild
-from symmbfn.generation.generate import REBUILT_AT_ONCE, model_conditions, rows_of_bucket
+from symmbfn.generation.generate import REBUILT_AT_ONCE, model_conditions
 from symmbfn.generation.sampler import Predictor, predictor, preset_sampler, sample
 from symmbfn.model.config import full_cell_config, paper_config
 from symmbfn.model.symmbfn import SymmBFN

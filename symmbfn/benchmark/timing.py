@@ -17,7 +17,7 @@ import torch
 from symmbfn._shapes import Int, Tensor
 from symmbfn.crystals.asymmetric_unit import CHART_END
 from symmbfn.datasets.cache import EncodedDataset
-from symmbfn.generation.generate import size_batches
+from symmbfn.generation.batching import size_batches
 from symmbfn.model.symmbfn import SymmBFN
 
 DRAWN = 20_000  # crystals, so that hardly a batch is left half empty

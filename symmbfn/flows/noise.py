@@ -18,6 +18,7 @@ CLASSES = 6  # streams from the noise of a variable to the draw of its class
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
+_WORDS = 2**64
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
@@ -32,11 +33,18 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shift_right(x, 31)
 
 
+def _mix_number(x: int) -> int:
+    """The same of one number: in tensors it would take as long as a draw, and wait for a GPU."""
+    x %= _WORDS
+    x = (x ^ x >> 30) * (_MIX_1 % _WORDS) % _WORDS
+    x = (x ^ x >> 27) * (_MIX_2 % _WORDS) % _WORDS
+    x ^= x >> 31
+    return x - _WORDS if x >= _WORDS // 2 else x
+
+
 def _bits(seed: int, index: Int[Tensor, "B"], stream: int, n: int) -> Int[Tensor, "B n"]:
     """n words of 64 random bits for each crystal."""
-    # scalars as numbers: copied to a GPU they would wait for it in every draw
-    of_seed = int(_mix(torch.tensor(seed) * _GOLDEN + _GOLDEN))
-    of_stream = int(_mix(torch.tensor(stream) + _GOLDEN))
+    of_seed, of_stream = _mix_number(seed * _GOLDEN + _GOLDEN), _mix_number(stream + _GOLDEN)
     key = _mix(_mix(index.long() * _GOLDEN + of_seed) ^ of_stream)
     place = torch.arange(1, n + 1, device=index.device)
     return _mix(key[:, None] + place * _GOLDEN)

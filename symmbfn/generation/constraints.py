@@ -6,6 +6,7 @@ from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.distances import MINIMUM_DISTANCE
 from symmbfn.crystals.images import images_of
 from symmbfn.crystals.lattice import k_to_metric
+from symmbfn.crystals.layout import Part
 from symmbfn.crystals.loci import nearest_point
 from symmbfn.model.symmbfn import FARTHEST, SymmBFN, near_chart
 from symmbfn.model.variables import Conditions, Variables
@@ -84,24 +85,33 @@ def move_apart(
     x = model.fractional(estimates.continuous["coords"])
     lattice = estimates.continuous["lattice"].clamp(-FARTHEST, FARTHEST)
     metric = k_to_metric(model.lattice_k(lattice, conditions)).to(x)
-    images = images_of(x, metric, conditions.rotations, conditions.translations)
-    distance = images.distance()
     theta = {name: log_p.exp() for name, log_p in estimates.categorical.items()}
     radius = model.radius_of(model.elements_of_sites(theta))
-    radii = (radius[:, :, None] + radius[:, None])[..., None]
-    lacking = (clearance * radii).clamp_min(SHORTEST) - distance
-    own = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)[..., None]
-    is_pair = is_settled[:, :, None, None] & is_settled[:, None, :, None]
-    is_pair = is_pair & conditions.is_operation[:, None, None] & (distance > LEAST)
-    is_pair = is_pair & ~(own & (distance < SAME_ATOM))
-    lacking = lacking.masked_fill(~is_pair, 0.0).clamp_min(0.0)
-    best = lacking.argmax(-1, keepdim=True)  # the image of each pair, then the neighbour
-    lacking, distance = lacking.gather(-1, best)[..., 0], distance.gather(-1, best)[..., 0]
-    vectors = images.vectors(best)[..., 0, :]
-    nearest = lacking.argmax(-1, keepdim=True)
-    share = lacking.gather(-1, nearest) / distance.gather(-1, nearest).clamp_min(LEAST)
-    vector = vectors.gather(2, nearest[..., None].expand(-1, -1, -1, 3))[:, :, 0]
-    coords = (x - share / 2 * vector - model.coords_mean) / model.coords_std
+
+    def closest(part: Part) -> Float[Tensor, "*P 5"]:
+        """The image of each pair that lacks most: how much, its distance and its vector."""
+        layout, rotations = part.layout, part.operations(conditions.rotations)
+        translations = part.operations(conditions.translations)
+        images = images_of(part.crystals(x), part.crystals(metric), rotations, translations, layout)
+        distance = images.distance()
+        size, settled = (layout.sites(part.crystals(value)) for value in (radius, is_settled))
+        radii = (layout.receiver(size) + layout.sender(size))[..., None]
+        lacking = (clearance * radii).clamp_min(SHORTEST) - distance
+        is_pair = (layout.receiver(settled) & layout.sender(settled))[..., None]
+        is_pair = is_pair & layout.at_pairs(part.operations(conditions.is_operation))
+        is_pair = is_pair & (distance > LEAST)
+        is_pair = is_pair & ~(layout.is_own(size)[..., None] & (distance < SAME_ATOM))
+        lacking = lacking.masked_fill(~is_pair, 0.0).clamp_min(0.0)
+        best = lacking.argmax(-1, keepdim=True)
+        vector = images.vectors(best)[..., 0, :]
+        return torch.cat([lacking.gather(-1, best), distance.gather(-1, best), vector], dim=-1)
+
+    layout = conditions.layout
+    pairs = layout.by_sender(layout.by_operations(closest))
+    nearest = pairs[..., 0].argmax(-1)[..., None, None].expand(*pairs.shape[:-2], 1, 5)
+    lacking, distance, vector = pairs.gather(-2, nearest)[..., 0, :].split((1, 1, 3), dim=-1)
+    move = layout.padded(lacking / distance.clamp_min(LEAST) / 2 * vector)
+    coords = (x - move - model.coords_mean) / model.coords_std
     return _with_coords(estimates, conditions, coords, is_settled)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from symmbfn._shapes import Bool, Int, Tensor
+from symmbfn._shapes import Int, Tensor
 from symmbfn.conditions.check import checked
 from symmbfn.conditions.draw import OPEN, Drawn
 from symmbfn.conditions.request import Request
@@ -19,14 +19,11 @@ from symmbfn.conditions.requests import (
     numbered,
 )
 from symmbfn.crystals.crystal import Crystal
+from symmbfn.crystals.layout import MULTIPLE
 from symmbfn.crystals.symmetry_search import check_symmetry
-from symmbfn.datasets.batches import (
-    OPERATION_EDGES,
-    SITE_EDGES,
-    edge_of,
-    n_operations,
-)
+from symmbfn.datasets.batches import SITE_EDGES, edge_of
 from symmbfn.flows.sampler_config import SamplerConfig
+from symmbfn.generation.batching import batches_of, can_mix, full_rows, layout_of
 from symmbfn.generation.composition import with_templates
 from symmbfn.generation.final_estimates import FinalUnits, final_units, rebuild
 from symmbfn.generation.guidance import guided
@@ -40,8 +37,6 @@ from symmbfn.runtime.compilation import mapped
 from symmbfn.runtime.devices import pick_device
 
 REBUILT_AT_ONCE = 1000  # crystals
-ROWS = 16  # a batch on the CPU holds a multiple of it
-PAIRS = 36  # pairs of sites up to which a batch has all its rows; with more it has fewer
 
 
 def generate_batches(
@@ -52,13 +47,15 @@ def generate_batches(
     index: Int[Tensor, "B"] | None = None,
     batch_size: int = 256,
     has_full_rows: bool = True,
+    has_mixed_batches: bool = True,
     predict: Predictor | None = None,
 ) -> Iterator[list[Crystal]]:
     """Crystals of requests, in batches of like size; each is independent of the rest.
 
-    Every batch is padded to the edges of its bucket, in sites, operations and rows, so that a
-    crystal meets products of the same shape whatever else is drawn, on a GPU in batches of the
-    same size.
+    Every crystal is padded to the edges of its bucket, in sites and operations, and every batch in
+    rows, so that a crystal meets sums of the same length whatever else is drawn, on a GPU in
+    batches of the same size. On the CPU crystals of several buckets share a batch where they do
+    not fill one of their own.
 
     Args:
         model: on its device.
@@ -68,6 +65,8 @@ def generate_batches(
         batch_size: most crystals in one network call.
         has_full_rows: pad batches in rows, too; without, which is for want of memory, only the
             crystals themselves are computed.
+        has_mixed_batches: False for a network whose roundings depend on the shape of a batch, see
+            `can_mix`.
         predict: stands in for the network, see `predictor`.
 
     Yields:
@@ -92,7 +91,8 @@ def generate_batches(
             crystal.request = place_of[crystal.index]
         return [checked(asked.requests[crystal.request], crystal) for crystal in crystals]
 
-    for chunk in batches_of(asked, batch_size):
+    is_mixed = has_mixed_batches and next(model.parameters()).device.type == "cpu"
+    for chunk in batches_of(asked, batch_size, is_mixed=is_mixed):
         waiting += _sampled(model, asked[chunk], sampler, predict, batch_size * has_full_rows)
         if sum(map(len, waiting)) >= REBUILT_AT_ONCE:
             yield finished()
@@ -116,7 +116,7 @@ def _sampled(
         return [_pass(model, asked, None, sampler, predict, batch_size)[1]]
     asked = asked[asked.is_exact.long().argsort(descending=True, stable=True)]
     taken, place = (1 + asked.is_guided.long()).cumsum(0), torch.arange(len(asked))
-    room = -(-taken[n_exact - 1] // ROWS) * ROWS
+    room = -(-taken[n_exact - 1] // MULTIPLE) * MULTIPLE
     is_first, is_exact = taken <= room, place < n_exact
     estimates, first = _pass(model, asked[place[is_first]], None, sampler, predict, batch_size)
     found = mapped(lambda value: value[:n_exact], estimates)
@@ -149,6 +149,7 @@ def _pass(
         full = full_rows(torch.arange(n), most, batch_size, device, n_twice=n_twice)
         asked = asked.followed_by(len(full) - n)
     conditions = conditions_of_drawn(model, asked.drawn)
+    conditions = replace(conditions, layout=layout_of(asked.drawn.rows))
     if found is not None:
         conditions = with_templates(found, conditions)
     if asked.is_guided.any():
@@ -219,74 +220,6 @@ def conditions_of_drawn(model: SymmBFN, drawn: Drawn) -> Conditions:
     )
 
 
-def full_rows(
-    chunk: Int[Tensor, "r"],
-    n_sites: int,
-    batch_size: int,
-    device: torch.device,
-    *,
-    n_twice: int = 0,
-) -> Int[Tensor, "B"]:
-    """Pad a batch with copies of its last row, so that its products do not depend on its length.
-
-    On a GPU to a full batch: with one shape for each bucket, its graph is captured once, and its
-    products do not depend on the request. On the CPU a row of a product does not depend on the
-    number of rows once there are 16; below, some processors add up in another order.
-
-    Args:
-        chunk: rows that go through the network together.
-        n_sites: of each crystal, padding included.
-        batch_size: most rows in a batch.
-        device: of the network.
-        n_twice: how many of them have a second row there, see `guided`.
-    """
-    taken = len(chunk) + n_twice
-    n = -(-taken // ROWS) * ROWS
-    if device.type == "cuda":
-        n = rows_of_bucket(n_sites, batch_size)
-    return torch.cat([chunk, chunk[-1:].expand(max(0, n - taken))])
-
-
-def batches_of(asked: DrawnRequests, batch_size: int) -> list[Int[Tensor, "_"]]:
-    """Rows that go through the network together, see `size_batches`."""
-    return size_batches(asked.drawn.rows, batch_size, asked.is_guided)
-
-
-def size_batches(
-    conditions: Int[Tensor, "n 3"], batch_size: int, is_twice: Bool[Tensor, "n"] | None = None
-) -> list[Int[Tensor, "_"]]:
-    """Rows that go through the network together: those of one bucket of sites and operations.
-
-    Args:
-        conditions: space group, number of sites, number of elements of each crystal.
-        batch_size: most rows in a batch; with many sites there are fewer, because the number of
-            pairs of sites decides how much memory a batch takes.
-        is_twice: which crystals have two rows there; they come first in their bucket.
-
-    Raises:
-        ValueError: batch_size below 1.
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    groups, n_sites, _ = conditions.t().contiguous()
-    twice = torch.zeros_like(groups) if is_twice is None else is_twice.long()
-    sizes = torch.stack(
-        [edge_of(n_operations(groups), OPERATION_EDGES), edge_of(n_sites, SITE_EDGES)], dim=-1
-    )
-    chunks: list[Tensor] = []
-    for size in sizes.unique(dim=0):
-        mine = (sizes == size).all(-1).nonzero().squeeze(-1)
-        mine = mine[twice[mine].argsort(descending=True, stable=True)]
-        place = ((1 + twice[mine]).cumsum(0) - 1) // rows_of_bucket(int(size[1]), batch_size)
-        chunks += mine.split(place.unique_consecutive(return_counts=True)[1].tolist())
-    return chunks
-
-
-def rows_of_bucket(n_sites: int, batch_size: int) -> int:
-    """Rows of a full batch of crystals with so many sites, padding included."""
-    return min(batch_size, max(ROWS, batch_size * PAIRS // n_sites**2 // ROWS * ROWS))
-
-
 def generate(
     request: Request | Sequence[Request] | None = None,
     *,
@@ -339,7 +272,14 @@ def generate(
     for doubt in doubts_of(requests, model.statistics):
         warnings.warn(doubt, stacklevel=2)
     crystals: list[Crystal] = []
-    predict = predictor(model, is_compiled=is_compiled, dtype=dtype)
-    for batch in generate_batches(model, requests, sampler, batch_size=batch_size, predict=predict):
+    batches = generate_batches(
+        model,
+        requests,
+        sampler,
+        batch_size=batch_size,
+        has_mixed_batches=can_mix(is_compiled=is_compiled, dtype=dtype),
+        predict=predictor(model, is_compiled=is_compiled, dtype=dtype),
+    )
+    for batch in batches:
         crystals += [check_symmetry(crystal) for crystal in batch]
     return sorted(crystals, key=lambda crystal: crystal.index)

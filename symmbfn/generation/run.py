@@ -34,7 +34,8 @@ from symmbfn.crystals.records import RECORDS
 from symmbfn.datasets.batches import OPERATION_EDGES, SITE_EDGES
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.generation.batch_files import join_parts, part_path, write_cifs, write_part
-from symmbfn.generation.generate import batches_of, generate_batches
+from symmbfn.generation.batching import batches_of, can_mix
+from symmbfn.generation.generate import generate_batches
 from symmbfn.generation.run_outputs import STRUCTURES, complete
 from symmbfn.generation.sampler import Predictor, predictor
 from symmbfn.generation.settings import requests_of, sampler_of
@@ -83,7 +84,8 @@ class _Source:
         model: on its device.
         asked: what the crystals of the run are drawn by and conditioned on.
         sampler: of the run.
-        batch_size: most crystals in one network call, of which the batches were planned.
+        batch_size, has_mixed_batches: what the batches were planned with, see `batches_of`.
+        can_mix: whether batches may be mixed here.
         predict: the network.
     """
 
@@ -91,11 +93,14 @@ class _Source:
     asked: DrawnRequests
     sampler: SamplerConfig
     batch_size: int
+    has_mixed_batches: bool
+    can_mix: bool
     predict: Predictor
 
     def batches(self) -> list[Int[Tensor, "_"]]:
         """Numbers of the crystals of each batch, as planned."""
-        return [self.asked.index[rows] for rows in batches_of(self.asked, self.batch_size)]
+        plan = batches_of(self.asked, self.batch_size, is_mixed=self.has_mixed_batches)
+        return [self.asked.index[rows] for rows in plan]
 
     def crystals(self, index: Int[Tensor, "B"], has_full_rows: bool = True) -> list[Crystal]:
         """Sample a planned batch; where memory does not suffice, halves of it without full rows."""
@@ -107,6 +112,7 @@ class _Source:
                 index=index,
                 batch_size=self.batch_size,
                 has_full_rows=has_full_rows,
+                has_mixed_batches=self.can_mix,
                 predict=self.predict,
             )
             return [crystal for batch in batches for crystal in batch]
@@ -172,12 +178,14 @@ def generate_run(
     asked = draw_all(requests, model.config, model.statistics)
     predict = predictor(model, is_compiled=is_compiled, dtype=dtype)
     digest = read_config(weights_folder(weights))["sha256"]
+    mixes = can_mix(is_compiled=is_compiled, dtype=dtype)
     run = RunSettings(requests, sampler, digest, is_compiled, dtype, primitive)
     facts = {
         "weights_name": str(weights),
         "space_groups_not_in_training": groups_never_drawn(requests, model.statistics),
         "doubts": doubts_of(requests, model.statistics),
         "batch_size": BATCH_SIZE[place.type],
+        "has_mixed_batches": mixes and place.type == "cpu",
         "buckets": {"sites": list(SITE_EDGES), "operations": list(OPERATION_EDGES)},
         "device": place.type,
         "versions": versions(),
@@ -188,7 +196,8 @@ def generate_run(
         if not (folder / RECORDS).is_file():
             _check_machine(folder, manifest, facts)
             # a run that was begun elsewhere keeps its batches: what is done stays valid
-            source = _Source(model, asked, sampler, manifest["batch_size"], predict)
+            plan = manifest["batch_size"], manifest.get("has_mixed_batches", False)
+            source = _Source(model, asked, sampler, *plan, mixes, predict)
             _sample(folder, source, primitive, workers)
             join_parts(folder, numbers_of(requests), folder / RECORDS, folder / STRUCTURES)
         return complete(folder, n=len(asked), primitive=primitive)

@@ -96,7 +96,7 @@ class SlotChannel(ElementSlots, ElementChannel):
         """States of the slots."""
         features = None
         if self.reads_atoms:
-            held = (classes["pointers"][0] * atoms[..., None]).sum(1)
+            held = conditions.layout.over_sites(classes["pointers"][0] * atoms[..., None])
             wanted = conditions.composition
             wanted = torch.full_like(held, torch.nan) if wanted is None else wanted
             features = atom_features(held, wanted)
@@ -104,7 +104,8 @@ class SlotChannel(ElementSlots, ElementChannel):
 
     def of_sites(self, reading: Reading) -> Float[Tensor, "B N H"]:
         """The slots that a site points to."""
-        return self.embed(reading.states["elements"], *reading.classes["pointers"])
+        layout = reading.conditions.layout
+        return self.embed(reading.states["elements"], *reading.classes["pointers"], layout)
 
     def of_graph(self, reading: Reading) -> Float[Tensor, "B H"]:
         """All slots of the crystal."""
@@ -113,8 +114,9 @@ class SlotChannel(ElementSlots, ElementChannel):
     def outputs(self, h: Tensor, vector: Tensor, reading: Reading) -> dict[str, Tensor]:
         """Logits of the slots' elements and of the sites' pointers."""
         atoms = reading.atoms * reading.conditions.is_site
-        theta = reading.theta("pointers")
-        elements, pointers = self.logits(h, vector, reading.states["elements"], theta, atoms)
+        slots, theta = reading.states["elements"], reading.theta("pointers")
+        layout = reading.conditions.layout
+        elements, pointers = self.logits(h, vector, slots, theta, atoms, layout)
         return {"elements": elements, "pointers": pointers}
 
     def of_each_site(self, theta: Mapping[str, Tensor]) -> Float[Tensor, "B N K"]:
@@ -187,13 +189,14 @@ class LetterChannel(WyckoffPositions, SymmetryChannel):
 
     def of_sites(self, reading: Reading) -> Float[Tensor, "B N H"]:
         """Expected embeddings of the site's position and of those of the other sites."""
-        letters = reading.classes["letters"]
-        return self.embed(reading.states["symmetry"], *letters, reading.conditions.is_site)
+        letters, conditions = reading.classes["letters"], reading.conditions
+        table = reading.states["symmetry"]
+        return self.embed(table, *letters, conditions.is_site, conditions.layout)
 
     def outputs(self, h: Tensor, vector: Tensor, reading: Reading) -> dict[str, Tensor]:
         """Logits of the letters."""
-        rows = reading.conditions.rows
-        return {"letters": self.logits(h, reading.states["symmetry"], rows)}
+        table, conditions = reading.states["symmetry"], reading.conditions
+        return {"letters": self.logits(h, table, conditions.rows, conditions.layout)}
 
 
 class AxisChannel(ClassTable, SymmetryChannel):

@@ -49,7 +49,7 @@ class ImagesConfig:
         """Number of features of a pair."""
         return n_image_features(self.n_images)
 
-    def vectors(self, edges: Float[Tensor, "B N N E"]) -> Float[Tensor, "B N N I 3"]:
+    def vectors(self, edges: Float[Tensor, "*P E"]) -> Float[Tensor, "*P I 3"]:
         """Fractional vectors to the images, which are first of a pair's last `width` features."""
         images = edges[..., -self.width :]
         return images[..., : 3 * self.n_images].unflatten(-1, (self.n_images, 3))

@@ -14,6 +14,7 @@ from torch import nn
 
 from symmbfn._shapes import Float, Tensor
 from symmbfn.crystals.lattice import k_to_metric
+from symmbfn.crystals.layout import Part
 from symmbfn.model.beliefs.belief import Belief
 from symmbfn.model.channels import Channel
 from symmbfn.model.config import ModelConfig
@@ -196,7 +197,7 @@ def _lattice_free(reading: Reading) -> Tensor:
 
 def _size(reading: Reading) -> Tensor:
     """Logarithms of the number of atoms, of the edge of the cube for one, and of the sites."""
-    log_atoms = reading.atoms.sum(-1).log()
+    log_atoms = reading.conditions.layout.over_sites(reading.atoms).log()
     n_sites = reading.conditions.is_site.sum(-1)
     return torch.stack([log_atoms, reading.k[:, 5] - log_atoms / 3, n_sites.log()], dim=-1)
 
@@ -227,7 +228,9 @@ def pair_features(config: ModelConfig) -> Features:
 
 
 def _difference(reading: Reading) -> Tensor:
-    return reading.x[:, None] - reading.x[:, :, None]
+    layout = reading.conditions.layout
+    x = layout.sites(reading.x)
+    return layout.sender(x) - layout.receiver(x)
 
 
 def _nearest_difference(reading: Reading) -> Tensor:
@@ -236,18 +239,31 @@ def _nearest_difference(reading: Reading) -> Tensor:
 
 
 def _pair_phases(reading: Reading) -> Tensor:
-    return pair_phases(*reading.phases)
+    return pair_phases(*reading.phases, reading.conditions.layout)
 
 
 def _likeness(reading: Reading) -> Tensor:
     """Probability that two sites hold the same element, and the sum of their radii."""
-    elements, radius = reading.elements, reading.radius
-    alike = (elements[:, :, None] * elements[:, None]).sum(-1)
-    sum_of_radii = radius[:, :, None] + radius[:, None]
+    layout = reading.conditions.layout
+    elements, radius = layout.sites(reading.elements), layout.sites(reading.radius)
+    alike = (layout.receiver(elements) * layout.sender(elements)).sum(-1)
+    sum_of_radii = layout.receiver(radius) + layout.sender(radius)
     return torch.stack([alike, sum_of_radii / 4], dim=-1)
 
 
 def _images(n_images: int, reading: Reading) -> Tensor:
     conditions, metric = reading.conditions, k_to_metric(reading.k).float()
-    operations = conditions.rotations, conditions.translations, conditions.is_operation
-    return image_features(reading.x, metric, *operations, reading.radius, n_images)
+
+    def features(part: Part) -> Tensor:
+        return image_features(
+            part.crystals(reading.x),
+            part.crystals(metric),
+            part.operations(conditions.rotations),
+            part.operations(conditions.translations),
+            part.operations(conditions.is_operation),
+            part.crystals(reading.radius),
+            n_images,
+            part.layout,
+        )
+
+    return conditions.layout.by_operations(features)

@@ -214,9 +214,10 @@ class SymmBFN(nn.Module):
         reading = self.read(beliefs, conditions, t, previous)
         edges = self.pair_features(reading)
         sites, graph = self.site_features(reading), self.graph_features(reading)
-        h, vector = self.network(sites, graph, edges, conditions.is_site)
+        layout = conditions.layout
+        h, vector = self.network(sites, graph, edges, conditions.is_site, layout)
         h = h * conditions.is_site[..., None].to(h.dtype)
-        mean = h.sum(1) / conditions.is_site.sum(-1, keepdim=True)
+        mean = layout.over_sites(h) / conditions.is_site.sum(-1, keepdim=True)
         pooled = torch.cat([mean, vector], dim=-1)
         output = {
             "coords": self.write_coords(h).float(),
@@ -224,7 +225,7 @@ class SymmBFN(nn.Module):
         }
         if self.displacements is not None and self.config.images is not None:
             vectors = self.config.images.vectors(edges) / self.coords_std
-            moves = self.displacements(h, edges, vectors, conditions.is_site)
+            moves = self.displacements(h, edges, vectors, conditions.is_site, layout)
             output["coords"] = output["coords"] + moves
         output |= self.elements.outputs(h, vector, reading)
         output |= self.symmetry.outputs(h, vector, reading)

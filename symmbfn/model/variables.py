@@ -7,6 +7,7 @@ from torch import nn
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.lattice import lattice_constraints
+from symmbfn.crystals.layout import DENSE, Layout
 from symmbfn.networks.wyckoff_positions import position_rows
 
 
@@ -75,6 +76,7 @@ class Conditions:
             that is no condition; None for none. Goes with slots whose elements are fixed.
         is_element: classes of elements that a crystal may have, (B, K); None for all.
         fixed: variables that are fixed, wholly or in places; None for none.
+        layout: of the sites and of their pairs.
     """
 
     space_group_number: Int[Tensor, "B"]
@@ -93,6 +95,7 @@ class Conditions:
     composition: Float[Tensor, "B S"] | None = None
     is_element: Bool[Tensor, "B K"] | None = None
     fixed: "FixedParts | None" = None
+    layout: Layout = DENSE
 
 
 def conditions_of(

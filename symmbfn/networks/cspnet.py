@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from symmbfn._shapes import Bool, Float, Tensor
+from symmbfn.crystals.layout import DENSE, Layout
 from symmbfn.networks.mean_messages import mean_messages
 
 
@@ -62,19 +63,22 @@ class Layer(nn.Module):
         self.site_in = nn.Linear(2 * width, width)
         self.site_out = nn.Linear(width, width)
 
-    def normalised(self, h: Tensor, graph: Tensor) -> tuple[Tensor, Tensor | float]:
+    def normalised(
+        self, h: Tensor, graph: Tensor, layout: Layout = DENSE
+    ) -> tuple[Tensor, Tensor | float]:
         """Layer norm of the sites, modulated by the graph vector; and the residual's gate.
 
         Args:
             h: site states, shape (..., H).
             graph: graph vector of each site's crystal, shape (..., H) or broadcastable.
+            layout: of the sites, where the graph vectors are those of crystals.
 
         Returns:
             Normalised states, shape (..., H), and the gate, broadcastable; 1 without modulation.
         """
         if self.modulation is None:
             return self.norm(h), 1.0
-        shift, scale, gate = self.modulation(graph)
+        shift, scale, gate = map(layout.at_sites, self.modulation(graph))
         return self.norm(h) * scale + shift, gate
 
     def update(
@@ -95,28 +99,32 @@ class Layer(nn.Module):
         hidden = silu(self.site_in(torch.cat([h_norm, mean_message], dim=-1)))
         return h + gate * silu(self.site_out(hidden))
 
-    def forward(self, h: Tensor, graph: Tensor, edges: Tensor, is_site: Tensor) -> Tensor:
-        """New site states of dense batches.
+    def forward(
+        self, h: Tensor, graph: Tensor, edges: Tensor, is_site: Tensor, layout: Layout = DENSE
+    ) -> Tensor:
+        """New site states.
 
         Args:
             h: site states, shape (B, N, H).
             graph: graph vectors, shape (B, 1, H).
             edges: features of the ordered pairs (receiver i, sender j), shape (B, N, N, E).
             is_site: False on padding, shape (B, N).
+            layout: of sites and pairs; other shapes are those of a dense batch.
 
         Returns:
-            Site states, shape (B, N, H).
+            Site states, shape of `h`.
         """
         silu = nn.functional.silu
         weight = is_site.to(h.dtype)
-        weight = weight / weight.sum(-1, keepdim=True)
-        h_norm, gate = self.normalised(h, graph)
+        weight = layout.sites(weight / weight.sum(-1, keepdim=True))
+        h_norm, gate = self.normalised(h, graph, layout)
         receiver, sender = self.receiver(h_norm), self.sender(h_norm)
         if self.edge_layers == 2:
-            m = silu(receiver[:, :, None] + sender[:, None] + self.edge(edges))
-            mean_message = (silu(self.message(m)) * weight[:, None, :, None]).sum(2)
+            m = silu(layout.receiver(receiver) + layout.sender(sender) + self.edge(edges))
+            m = silu(self.message(m)) * layout.sender(weight)[..., None]
+            mean_message = layout.over_senders(m)
         else:
-            m = mean_messages(receiver, sender, edges, self.edge.weight, weight)
+            m = mean_messages(receiver, sender, edges, self.edge.weight, weight, layout)
             mean_message = silu(self.message(m))
         return self.update(h, h_norm, mean_message, gate)
 
@@ -174,8 +182,9 @@ class CSPNet(nn.Module):
         self,
         sites: Float[Tensor, "B N F"],
         graph: Float[Tensor, "B G"],
-        edges: Float[Tensor, "B N N E"],
+        edges: Float[Tensor, "*P E"],
         is_site: Bool[Tensor, "B N"],
+        layout: Layout = DENSE,
     ) -> tuple[Float[Tensor, "B N H"], Float[Tensor, "B H"]]:
         """Site states and the graph vector.
 
@@ -184,15 +193,17 @@ class CSPNet(nn.Module):
             graph: features of the crystals, shape (B, G).
             edges: features of the ordered pairs (receiver i, sender j), shape (B, N, N, E).
             is_site: False on padding, shape (B, N).
+            layout: of sites and pairs; the shape of `edges` is that of a dense batch.
 
         Returns:
             Site states, shape (B, N, H), and graph vectors, shape (B, H). Padded sites send no
             messages, and their states have no meaning.
         """
         vector = self.graph_in(graph)
-        h = self.site_in(sites) + self.graph_to_site(vector)[:, None]
+        graph = vector[:, None]
+        h = self.site_in(layout.sites(sites)) + layout.at_sites(self.graph_to_site(graph))
         if self.compress is not None:
             edges = nn.functional.silu(self.compress(edges))
         for layer in self.layers:
-            h = layer(h, vector[:, None], edges, is_site)
-        return self.norm(h), vector
+            h = layer(h, graph, edges, is_site, layout)
+        return layout.padded(self.norm(h)), vector

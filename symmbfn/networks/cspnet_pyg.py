@@ -8,6 +8,7 @@ from torch import nn
 from torch_geometric.utils import dense_to_sparse, scatter
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
+from symmbfn.crystals.layout import DENSE, Layout
 from symmbfn.networks.cspnet import CSPNet, Layer
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -110,11 +111,12 @@ class EdgeListCSPNet(CSPNetPyG):
         graph: Float[Tensor, "B G"],
         edges: Float[Tensor, "B N N E"],
         is_site: Bool[Tensor, "B N"],
+        layout: Layout = DENSE,
     ) -> tuple[Float[Tensor, "B N H"], Float[Tensor, "B H"]]:
         """Site states and the graph vector.
 
         Args:
-            sites, graph, edges, is_site: as in `CSPNet`.
+            sites, graph, edges, is_site, layout: as in `CSPNet`; of a dense batch.
 
         Returns:
             Site states, shape (B, N, H), 0 on padding, and graph vectors, shape (B, H).

@@ -3,6 +3,7 @@
 from torch import nn
 
 from symmbfn._shapes import Bool, Float, Tensor
+from symmbfn.crystals.layout import DENSE, Layout
 
 LEAST_LENGTH = 1e-4  # squared; a vector of length 0 has no direction
 
@@ -34,9 +35,10 @@ class Displacements(nn.Module):
     def forward(
         self,
         h: Float[Tensor, "B N H"],
-        edges: Float[Tensor, "B N N E"],
-        vectors: Float[Tensor, "B N N I 3"],
+        edges: Float[Tensor, "*P E"],
+        vectors: Float[Tensor, "*P I 3"],
         is_site: Bool[Tensor, "B N"],
+        layout: Layout = DENSE,
     ) -> Float[Tensor, "B N 3"]:
         """Compute the displacements of the sites.
 
@@ -46,11 +48,15 @@ class Displacements(nn.Module):
             vectors: from each receiver to the images of each sender, shape (B, N, N, I, 3), in
                 the units of the displacement.
             is_site: False on padding, shape (B, N).
+            layout: of sites and pairs; the shapes of pairs are those of a dense batch.
 
         Returns:
             Displacements, shape (B, N, 3); 0 in an untrained layer.
         """
-        pairs = self.receiver(h)[:, :, None] + self.sender(h)[:, None] + self.edge(edges)
-        amount = self.amount(nn.functional.silu(pairs)).float() * is_site[:, None, :, None]
+        h, is_site = layout.sites(h), layout.sites(is_site)
+        receiver, sender = layout.receiver(self.receiver(h)), layout.sender(self.sender(h))
+        pairs = nn.functional.silu(receiver + sender + self.edge(edges))
+        amount = self.amount(pairs).float() * layout.sender(is_site)[..., None]
         length = (vectors.square().sum(-1, keepdim=True) + LEAST_LENGTH).sqrt()
-        return (amount[..., None] * vectors / length).sum((2, 3))
+        moves = layout.over_senders(amount[..., None] * vectors / length, n_axes=2)
+        return layout.padded(moves)

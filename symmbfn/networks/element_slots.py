@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from symmbfn._shapes import Bool, Float, Tensor
+from symmbfn.crystals.layout import DENSE, Layout
 from symmbfn.networks.class_table import two_layers, zeroed
 
 N_ATOM_FEATURES = 4
@@ -118,6 +119,7 @@ class ElementSlots(nn.Module):
         theta: Float[Tensor, "B N S"],
         state: Float[Tensor, "B N S"],
         previous: Float[Tensor, "B N S"],
+        layout: Layout = DENSE,
     ) -> Float[Tensor, "B N H"]:
         """Inputs of the sites from the slots they point to.
 
@@ -126,11 +128,12 @@ class ElementSlots(nn.Module):
             theta: probabilities of the pointers, shape (B, N, S).
             state: bounded pointer logits, shape (B, N, S).
             previous: probabilities of the previous estimate, shape (B, N, S).
+            layout: of the sites.
 
         Returns:
             Inputs of the sites, shape (B, N, H).
         """
-        own = torch.einsum("bns,bse->bne", theta.to(slots), slots)
+        own = layout.einsum("bns,bse->bne", theta.to(slots), slots)
         return self.read_site(torch.cat([own, theta, state, previous], dim=-1))
 
     def embed_all(self, slots: Float[Tensor, "B S E"]) -> Float[Tensor, "B H"]:
@@ -151,6 +154,7 @@ class ElementSlots(nn.Module):
         slots: Float[Tensor, "B S E"],
         theta: Float[Tensor, "B N S"],
         atoms: Float[Tensor, "B N"],
+        layout: Layout = DENSE,
     ) -> tuple[Float[Tensor, "B S K"], Float[Tensor, "B N S"]]:
         """Element logits of the slots and pointer logits of the sites.
 
@@ -161,16 +165,17 @@ class ElementSlots(nn.Module):
             theta: pointer beliefs, shape (B, N, S), 0 on padded sites.
             atoms: expected number of atoms of each site in the cell, shape (B, N), 0 on padded
                 sites.
+            layout: of the sites.
 
         Returns:
             Logits of the elements, shape (B, S, K), and of the pointers, shape (B, N, S).
         """
-        share = theta / theta.sum(1, keepdim=True).clamp_min(1e-3)
-        pooled = torch.einsum("bns,bnh->bsh", share.to(h), h)
-        in_slot = (theta * atoms[..., None]).sum(1)
-        fraction = in_slot / atoms.sum(-1, keepdim=True)
+        share = theta / layout.over_sites(theta)[:, None].clamp_min(1e-3)
+        pooled = layout.einsum("bns,bnh->bsh", share.to(h), h)
+        in_slot = layout.over_sites(theta * atoms[..., None])
+        fraction = in_slot / layout.over_sites(atoms)[:, None]
         counts = torch.stack([fraction, in_slot.log1p() / 4], dim=-1)
         context = graph[:, None].expand_as(pooled)
         state = self.slot_state(torch.cat([slots, pooled, context, counts.to(h)], dim=-1))
-        pointers = torch.einsum("bne,bse->bns", self.query(h), self.key(state)) / 8
+        pointers = layout.einsum("bne,bse->bns", self.query(h), self.key(state)) / 8
         return self.write_element(state), pointers + self.pointer_bias(h)

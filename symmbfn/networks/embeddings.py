@@ -6,6 +6,7 @@ import torch
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
 from symmbfn.crystals.images import RESOLUTION, images_of
+from symmbfn.crystals.layout import DENSE, Layout
 
 IMAGE_CENTRES = torch.linspace(0.3, 6.0, 14)  # angstrom
 CONTACT_RANGE = 0.3, 2.0, 12  # first and last, in sums of covalent radii, and their number
@@ -61,20 +62,22 @@ def phases(x: Float[Tensor, "*X 3"], n_frequencies: int) -> tuple[Tensor, Tensor
 
 
 def pair_phases(
-    sin: Float[Tensor, "B N P"], cos: Float[Tensor, "B N P"]
-) -> Float[Tensor, "B N N Q"]:
+    sin: Float[Tensor, "B N P"], cos: Float[Tensor, "B N P"], layout: Layout = DENSE
+) -> Float[Tensor, "*P Q"]:
     """sin and cos of 2 pi k (x_j - x_i) from the phases of the sites, by the addition theorem.
 
     Args:
         sin: sines of the sites' phases, shape (B, N, P).
         cos: their cosines, shape (B, N, P).
+        layout: of the pairs.
 
     Returns:
-        Features of the ordered pairs (i, j), shape (B, N, N, 2 P).
+        Features of the ordered pairs (i, j), shape (B, N, N, 2 P) in a dense batch.
 
     Source: Jiao et al. 2023 (DiffCSP): Fourier features of the relative coordinates.
     """
-    sin_i, cos_i, sin_j, cos_j = sin[:, :, None], cos[:, :, None], sin[:, None], cos[:, None]
+    sites = layout.sites(sin), layout.sites(cos)
+    (sin_i, cos_i), (sin_j, cos_j) = map(layout.receiver, sites), map(layout.sender, sites)
     return torch.cat([sin_j * cos_i - cos_j * sin_i, cos_j * cos_i + sin_j * sin_i], dim=-1)
 
 
@@ -105,7 +108,8 @@ def image_features(
     is_operation: Bool[Tensor, "B O"],
     radius: Float[Tensor, "B N"],
     n_images: int = 2,
-) -> Float[Tensor, "B N N E"]:
+    layout: Layout = DENSE,
+) -> Float[Tensor, "*P E"]:
     """Nearest symmetry images of site j around site i: the real neighbours of the site.
 
     For every ordered pair (i = j included) and every operation g of the space group the vector
@@ -123,10 +127,11 @@ def image_features(
         is_operation: False on padding, shape (B, O); operation 0 is the identity.
         radius: covalent radius expected of each site, shape (B, N), angstrom.
         n_images: I, how many of the shortest vectors of a pair enter one by one.
+        layout: of the pairs.
 
     Returns:
-        Features without gradient, shape (B, N, N, E), see `n_image_features`; the first 3 I are
-        the fractional vectors, 0 where there is no image.
+        Features without gradient, shape (B, N, N, E) in a dense batch, see `n_image_features`; the
+        first 3 I are the fractional vectors, 0 where there is no image.
 
     Source: book, method-images.
     """
@@ -137,7 +142,7 @@ def image_features(
             translations = pad(translations, (0, 0, 0, missing))
             is_operation = pad(is_operation, (0, missing))
         operations = rotations, translations, is_operation
-        return _image_features(x, metric, *operations, radius, n_images)
+        return _image_features(x, metric, *operations, radius, n_images, layout)
 
 
 def _image_features(
@@ -148,14 +153,15 @@ def _image_features(
     is_operation: Tensor,
     radius: Tensor,
     n_images: int,
+    layout: Layout,
 ) -> Tensor:
-    n, n_operations = x.shape[1], rotations.shape[1]
-    images = images_of(x, metric, rotations, translations)
-    own = torch.eye(n, dtype=torch.bool, device=x.device)[None, :, :, None]
-    identity = torch.arange(n_operations, device=x.device) == 0
-    hidden = (own & identity) | ~is_operation[:, None, None]
+    images = images_of(x, metric, rotations, translations, layout)
+    radius = layout.sites(radius)
+    own = layout.is_own(radius)[..., None]
+    identity = torch.arange(rotations.shape[1], device=x.device) == 0
+    hidden = (own & identity) | ~layout.at_pairs(is_operation)
     distance = images.distance().masked_fill(hidden, HIDDEN)
-    radii = (radius[:, :, None] + radius[:, None])[..., None]
+    radii = (layout.receiver(radius) + layout.sender(radius))[..., None]
     pooled = torch.log1p(summed_basis(distance / radii, *CONTACT_RANGE))
     index = _smallest(distance, n_images)
     nearest = distance.gather(-1, index)

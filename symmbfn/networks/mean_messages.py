@@ -11,17 +11,19 @@ import torch
 from torch import nn
 
 from symmbfn._shapes import Float, Tensor
+from symmbfn.crystals.layout import DENSE, Layout, Mixed
 
 CACHED = 2**17  # hidden numbers of pairs at a time: half a megabyte in float32
 
 
 def mean_messages(
-    receiver: Float[Tensor, "B N H"],
-    sender: Float[Tensor, "B N H"],
-    edges: Float[Tensor, "B N N E"],
+    receiver: Float[Tensor, "*S H"],
+    sender: Float[Tensor, "*S H"],
+    edges: Float[Tensor, "*P E"],
     matrix: Float[Tensor, "H E"],
-    weight: Float[Tensor, "B N"],
-) -> Float[Tensor, "B N H"]:
+    weight: Float[Tensor, "*S"],
+    layout: Layout = DENSE,
+) -> Float[Tensor, "*S H"]:
     """sum_j w_j silu(r_i + s_j + W e_ij) for every site i.
 
     Args:
@@ -29,12 +31,17 @@ def mean_messages(
         edges: features e of the ordered pairs (i, j), shape (B, N, N, E).
         matrix: W, shape (H, E).
         weight: w, 0 on padding, shape (B, N).
+        layout: of sites and pairs; the shapes are those of a dense batch.
 
     Returns:
         Mean messages, shape (B, N, H).
 
     Source: Jiao et al. 2023 (DiffCSP): first edge layer of CSPLayer; ours: the order of the sums.
     """
+    if isinstance(layout, Mixed):
+        pairs = nn.functional.linear(edges, matrix)
+        m = nn.functional.silu(pairs + layout.receiver(receiver) + layout.sender(sender))
+        return layout.over_senders(m * layout.sender(weight)[..., None])
     if receiver.device.type != "cpu" or torch.compiler.is_compiling():
         pairs = nn.functional.linear(edges, matrix)
         m = nn.functional.silu(receiver[:, :, None] + sender[:, None] + pairs)

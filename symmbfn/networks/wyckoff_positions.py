@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from symmbfn._shapes import Bool, Float, Int, Tensor
+from symmbfn.crystals.layout import DENSE, Layout
 from symmbfn.crystals.loci import loci
 from symmbfn.crystals.symmetry import MAX_POSITIONS, symmetry_tables
 from symmbfn.networks.class_table import two_layers, zeroed
@@ -55,6 +56,7 @@ class WyckoffPositions(nn.Module):
         state: Float[Tensor, "B N W"],
         previous: Float[Tensor, "B N W"],
         is_site: Bool[Tensor, "B N"],
+        layout: Layout = DENSE,
     ) -> Float[Tensor, "B N H"]:
         """Expected embedding of a site's own letter, and of the letters that the other sites take.
 
@@ -64,17 +66,22 @@ class WyckoffPositions(nn.Module):
             state: bounded logits, shape (B, N, W).
             previous: probabilities of the previous estimate, shape (B, N, W).
             is_site: False on padding, shape (B, N).
+            layout: of the sites.
 
         Returns:
             Input of the sites, shape (B, N, H).
         """
-        claimed = (theta * is_site[..., None]).sum(1, keepdim=True) - theta
+        claimed = layout.over_sites(theta * is_site[..., None])[:, None] - theta
         beliefs = torch.stack([theta, state, previous, claimed], dim=2).to(table.dtype)
-        read = torch.einsum("bnqw,bwe->bnqe", beliefs, table)
+        read = layout.einsum("bnqw,bwe->bnqe", beliefs, table)
         return self.read(read.flatten(-2))
 
     def logits(
-        self, h: Float[Tensor, "B N H"], table: Float[Tensor, "B W E"], rows: Int[Tensor, "B W"]
+        self,
+        h: Float[Tensor, "B N H"],
+        table: Float[Tensor, "B W E"],
+        rows: Int[Tensor, "B W"],
+        layout: Layout = DENSE,
     ) -> Float[Tensor, "B N W"]:
         """Score the positions of the group for every site.
 
@@ -82,11 +89,12 @@ class WyckoffPositions(nn.Module):
             h: site states, shape (B, N, H).
             table: embeddings of the group's positions, shape (B, W, E).
             rows: table rows of the positions, shape (B, W).
+            layout: of the sites.
 
         Returns:
             Logits in float32, shape (B, N, W), those of padded positions included.
         """
-        scores = torch.einsum("bne,bwe->bnw", self.query(h), table)
+        scores = layout.einsum("bne,bwe->bnw", self.query(h), table)
         return scores.float() + self.bias[rows][:, None]
 
 

@@ -26,23 +26,28 @@ MOST_ON_PAGE = 500
 
 
 def write_gallery(folder: str | Path) -> None:
-    """Write the sheet and the page of a finished run, unless they are there.
+    """Write the page of a finished run and, of a row of crystals or more, the sheet.
+
+    What is there is left. For fewer crystals the library that draws the sheet takes longer to
+    load than they take to generate, and the page shows them all.
 
     Args:
         folder: of the run; its first crystals with a valid structure are shown, in the order of
             their numbers.
     """
     folder = Path(folder)
-    if all((folder / name).is_file() for name in (SHEET, PAGE)):
-        return
     summary = json.loads((folder / SUMMARY).read_text())
+    names = (SHEET, PAGE) if summary["n"] >= COLUMNS else (PAGE,)
+    missing = [name for name in names if not (folder / name).is_file()]
+    if not missing:
+        return
     valid = (crystal for crystal in read_crystals(folder) if crystal.status == "ok")
     crystals = list(islice(valid, MOST_ON_PAGE))
-    if not (folder / SHEET).is_file():
+    if SHEET in missing:
         sheet = contact_sheet(crystals[: COLUMNS * ROWS], counts_said(summary))
         with whole_file(folder / SHEET) as part:
             sheet.savefig(part, format="png", dpi=110)
-    if not (folder / PAGE).is_file():
+    if PAGE in missing:
         write_whole(folder / PAGE, gallery_page(crystals, summary))
 
 

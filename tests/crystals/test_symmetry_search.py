@@ -11,6 +11,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 import symmbfn
+from symmbfn.crystals import symmetry_search
 from symmbfn.crystals.asymmetric_unit import AsymmetricUnitBatch
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.crystal import Crystal
@@ -65,6 +66,61 @@ def test_within_the_tolerance_a_small_move_is_forgiven() -> None:
     moved = replace(salt, fractional_coords=coords)
     assert find_symmetry(moved, 0.1).relation(225) == "kept"
     assert find_symmetry(moved, 1e-3).relation(225) == "lost"
+
+
+CUBES = {
+    "rock salt": (225, [(11, "a", (0, 0, 0)), (17, "b", (0.5, 0.5, 0.5))], 225),
+    "the same in F-43m": (216, [(11, "a", (0, 0, 0)), (17, "b", (0.5, 0.5, 0.5))], 225),
+    "caesium chloride": (221, [(55, "a", (0, 0, 0)), (17, "b", (0.5, 0.5, 0.5))], 221),
+    "zinc blende": (216, [(30, "a", (0, 0, 0)), (16, "c", (0.25, 0.25, 0.25))], 216),
+    "fluorite": (225, [(20, "a", (0, 0, 0)), (9, "c", (0.25, 0.25, 0.25))], 225),
+    "diamond": (227, [(6, "a", (0.125, 0.125, 0.125))], 227),
+    "one element in a small cube": (225, [(11, "a", (0, 0, 0)), (11, "b", (0.5, 0.5, 0.5))], 221),
+}
+
+
+@pytest.mark.parametrize("name", CUBES)
+def test_what_lies_on_eighths_of_a_cube_is_searched_once_and_found_as_by_spglib(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the edge, the elements and the order of the atoms; another group is still lost."""
+    asked, sites, expected = CUBES[name]
+    crystal, searches, real = built(one_crystal(asked, sites)), [], symmetry_search.search_symmetry
+    symmetry_search._find_in_cube.cache_clear()
+
+    def counting(cell: Cell, *arguments) -> object:
+        searches.append(cell)
+        return real(cell, *arguments)
+
+    monkeypatch.setattr(symmetry_search, "search_symmetry", counting)
+    order = np.random.default_rng(0).permutation(len(crystal))
+    for edge in (2.5, 5.64, 30.0):
+        other = replace(
+            crystal,
+            lattice_matrix=edge * np.eye(3),
+            fractional_coords=crystal.fractional_coords[order],
+            atomic_numbers=crystal.atomic_numbers[order] + 1,
+        )
+        found = find_symmetry(other)
+        assert found == symmetry_search._find(Cell.of(other), asked, 0.1)
+        assert found.space_group_number == expected
+    assert len(searches) == 1 + 3
+    assert not find_symmetry(replace(crystal, space_group_number=230)).keeps_operations
+
+
+def test_what_is_no_cube_or_not_on_eighths_is_searched_itself() -> None:
+    symmetry_search._find_in_cube.cache_clear()
+    salt = built(one_crystal(225, [(11, "a", (0, 0, 0)), (17, "b", (0.5, 0.5, 0.5))]))
+    cube, coords = 5.64 * np.eye(3), salt.fractional_coords
+    for matrix, x in (
+        (np.diag([5.64, 5.64, 5.65]), coords),
+        (cube, coords + [1e-9, 0, 0]),
+        (2.3 * np.eye(3), coords),
+        (cube, coords + [0.1, 0, 0]),
+    ):
+        found = find_symmetry(replace(salt, lattice_matrix=matrix, fractional_coords=x))
+        assert found.space_group_number in (225, 139)
+    assert symmetry_search._find_in_cube.cache_info().currsize == 0
 
 
 def test_without_structure_nothing_is_found_and_nothing_changes() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from symmbfn.flows.noise import STREAMS_PER_STEP, Draws, _mix, normal, uniform
+from symmbfn.flows.noise import STREAMS_PER_STEP, Draws, _mix, _mix_number, normal, uniform
 
 N = 40_000
 SEVERAL = torch.arange(N)
@@ -82,6 +82,7 @@ def test_the_mixer_is_splitmix64() -> None:
         state = (1234567 + (i + 1) * golden) % 2**64
         signed = state - 2**64 if state >= 2**63 else state
         assert int(_mix(torch.tensor(signed))) % 2**64 == value
+        assert _mix_number(signed) % 2**64 == _mix_number(signed + 2**64) % 2**64 == value
 
 
 @pytest.mark.parametrize("draw", [uniform, normal])

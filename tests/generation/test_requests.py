@@ -16,7 +16,8 @@ from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.records import crystals_of, read_crystals, read_records, record_of
 from symmbfn.generation import generate as generation
 from symmbfn.generation import run as runs
-from symmbfn.generation.generate import batches_of, full_rows, generate, generate_batches
+from symmbfn.generation.batching import PAIRS, batches_of, edges_of, full_rows
+from symmbfn.generation.generate import generate, generate_batches
 from symmbfn.generation.guidance import guided
 from symmbfn.generation.run import generate_run
 from symmbfn.generation.sampler import preset_sampler
@@ -166,6 +167,49 @@ def test_batches_hold_like_sizes_and_count_guided_crystals_twice(model: SymmBFN)
         assert len(chunk) + n_twice <= 16
         padded = full_rows(chunk, 6, 16, torch.device("cpu"), n_twice=n_twice)
         assert (len(padded) + n_twice) % 16 == 0
+
+
+def test_buckets_that_fill_no_batch_share_mixed_ones(model: SymmBFN) -> None:
+    drawn = draw_all(asked(n=40), model.config, model.statistics)
+    edges, size = edges_of(drawn.drawn.rows), 16
+    before, after = (batches_of(drawn, size, is_mixed=mixed) for mixed in (False, True))
+    assert torch.equal(torch.cat(after).sort().values, torch.arange(len(drawn)))
+    assert len(after) < len(before)
+    is_plain, n_mixed = ~(drawn.is_guided | drawn.is_exact), 0
+    for chunk in after:
+        if (edges[chunk] == edges[chunk[0]]).all():
+            continue
+        n_mixed += 1
+        sites = edges[chunk, 0]
+        assert is_plain[chunk].all() and len(chunk) <= size
+        # crystals of a bucket follow each other; the last, of which copies fill up rows, is small
+        assert (sites.diff() <= 0).all()
+        assert (sites[1:] ** 2).sum() < size * PAIRS
+    assert n_mixed > 1
+    # what is planned as one batch is one batch again
+    for chunk in after:
+        assert len(batches_of(drawn[chunk], size, is_mixed=True)) == 1
+
+
+def test_a_run_that_was_planned_without_mixed_batches_goes_on_as_planned(
+    run: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, stops, options = runs.generate_batches, stopping_after(3), {"weights": str(weights)}
+
+    def stopping(*args, **kwargs):
+        next(stops)
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "can_mix", lambda **form: False)
+        patch.setattr(runs, "generate_batches", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            generate_run(tmp_path, asked(), workers=0, n_steps=STEPS, **options)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest.pop("has_mixed_batches") is False  # earlier folders do not say it
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    generate_run(tmp_path, asked(), workers=0, n_steps=STEPS, **options)
+    assert content(tmp_path) == content(run)
 
 
 def test_only_compositions_are_sampled_twice(

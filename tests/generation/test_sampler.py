@@ -15,6 +15,7 @@ from symmbfn.conditions.request import Request
 from symmbfn.crystals.asymmetric_unit import CHART_END
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.lattice import lattice_constraints
+from symmbfn.crystals.layout import DENSE
 from symmbfn.crystals.loci import nearest_point
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.crystals.symmetry import positions_of
@@ -22,13 +23,10 @@ from symmbfn.flows import noise
 from symmbfn.flows.sampler_config import SamplerConfig
 from symmbfn.flows.schedules import log_snr_grid
 from symmbfn.generation import sampler as sampler_module
+from symmbfn.generation.batching import size_batches
 from symmbfn.generation.constraints import confine, project_settled
 from symmbfn.generation.final_estimates import ascending_classes, decode, every_slot_used
-from symmbfn.generation.generate import (
-    generate,
-    generate_batches,
-    size_batches,
-)
+from symmbfn.generation.generate import generate, generate_batches
 from symmbfn.generation.sampler import preset_sampler, sample
 from symmbfn.model.checkpoints import load_model
 from symmbfn.model.config import ImagesConfig
@@ -358,6 +356,31 @@ def test_with_real_weights_and_groups_every_bit_is_the_same_in_every_request(wei
     for part in (order[:1], order[1:30]):
         for i, crystal in by_index(model, part, 128).items():
             assert_equal_bits(crystal, whole[i])
+
+
+@pytest.mark.parametrize(("weights", "solver"), [("default", "bfn"), ("paper", "ode2")])
+def test_mixed_batches_give_the_crystals_of_batches_of_one_bucket(
+    weights: str, solver: str
+) -> None:
+    model, request = load_model(weights), Request(n=60, seed=11)
+    sampler = preset_sampler(model, n_steps=4, solver=solver)
+    layouts = []
+
+    def watched(beliefs, conditions, t, previous):
+        layouts.append(conditions.layout)
+        return model(beliefs, conditions, t, previous)
+
+    found = {}
+    for is_mixed in (False, True):
+        layouts.clear()
+        batches = generate_batches(
+            model, request, sampler, has_mixed_batches=is_mixed, predict=watched
+        )
+        found[is_mixed] = sorted((c for b in batches for c in b), key=lambda c: c.index)
+        assert any(layout is not DENSE for layout in layouts) == is_mixed
+    assert len(found[True]) == 60
+    for ours, expected in zip(found[True], found[False], strict=True):
+        assert_equal_bits(ours, expected)
 
 
 def test_seeds_give_other_crystals() -> None:

@@ -1,5 +1,6 @@
 """Worker processes change nothing but the time, and a crystal that kills one is a record."""
 
+import io
 import json
 import os
 import signal
@@ -10,11 +11,20 @@ import time
 from functools import partial
 
 import pytest
+from ase.io.extxyz import write_extxyz
 
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.reconstruction import reconstruct
 from symmbfn.generation import writers as module
-from symmbfn.generation.writers import CHUNK, WAITING, Finished, default_workers, finish, finishing
+from symmbfn.generation.writers import (
+    CHUNK,
+    WAITING,
+    Finished,
+    default_workers,
+    finish,
+    finishing,
+    texts_of,
+)
 from tests.models import batch
 
 pytestmark = pytest.mark.timeout(120)
@@ -61,6 +71,19 @@ def test_any_number_of_workers_gives_the_same_texts() -> None:
     assert all(text.cif and text.extxyz for one in expected for text in one)
     for workers in (1, 3):
         assert run(batches, workers) == expected
+
+
+@pytest.mark.parametrize("primitive", [False, True])
+def test_frames_are_those_that_ase_writes(primitive: bool) -> None:
+    for crystal in crystals(*range(len(reconstruct(batch())))):
+        atoms = crystal.to_ase(primitive=primitive)
+        atoms.set_cell(atoms.cell.array.round(8) + 0.0)
+        atoms.set_positions(atoms.positions.round(8) + 0.0)
+        for name in ("index", "formula", "space_group_number"):
+            atoms.info[name] = getattr(crystal, name)
+        file = io.StringIO()
+        write_extxyz(file, atoms)
+        assert texts_of(crystal, primitive=primitive).extxyz == file.getvalue()
 
 
 def test_a_crystal_that_hangs_or_kills_is_a_record_and_its_neighbours_are_whole(

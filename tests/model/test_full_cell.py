@@ -17,12 +17,12 @@ from symmbfn.crystals.reconstruction import cells_as_they_are, reconstruct
 from symmbfn.crystals.records import crystals_of, record_of
 from symmbfn.crystals.structure import parse_cif
 from symmbfn.crystals.symmetry_search import check_symmetry
+from symmbfn.generation.batching import size_batches
 from symmbfn.generation.final_estimates import decode
 from symmbfn.generation.generate import (
     generate,
     generate_batches,
     model_conditions,
-    size_batches,
 )
 from symmbfn.generation.sampler import preset_sampler, sample
 from symmbfn.model.class_configs import NoSymmetryConfig

@@ -13,6 +13,7 @@ import pytest
 from symmbfn.crystals.crystal import Crystal
 from symmbfn.crystals.records import read_crystals
 from symmbfn.generation.run import generate_run
+from symmbfn.generation.run_outputs import SUMMARY
 from symmbfn.pages import gallery
 from symmbfn.pages.contact_sheet import COLUMNS, contact_sheet
 from symmbfn.pages.gallery import PAGE, SHEET, gallery_page, write_gallery
@@ -105,6 +106,17 @@ def test_the_sheet_holds_the_first_crystals(
     write_gallery(folder)
     # one row: 3.47 inches at 110 dots per inch
     assert matplotlib.image.imread(folder / SHEET).shape[0] == pytest.approx(381, abs=1)
+
+
+def test_less_than_a_row_of_crystals_has_no_sheet(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    summary = json.loads((folder / SUMMARY).read_text())
+    for n, has_sheet in ((COLUMNS - 1, False), (COLUMNS, True)):
+        (folder / SUMMARY).write_text(json.dumps(summary | {"n": n}))
+        (folder / SHEET).unlink(missing_ok=True)
+        (folder / PAGE).unlink()
+        write_gallery(folder)
+        assert ((folder / PAGE).is_file(), (folder / SHEET).is_file()) == (True, has_sheet)
 
 
 def test_it_is_made_again_where_it_is_missing_and_only_there(run: Path) -> None:
