@@ -914,7 +914,8 @@ for group, published in theirs.rows.items():
 # the group's operations make the atoms, so it is right unless sites fall
 # together or a more symmetric structure comes out. The S.U.N. columns
 # cannot be compared: PLaID++ was judged by another potential, and our hull
-# is the whole one. They say which groups are hard for each.
+# is the whole one. They say which groups are hard for each. For our model
+# it is group 1, without any symmetry: no crystal of it is S.U.N.
 #
 # ### What a stable crystal costs
 #

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from symmbfn._shapes import Float, Tensor
+from symmbfn.conditions.known_templates import KnownTemplates
 from symmbfn.datasets.cache import EncodedDataset
 from symmbfn.datasets.label_files import read_labels
 from symmbfn.datasets.registry import SAME_COLUMN, dataset_label, dataset_names
@@ -348,6 +349,10 @@ def _write_weights(average: SymmBFN, trainer: Trainer, settings: dict[str, Any])
     }
     write_whole(trainer.folder / WEIGHTS / CARD, model_card(average, notes))
     save_model(average, trainer.folder / WEIGHTS, notes=notes)
+    if not average.config.is_of_atoms:
+        n_own = len(trainer.dataset) - settings.get("n_extra", 0)
+        own = trainer.dataset.subset(torch.arange(n_own))
+        KnownTemplates.of_dataset(own).save(trainer.folder / WEIGHTS)
 
 
 def _device_name(device: torch.device, n: int) -> str:

@@ -294,6 +294,9 @@ def test_metals_of_one_structure_are_learnt_and_generated(tmp_path: Path) -> Non
     assert losses and all(math.isfinite(line["loss"]) for line in losses)
     weights = ["--weights", str(tmp_path / "run" / "weights"), "--steps", "2"]
     assert main(["generate", *weights, "--n", "4", "--out", str(tmp_path / "new")]) == 0
+    predicted = ["predict", "Cu", *weights, "--draws", "2", "--workers", "1"]
+    assert main([*predicted, "--out", str(tmp_path / "copper")]) == 0
+    assert "225: Cu 4a" in (tmp_path / "copper" / "predictions.csv").read_text()
 
 
 def test_the_symmetry_tolerance_is_the_one_of_encode_and_part_of_the_run(
