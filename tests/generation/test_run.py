@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +34,7 @@ from symmbfn.generation.sampler import preset_sampler
 from symmbfn.model.checkpoints import CONFIG_FILE, WEIGHTS_FILE, load_model
 from symmbfn.runtime.files import file_digest
 
+BATCH_SIZE = 4
 REQUEST = {"n": 30, "n_steps": 2, "seed": 12, "device": "cpu"}
 
 
@@ -47,6 +48,14 @@ def content(folder: Path) -> dict[str, bytes]:
     summary = json.loads(found.pop("summary.json"))
     summary.pop("time")
     return found | {"summary.json": json.dumps(summary).encode()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_batches() -> Iterator[None]:
+    """Several batches of a few crystals: one batch would hold these runs whole."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(runs.BATCH_SIZE, "cpu", BATCH_SIZE)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +170,12 @@ def test_a_killed_process_loses_nothing_but_its_batches(
 ) -> None:
     options = {"n": 60, "n_steps": 12, "device": "cpu", "weights": str(tiny_weights)}
     folder = tmp_path / "killed"
-    code = "from symmbfn.generation.run import generate_run"
-    code = f"{code}\ngenerate_run({str(folder)!r}, **{options}"
-    command = [sys.executable, "-c", f"{code}, workers={workers})"]
+    code = "\n".join([
+        "from symmbfn.generation import run",
+        f"run.BATCH_SIZE['cpu'] = {BATCH_SIZE}",
+        f"run.generate_run({str(folder)!r}, workers={workers}, **{options})",
+    ])  # fmt: skip
+    command = [sys.executable, "-c", code]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
