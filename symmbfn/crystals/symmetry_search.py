@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SYMPREC = 0.1  # angstrom
 ANGLE_TOLERANCE = 5.0  # degrees, pymatgen's default
 DEFAULT_SYMPREC = 0.01  # angstrom, pymatgen's default
+LEAST_EDGE = 4.0  # angstrom: in cells of a hundredth of it spglib finds nothing
 EIGHTHS = 8  # what has no free coordinate in a cubic group lies on whole eighths of the edge
 
 
@@ -145,7 +146,7 @@ def _find_in_cube(
         kinds: number for each atom, the same for the same element.
         asked, symprec: as in `_find`.
     """
-    cube = 4 * EIGHTHS * symprec * np.eye(3)
+    cube = max(4 * EIGHTHS * symprec, LEAST_EDGE) * np.eye(3)
     cell = Cell(
         cube, atomic_numbers=np.array(kinds) + 1, fractional_coords=np.array(places) / EIGHTHS
     )

@@ -105,6 +105,10 @@ def test_what_lies_on_eighths_of_a_cube_is_searched_once_and_found_as_by_spglib(
         assert found == symmetry_search._find(Cell.of(other), asked, 0.1)
         assert found.space_group_number == expected
     assert len(searches) == 1 + 3
+    for symprec in (1e-4, 1e-3, 0.01, 0.3):  # spglib finds nothing in a cell of 0.03 angstrom
+        found = find_symmetry(crystal, symprec)
+        assert found == symmetry_search._find(Cell.of(crystal), asked, symprec)
+        assert found.space_group_number == expected
     assert not find_symmetry(replace(crystal, space_group_number=230)).keeps_operations
 
 
