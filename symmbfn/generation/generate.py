@@ -272,14 +272,11 @@ def generate(
     for doubt in doubts_of(requests, model.statistics):
         warnings.warn(doubt, stacklevel=2)
     crystals: list[Crystal] = []
-    batches = generate_batches(
-        model,
-        requests,
-        sampler,
-        batch_size=batch_size,
-        has_mixed_batches=can_mix(is_compiled=is_compiled, dtype=dtype),
-        predict=predictor(model, is_compiled=is_compiled, dtype=dtype),
-    )
-    for batch in batches:
+    how: dict[str, Any] = {
+        "batch_size": batch_size,
+        "has_mixed_batches": can_mix(is_compiled=is_compiled, dtype=dtype),
+        "predict": predictor(model, is_compiled=is_compiled, dtype=dtype),
+    }
+    for batch in generate_batches(model, requests, sampler, **how):
         crystals += [check_symmetry(crystal) for crystal in batch]
     return sorted(crystals, key=lambda crystal: crystal.index)

@@ -184,10 +184,7 @@ def generate_run(
         "weights_name": str(weights),
         "space_groups_not_in_training": groups_never_drawn(requests, model.statistics),
         "doubts": doubts_of(requests, model.statistics),
-        "batch_size": BATCH_SIZE[place.type],
-        "has_mixed_batches": mixes and place.type == "cpu",
-        "buckets": {"sites": list(SITE_EDGES), "operations": list(OPERATION_EDGES)},
-        "device": place.type,
+        **_plan(place.type, mixes),
         "versions": versions(),
     }
     folder = Path(folder)
@@ -201,6 +198,16 @@ def generate_run(
             _sample(folder, source, primitive, workers)
             join_parts(folder, numbers_of(requests), folder / RECORDS, folder / STRUCTURES)
         return complete(folder, n=len(asked), primitive=primitive)
+
+
+def _plan(device: str, can_mix: bool) -> dict[str, Any]:
+    """What the batches of a run are planned by."""
+    return {
+        "batch_size": BATCH_SIZE[device],
+        "has_mixed_batches": can_mix and device == "cpu",
+        "buckets": {"sites": list(SITE_EDGES), "operations": list(OPERATION_EDGES)},
+        "device": device,
+    }
 
 
 def _renewed(settings: dict[str, Any]) -> dict[str, Any]:
