@@ -1,19 +1,20 @@
 """Predicted structures: relaxed in their space groups, ranked by energy, written as files."""
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from symmbfn.conditions.sites import template_of
 from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
-from symmbfn.evaluation.energies.judge import judge_of
-from symmbfn.evaluation.energies.mp_hulls import default_hull
+from symmbfn.evaluation.energies.hull import Hull
+from symmbfn.evaluation.energies.judge import Judge, judge_of
+from symmbfn.evaluation.energies.mp_hulls import default_hull, open_hull
+from symmbfn.evaluation.energies.potentials import CHGNET
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig, Relaxed, relax_all
 from symmbfn.evaluation.similarity.matching import find_duplicates
 from symmbfn.generation.structure_prediction import NETWORK, Prediction, predict_structures
@@ -43,8 +44,8 @@ class RankedPrediction:
         template: letters and elements of the sites it was made with; empty without a structure.
         source: "network", or name and formula of the known crystal whose template it has.
         probability: of this template among those of known crystals; None for "network".
-        formation_energy_per_atom, e_above_hull: eV; NaN where it was not ranked by energy or
-            nothing is known.
+        formation_energy_per_atom: eV; NaN where it was not ranked by energy.
+        e_above_hull: eV/atom; NaN as well without the data folder, which has the hull.
         copy_of: draw whose structure it repeats.
     """
 
@@ -97,6 +98,7 @@ def predict(
     """
     workers = whole_number("workers", workers)
     judge = None if rank is None else judge_of(rank, workers=workers)
+    hull = None if judge is None else _hull_for(judge)
     found = predict_structures(
         formula,
         atoms=atoms,
@@ -112,15 +114,7 @@ def predict(
         crystals = [one.crystal for one in found]
         config = RelaxationConfig(keeps_space_group=True)
         relaxed = dict(relax_all(crystals, config, judge=judge, workers=workers))
-        hull = default_hull()
-        hull.check_judge(judge.name)
-        rows = []
-        for place, row in enumerate(_as_made(found)):
-            rows.append(_relaxed(row, relaxed[place]))
-            if (cell := rows[-1].cell) is not None:
-                energy = judge.formation_energy(cell, relaxed[place].energy_per_atom)
-                height = hull.e_above_hull(cell.composition, energy)
-                rows[-1] = replace(rows[-1], formation_energy_per_atom=energy, e_above_hull=height)
+        rows = [_relaxed(row, relaxed[k], judge, hull) for k, row in enumerate(_as_made(found))]
     return list(_ranked(rows, workers))
 
 
@@ -145,18 +139,37 @@ def _as_made(found: Sequence[Prediction]) -> Iterator[RankedPrediction]:
         )
 
 
-def _relaxed(row: RankedPrediction, relaxed: Relaxed) -> RankedPrediction:
+def _hull_for(judge: Judge) -> Hull | None:
+    """The hull at hand; None without a data folder, where energies can be ranked all the same.
+
+    Raises:
+        ValueError: it has phases of another potential than the judge.
+    """
+    if not os.environ.get("SYMMBFN_DATA"):
+        return None
+    hull = default_hull() if judge.name == CHGNET else open_hull()
+    hull.check_judge(judge.name)
+    return hull
+
+
+def _relaxed(
+    row: RankedPrediction, relaxed: Relaxed, judge: Judge, hull: Hull | None
+) -> RankedPrediction:
     """The row with its relaxed cell; what had no structure before keeps its own reason."""
     if row.status != "ok":
         return row
-    cell = relaxed.cell
-    return replace(
+    row = replace(
         row,
         status=relaxed.status,
         reason=relaxed.reason,
-        cell=cell,
-        space_group_number=None if cell is None else _group(cell),
+        cell=relaxed.cell,
+        space_group_number=None if relaxed.cell is None else _group(relaxed.cell),
     )
+    if row.cell is None:
+        return row
+    energy = judge.formation_energy(row.cell, relaxed.energy_per_atom)
+    height = NAN if hull is None else hull.e_above_hull(row.cell.composition, energy)
+    return replace(row, formation_energy_per_atom=energy, e_above_hull=height)
 
 
 def _group(cell: Cell) -> int | None:
@@ -169,7 +182,7 @@ def _ranked(rows: Sequence[RankedPrediction], workers: int) -> Iterator[RankedPr
     for formula in dict.fromkeys(row.formula for row in rows):
         mine = [row for row in rows if row.formula == formula]
         # without energies the order of the draws stays
-        mine.sort(key=lambda row: (row.cell is None, np.nan_to_num(row.e_above_hull, nan=1e9)))
+        mine.sort(key=_order)
         copies = find_duplicates([row.cell for row in mine], workers=workers)
         n_ranked, later = 0, []
         for place, (row, copy) in enumerate(zip(mine, copies, strict=True)):
@@ -181,6 +194,11 @@ def _ranked(rows: Sequence[RankedPrediction], workers: int) -> Iterator[RankedPr
                 n_ranked += 1
                 yield replace(row, rank=n_ranked)
         yield from later
+
+
+def _order(row: RankedPrediction) -> tuple[bool, float]:
+    energy = row.formation_energy_per_atom
+    return row.cell is None, math.inf if math.isnan(energy) else energy
 
 
 def predictions_table(predictions: Sequence[RankedPrediction]) -> "pandas.DataFrame":
@@ -206,8 +224,11 @@ def said(predictions: Sequence[RankedPrediction], n_shown: int = 3) -> str:
             f"{n_failed} without a structure"
         )
         for one in ranked[:n_shown]:
-            height = one.e_above_hull
-            energy = "" if math.isnan(height) else f", {height:+.3f} eV/atom from the hull"
+            height, energy = one.e_above_hull, ""
+            if not math.isnan(height):
+                energy = f", {height:+.3f} eV/atom from the hull"
+            elif not math.isnan(one.formation_energy_per_atom):
+                energy = f", formation energy {one.formation_energy_per_atom:.3f} eV/atom"
             origin = "by the network" if one.source == NETWORK else f"as in {one.source}"
             lines.append(f"  {one.rank}. {one.template}, {origin}{energy}")
     return "\n".join(lines)

@@ -28,8 +28,9 @@ SALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
 def row(draw: int, cell: Cell | None, height: float = float("nan")) -> RankedPrediction:
     status = "ok" if cell is not None else "invalid_geometry"
     group = None if cell is None else 225
+    energy = height - 2.0  # of one composition, so in the same order
     return RankedPrediction(
-        "NaCl", draw, None, status, "", cell, group, "", "k (KBr)", 0.5, -1.0, height
+        "NaCl", draw, None, status, "", cell, group, "", "k (KBr)", 0.5, energy, height
     )
 
 
@@ -56,7 +57,8 @@ def test_the_lowest_comes_first_and_its_copy_has_no_rank(four: list[RankedPredic
 
 
 def test_without_energies_the_order_of_the_draws_stays(four: list[RankedPrediction]) -> None:
-    plain = [replace(one, e_above_hull=float("nan")) for one in four]
+    nan = float("nan")
+    plain = [replace(one, formation_energy_per_atom=nan, e_above_hull=nan) for one in four]
     found = list(_ranked(plain, workers=1))
     assert [(one.draw, one.rank, one.copy_of) for one in found] == [
         (2, 1, None),
@@ -107,6 +109,18 @@ def test_chgnet_relaxes_and_ranks(data_folder: Path) -> None:
     assert best.formation_energy_per_atom == pytest.approx(-2.1, abs=0.2)
     heights = [one.e_above_hull for one in found if one.rank is not None]
     assert heights == sorted(heights)
+
+
+def test_without_a_data_folder_energies_rank_and_no_hull_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SYMMBFN_DATA", raising=False)
+    found = predict("NaCl", atoms=2, draws=3, rank="chgnet", seed=1)
+    assert found[0].rank == 1 and found[0].space_group_number == 225
+    energies = [one.formation_energy_per_atom for one in found if one.rank is not None]
+    assert energies == sorted(energies) and all(energy < 0 for energy in energies)
+    assert all(one.e_above_hull != one.e_above_hull for one in found)
+    assert "formation energy -2" in said(found)
 
 
 @pytest.mark.parametrize(
