@@ -23,6 +23,7 @@ FIGURES = {
     "control.real.metastable.ours": r"without its own entry: ([\d.]+) % within",
     "control.real.stable.ours": r"([\d.]+) % on the hull or below; real ones",
     "control.shuffled.metastable.ours": r"each other's elements: ([\d.]+) %",
+    "csp.mp_20.copies.unknown_group.match_1": r"the right structure in ([\d.]+) % of MP-20 val",
 }
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from symmbfn.conditions.chemistry import counts_of
 
-MOST_CHARACTERS = 10_000_000
+MOST_BYTES = 10_000_000
 
 
 def read_formulas(texts: Sequence[str]) -> list[str]:
-    """Formulas, each checked.
+    """Formulas, each checked, and each once however often it is named.
 
     Args:
-        texts: formulas, or paths of text files with one formula a line; empty lines and what
-            follows # do not count.
+        texts: formulas, or paths of text files with one formula a line, such as mine.txt; their
+            names have an ending. Empty lines and what follows # do not count.
 
     Raises:
         ValueError: one is no formula, or a file holds none, naming it and its line.
@@ -25,8 +25,8 @@ def read_formulas(texts: Sequence[str]) -> list[str]:
             counts_of(text)
             formulas.append(text)
             continue
-        if path.stat().st_size > MOST_CHARACTERS:
-            raise ValueError(f"{text} is larger than {MOST_CHARACTERS:,} bytes")
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"{text} is larger than {MOST_BYTES:,} bytes")
         try:
             lines = path.read_text().splitlines()
         except UnicodeDecodeError:
