@@ -6,6 +6,8 @@ template of each known crystal with the same numbers of atoms; the more alike th
 likelier.
 """
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +28,7 @@ from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.files import whole_file
 
 TEMPLATES_FILE = "templates.safetensors"
-FORMAT = "1"
+FORMAT = "2"
 # chosen on MP-20 val, `python -m scripts.prediction.templates`
 TEMPERATURE = 0.4
 PRIOR = 0.3  # as many further pairs of each two elements as chance would give, in units of chance
@@ -101,10 +103,11 @@ class KnownTemplates:
             "atomic_numbers": torch.from_numpy(self.atomic_numbers.astype(np.uint8)),
             "wyckoff_positions": torch.from_numpy(self.wyckoff_positions.astype(np.uint8)),
         }
-        path = Path(folder) / TEMPLATES_FILE
+        path, names = Path(folder) / TEMPLATES_FILE, json.dumps([*self.identifiers])
+        header = {"format": FORMAT, "identifiers": names}
+        header["sha256"] = _digest({k: v.numpy() for k, v in tensors.items()}, names)
         with whole_file(path) as part:
-            names = {"identifiers": "\n".join(self.identifiers), "format": FORMAT}
-            save_file(tensors, part, metadata=names)
+            save_file(tensors, part, metadata=header)
         return path
 
     @classmethod
@@ -120,19 +123,16 @@ class KnownTemplates:
         try:
             with safe_open(path, framework="np") as file:
                 header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name).astype(np.int64) for name in file.keys()}  # noqa: SIM118
-            names = header["identifiers"].split("\n")
-            n_sites = tensors.pop("n_sites")
-            known = cls(site_start=np.r_[0, n_sites.cumsum()], identifiers=names, **tensors)
-        except (OSError, SafetensorError, KeyError, TypeError) as error:
+                stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
             raise ValueError(f"{str(path)!r} are no templates: {error}") from None
-        n = len(known.space_group_number)
-        if header.get("format") != FORMAT or not (
-            len(names) == len(n_sites) == n
-            and known.site_start[-1] == len(known.atomic_numbers) == len(known.wyckoff_positions)
-        ):
-            raise ValueError(f"{str(path)!r} are templates of another format, or damaged")
-        return known
+        if header.get("format") != FORMAT:
+            raise ValueError(f"{str(path)!r} are templates of another format, not {FORMAT}")
+        if _digest(stored, header.get("identifiers", "")) != header.get("sha256"):
+            raise ValueError(f"{str(path)!r} are templates that are truncated or altered")
+        tensors = {name: value.astype(np.int64) for name, value in stored.items()}
+        start = np.r_[0, tensors.pop("n_sites").cumsum()]
+        return cls(site_start=start, identifiers=json.loads(header["identifiers"]), **tensors)
 
     def __len__(self) -> int:
         return len(self.space_group_number)
@@ -263,6 +263,15 @@ class KnownTemplates:
             for element, slot in zip(row.elements, row.slots, strict=True)
         }
         return Composition(atoms).reduced_formula
+
+
+def _digest(tensors: Mapping[str, np.ndarray], identifiers: str) -> str:
+    """SHA-256 of all that is in a file."""
+    content = hashlib.sha256(identifiers.encode())
+    for name in sorted(tensors):
+        content.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
+        content.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return content.hexdigest()
 
 
 @lru_cache(maxsize=1 << 16)

@@ -1,10 +1,12 @@
 """Templates of known crystals go over to other compositions, the most similar crystals first."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from symmbfn.conditions.known_templates import TEMPLATES_FILE, KnownTemplates
@@ -116,22 +118,47 @@ def test_saved_templates_come_back(halides: KnownTemplates, tmp_path: Path) -> N
     assert len(again) == len(halides)
 
 
-@pytest.mark.parametrize("fault", ["missing", "text", "short", "format"])
-def test_damaged_files_are_refused(halides: KnownTemplates, tmp_path: Path, fault: str) -> None:
+def test_any_name_comes_back(halides: KnownTemplates, tmp_path: Path) -> None:
+    named = replace(halides, identifiers=['a\nb, "c"', *halides.identifiers[1:]])
+    named.save(tmp_path)
+    assert KnownTemplates.load(tmp_path).identifiers == named.identifiers
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("missing", "no templates"),
+        ("text", "no templates"),
+        ("short", "altered"),
+        ("another letter", "altered"),
+        ("another name", "altered"),
+        ("no digest", "altered"),
+        ("format", "another format"),
+    ],
+)
+def test_damaged_files_are_refused(
+    halides: KnownTemplates, tmp_path: Path, fault: str, says: str
+) -> None:
     path = tmp_path / TEMPLATES_FILE
-    if fault != "missing":
-        halides.save(tmp_path)
     if fault == "text":
         path.write_text("nothing of the kind")
-    if fault in ("short", "format"):
+    elif fault != "missing":
+        halides.save(tmp_path)
         tensors = load_file(path)
-        header = {"identifiers": "\n".join(halides.identifiers), "format": "1"}
+        with safe_open(path, framework="pt") as file:
+            header = dict(file.metadata())
         if fault == "short":
             tensors["atomic_numbers"] = tensors["atomic_numbers"][1:].clone()
+        elif fault == "another letter":
+            tensors["wyckoff_positions"][0] += 1
+        elif fault == "another name":
+            header["identifiers"] = header["identifiers"].replace("k-0", "k-9")
+        elif fault == "no digest":
+            del header["sha256"]
         else:
-            header["format"] = "0"
+            header["format"] = "1"
         save_file(tensors, path, metadata=header)
-    with pytest.raises(ValueError, match="templates"):
+    with pytest.raises(ValueError, match=says):
         KnownTemplates.load(tmp_path)
 
 
