@@ -58,10 +58,18 @@ class KnownTemplate:
 
 @dataclass(frozen=True)
 class _Row:
-    """One known crystal: its group, and its elements with their positions, fewest atoms first."""
+    """One known crystal, its elements with the fewest atoms first.
+
+    Attributes:
+        space_group_number: 1 to 230.
+        elements: atomic numbers.
+        atoms: of each element in the primitive cell.
+        slots: positions of each element.
+    """
 
     space_group_number: int
     elements: tuple[int, ...]
+    atoms: tuple[int, ...]
     slots: Slots
 
 
@@ -152,19 +160,19 @@ class KnownTemplates:
             held[element].append(position)
         atoms = {element: int(multiplicity[p].sum()) for element, p in held.items()}
         elements = sorted(held, key=lambda element: (atoms[element], element))
-        return _Row(group, tuple(elements), tuple(tuple(sorted(held[e])) for e in elements))
+        slots = tuple(tuple(sorted(held[element])) for element in elements)
+        return _Row(group, tuple(elements), tuple(atoms[element] for element in elements), slots)
 
     @cached_property
     def _by_numbers(self) -> dict[tuple[int, ...], list[int]]:
         """Places of the crystals with the same numbers of atoms in the primitive cell."""
         places: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
         for place, row in enumerate(self._rows):
-            multiplicity = primitive_multiplicities(row.space_group_number)
-            places[tuple(int(multiplicity[[*p]].sum()) for p in row.slots)].append(place)
+            places[row.atoms].append(place)
         return dict(places)
 
     @cached_property
-    def substitution(self) -> Float[np.ndarray, "Z Z"]:
+    def likeness(self) -> Float[np.ndarray, "Z Z"]:
         """Log of how much more often two elements share a place than by chance.
 
         Row and column are atomic numbers. Each structure type counts as often as it has crystals,
@@ -226,30 +234,32 @@ class KnownTemplates:
                 continue
             theirs = np.array([self._rows[place].elements for place in places])
             for mine in _arrangements(elements, numbers):
-                scores = self.substitution[theirs, mine].sum(-1) / TEMPERATURE
+                scores = self.likeness[theirs, mine].sum(-1) / TEMPERATURE
                 for place, score in zip(places, scores.tolist(), strict=True):
                     row = self._rows[place]
                     key = _canonical(row.space_group_number, mine, row.slots)
                     weight[key] = np.logaddexp(weight[key], score)
-                    nearest[key] = max(nearest.get(key, (-np.inf, 0, ())), (score, -place, mine))
+                    best = nearest.get(key, (-np.inf, 0, ()))
+                    nearest[key] = max(best, (score, -place, mine))  # of equal ones the earliest
         if not weight:
             return []
         total = np.logaddexp.reduce(list(weight.values()))
         order = sorted(weight, key=lambda key: (-weight[key], key))
-        return [self._candidate(key, weight[key] - total, *nearest[key][1:]) for key in order]
+        found = [(key, weight[key] - total, *nearest[key][1:]) for key in order]
+        return [self._candidate(key, p, -place, mine) for key, p, place, mine in found]
 
     def _candidate(
-        self, key: _Key, log_probability: float, minus_place: int, elements: tuple[int, ...]
+        self, key: _Key, log_probability: float, place: int, elements: tuple[int, ...]
     ) -> KnownTemplate:
         group, held = key
         letters = symmetry_tables().letter[positions_of(group)]
         sites = [(SYMBOLS[element], str(letters[p])) for element, slot in held for p in slot]
-        theirs = self._rows[-minus_place].elements
+        theirs = self._rows[place].elements
         return KnownTemplate(
             GivenSites(group, *zip(*sites, strict=True)),
             float(np.exp(log_probability)),
-            self.identifiers[-minus_place],
-            self._formula(-minus_place),
+            self.identifiers[place],
+            self._formula(place),
             tuple((SYMBOLS[a], SYMBOLS[b]) for a, b in zip(theirs, elements, strict=True)),
         )
 
@@ -257,11 +267,7 @@ class KnownTemplates:
         from pymatgen.core import Composition
 
         row = self._rows[place]
-        multiplicity = primitive_multiplicities(row.space_group_number)
-        atoms = {
-            SYMBOLS[element]: int(multiplicity[[*slot]].sum())
-            for element, slot in zip(row.elements, row.slots, strict=True)
-        }
+        atoms = {SYMBOLS[z]: n for z, n in zip(row.elements, row.atoms, strict=True)}
         return Composition(atoms).reduced_formula
 
 
