@@ -13,8 +13,7 @@ from symmbfn.crystals.cell import Cell
 from symmbfn.crystals.symmetry_search import SYMPREC, search_symmetry
 from symmbfn.evaluation.energies.hull import Hull
 from symmbfn.evaluation.energies.judge import Judge, judge_of
-from symmbfn.evaluation.energies.mp_hulls import default_hull, open_hull
-from symmbfn.evaluation.energies.potentials import CHGNET
+from symmbfn.evaluation.energies.mp_hulls import hull_for
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig, Relaxed, relax_all
 from symmbfn.evaluation.similarity.matching import find_duplicates
 from symmbfn.generation.structure_prediction import NETWORK, Prediction, predict_structures
@@ -98,7 +97,8 @@ def predict(
     """
     workers = whole_number("workers", workers)
     judge = None if rank is None else judge_of(rank, workers=workers)
-    hull = None if judge is None else _hull_for(judge)
+    # energies of one composition can be ranked without a hull
+    hull = hull_for(judge) if judge is not None and os.environ.get("SYMMBFN_DATA") else None
     found = predict_structures(
         formula,
         atoms=atoms,
@@ -137,19 +137,6 @@ def _as_made(found: Sequence[Prediction]) -> Iterator[RankedPrediction]:
             one.draw.source,
             one.draw.probability,
         )
-
-
-def _hull_for(judge: Judge) -> Hull | None:
-    """The hull at hand; None without a data folder, where energies can be ranked all the same.
-
-    Raises:
-        ValueError: it has phases of another potential than the judge.
-    """
-    if not os.environ.get("SYMMBFN_DATA"):
-        return None
-    hull = default_hull() if judge.name == CHGNET else open_hull()
-    hull.check_judge(judge.name)
-    return hull
 
 
 def _relaxed(

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from symmbfn.evaluation.energies.hull import Hull
 from symmbfn.evaluation.energies.judge import Judge, check_judge_name, chgnet_judge, judge_of
 from symmbfn.evaluation.energies.matgl import MatglJudge
-from symmbfn.evaluation.energies.mp_hulls import default_hull, open_hull
-from symmbfn.evaluation.energies.potentials import CHGNET
+from symmbfn.evaluation.energies.mp_hulls import hull_for
 from symmbfn.evaluation.energies.relaxation import RelaxationConfig
 from symmbfn.runtime.checks import whole_number
 from symmbfn.runtime.files import whole_file
@@ -55,7 +54,7 @@ class ScreeningConfig:
         relax_first: relax only so many from the start, None for all.
         keeps_space_group: relax within the space group.
         hull: file of entries for the convex hull; None takes the one of the data folder, see
-            `default_hull`.
+            `hull_for`.
         has_judges: ask M3GNet and MEGNet about the relaxed crystals too; see `make judges`.
         second_judge: another judge, asked about the relaxed crystals too.
         second_first: ask it about so many from the start, and all that are stable, unique and
@@ -177,11 +176,11 @@ def _hull(config: ScreeningConfig, judge: Judge, second: Judge | None) -> Hull |
     """
     if config.relax is None:
         return None
-    if config.hull is not None:
-        hull = Hull.from_file(config.hull)
+    if config.hull is None:
+        hull = hull_for(judge)
     else:
-        hull = default_hull() if judge.name == CHGNET else open_hull()
-    hull.check_judge(judge.name)
+        hull = Hull.from_file(config.hull)
+        hull.check_judge(judge.name)
     if second is not None:
         # asked beside the first one, of the same hull, so that one thing differs and not two
         hull.check_judge(second.name, is_tied_to_dft=True)

@@ -20,6 +20,7 @@ from symmbfn.evaluation.energies.entries import (
     read_columns,
 )
 from symmbfn.evaluation.energies.hull import Hull
+from symmbfn.evaluation.energies.judge import Judge
 from symmbfn.evaluation.energies.potentials import CHGNET
 from symmbfn.evaluation.energies.references import ElementReferences, chgnet_references
 
@@ -81,6 +82,17 @@ def default_hull() -> Hull:
     """
     has_predicted = Path(os.environ.get("SYMMBFN_DATA", ""), PREDICTED_ENERGIES).is_file()
     return whole_hull() if has_predicted else open_hull()
+
+
+def hull_for(judge: Judge) -> Hull:
+    """The hull of the data folder that a judge's energies are compared with.
+
+    Raises:
+        ValueError: there is none, or it has phases of another potential than the judge.
+    """
+    hull = default_hull() if judge.name == CHGNET else open_hull()
+    hull.check_judge(judge.name)
+    return hull
 
 
 def whole_phases(references: ElementReferences) -> list[Entry]:
