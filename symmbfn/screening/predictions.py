@@ -108,13 +108,14 @@ def predict(
         weights=weights,
         **settings,
     )
-    if judge is None:
-        rows = list(_as_made(found))
-    else:
-        crystals = [one.crystal for one in found]
+    rows = list(_as_made(found))
+    if judge is not None:
+        places = [place for place, row in enumerate(rows) if row.cell is not None]
+        crystals = [found[place].crystal for place in places]
         config = RelaxationConfig(keeps_space_group=True)
-        relaxed = dict(relax_all(crystals, config, judge=judge, workers=workers))
-        rows = [_relaxed(row, relaxed[k], judge, hull) for k, row in enumerate(_as_made(found))]
+        for number, relaxed in relax_all(crystals, config, judge=judge, workers=workers):
+            place = places[number]
+            rows[place] = _relaxed(rows[place], relaxed, judge, hull)
     return list(_ranked(rows, workers))
 
 
@@ -142,9 +143,7 @@ def _as_made(found: Sequence[Prediction]) -> Iterator[RankedPrediction]:
 def _relaxed(
     row: RankedPrediction, relaxed: Relaxed, judge: Judge, hull: Hull | None
 ) -> RankedPrediction:
-    """The row with its relaxed cell; what had no structure before keeps its own reason."""
-    if row.status != "ok":
-        return row
+    """The row with its relaxed cell and the energies of that."""
     row = replace(
         row,
         status=relaxed.status,
